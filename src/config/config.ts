@@ -1,0 +1,124 @@
+/**
+ * The effective configuration of a replica, frozen. `schema.ts` says each key's YAML path, default, range and
+ * meaning once; the loader, `config show` and docs/configuration.md are made from it.
+ *
+ * YAML keys stand under `orchestrator:` in snake case (`session.ping_interval`), environment variables are
+ * `ORCHESTRATOR_` + path in capitals (`ORCHESTRATOR_SESSION_PING_INTERVAL`), flags are `--session.ping-interval`.
+ */
+export interface Config {
+  /** `id`: names this orchestrator and, with several replicas, each of them; default "orchestrator-1". */
+  id: string;
+  /** `name`: for people; default "Orchestrator". */
+  name: string;
+  /** `capabilities`: which parts this replica serves. */
+  capabilities: readonly Capability[];
+  /** `relationships`: which agents it looks after: "all_agents" or label selectors. */
+  relationships: readonly string[];
+  /** `databases.*`: a URL, or the name of a logical database in the default store. */
+  databases: { system: string; agents: string; monitoring: string };
+  /** `store`: the default store, "lmdb:<directory>" or "redis://…" / "rediss://…"; default "lmdb:./data". */
+  store: string;
+  /** `redis.*` */
+  redis: {
+    /** `min_replicas`: replicas that must have each commit (WAIT); 0: none. Default 0. */
+    minReplicas: number;
+    /** `wait_timeout`: how long to wait for them; default 1 s. */
+    waitTimeoutMs: number;
+    /** `key_prefix`: before every key; default "orchestrator". */
+    keyPrefix: string;
+  };
+  /** `update_interval`, seconds: how often the status is refreshed at the latest; default 60. */
+  updateIntervalMs: number;
+  /** `monitoring_interval`, seconds: how often metrics are analysed; default 300. */
+  monitoringIntervalMs: number;
+  /** `alert_thresholds.*` */
+  alertThresholds: {
+    /** 0..1, above; default 0.8. */
+    systemLoad: number;
+    /** 0..1, below; default 0.9. */
+    agentHealth: number;
+    /** 0..1, above; default 0.7. */
+    resourceUsage: number;
+    /** Milliseconds, above; default 1000. */
+    communicationLatencyMs: number;
+  };
+  /** `grpc.*` */
+  grpc: ListenerConfig & {
+    /** `max_streams_per_connection`: default 1,000. */
+    maxStreamsPerConnection: number;
+  };
+  /** `http.*` */
+  http: ListenerConfig;
+  session: SessionConfig;
+  limits: {
+    /** `limits.max_message_bytes`: largest request message on either listener; default 1 MiB. */
+    maxMessageBytes: number;
+    /** `limits.max_agents`: per namespace; default 100,000. */
+    maxAgents: number;
+    /** `limits.max_sessions`: on this replica; default 20,000. */
+    maxSessions: number;
+    /** `limits.max_watches`: open watch streams on this replica; default 1,000. */
+    maxWatches: number;
+    /** `limits.watch_buffer`: changes a watcher may be behind before it is cut off; default 10,000. */
+    watchBuffer: number;
+    /** `limits.max_unary_in_flight`: unary calls under way at a time on this replica; default 2,000. */
+    maxUnaryInFlight: number;
+  };
+  events: {
+    /** `events.retention`: how long events are kept; default 7 days. */
+    retentionMs: number;
+  };
+  shutdown: {
+    /** `shutdown.spread`: over how long sessions are sent away; default 2 s. */
+    spreadMs: number;
+    /** `shutdown.timeout`: after this the process ends, whatever is open; default 15 s. */
+    timeoutMs: number;
+  };
+  log: {
+    /** `log.level`: trace, debug, info, warn, error; default info. */
+    level: string;
+    /** `log.format`: "json", "pretty" or "auto" (pretty on a terminal); default auto. */
+    format: 'json' | 'pretty' | 'auto';
+  };
+}
+
+export type Capability = 'system_coordination' | 'agent_management' | 'monitoring';
+
+export interface ListenerConfig {
+  /** `listen`: "host:port"; port 0 takes a free one. Default 127.0.0.1:50051 (gRPC) and 127.0.0.1:50080 (HTTP). */
+  listen: string;
+  /** `max_connections`: default 20,000. */
+  maxConnections: number;
+  /** `max_connections_per_address`: default 10,000. Loopback and proxies make many agents look like one address. */
+  maxConnectionsPerAddress: number;
+  /** `hello_timeout`: a connection (TLS and HTTP/2 preface) or session that has not said its first word by then is cut off; default 10 s. */
+  helloTimeoutMs: number;
+  /** `tls.cert_file` and `tls.key_file`: PEM; reloaded when they change. Both or none. */
+  tls: { certFile: string; keyFile: string } | undefined;
+}
+
+/** `session.*` */
+export interface SessionConfig {
+  /** `ping_interval`: the shortest; default 5 s. */
+  pingIntervalMs: number;
+  /** `max_pings_per_second`: ceiling for this replica; the interval grows with the fleet to keep it. Default 2,000. */
+  maxPingsPerSecond: number;
+  /** `lease`: silence that makes LOST; at least 3 ping intervals. Default 30 s. */
+  leaseMs: number;
+  /** `reconnect_grace`: how long after a broken stream an agent may come back. Default 30 s. */
+  reconnectGraceMs: number;
+  /** `recovery_grace`: the same after this replica (re)started. Default 60 s. */
+  recoveryGraceMs: number;
+  /** `suspect_phi`: suspicion needed for SUSPECT: minus log10 of the chance that a live agent is this silent. Default 5. */
+  suspectPhi: number;
+  /** `outbound_window_bytes`: what may be on its way to one agent; default 256 KiB. */
+  outboundWindowBytes: number;
+  /** `drain_timeout`: an agent that reads nothing for so long is cut off; default 10 s. */
+  drainTimeoutMs: number;
+  /** `flush_interval`: how often observations are written to the store; default 5 s. */
+  flushIntervalMs: number;
+  /** `progress_budget`: for activities that declare none; 0: no contract. Default 0. */
+  progressBudgetMs: number;
+  /** `max_age`: sessions are moved on after about this long; 0: never. Default 0. */
+  maxAgeMs: number;
+}
