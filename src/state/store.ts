@@ -168,6 +168,11 @@ export interface Store {
    * object sees it, and followers of this replica have been called for it (LMDB) or will be (Redis). */
   commit(commit: Commit): Promise<CommitOutcome>;
   get(namespace: string, key: string): Promise<Entry | undefined>;
+  /** The remembered answer of the mutation with this `RequestRecord.id`, if its ttl has not passed. */
+  getRequest(
+    namespace: string,
+    id: string,
+  ): Promise<{ revision: bigint; fingerprint: Uint8Array; response: Uint8Array } | undefined>;
   /** Entries whose key starts with `prefix`, by key, after key `after`; limit 1 to 10,000. */
   scan(
     namespace: string,
