@@ -31,7 +31,8 @@ function generatedIsCurrent() {
         !committed.includes(file) ||
         !readFileSync(join(fresh, 'gen', file)).equals(readFileSync(join('gen', file))),
     );
-    for (const file of drifted) console.error(`gen/${file} is not what buf.gen.yaml's inputs give: run npm run generate`);
+    for (const file of drifted)
+      console.error(`gen/${file} is not what buf.gen.yaml's inputs give: run npm run generate`);
     return drifted.length === 0;
   } finally {
     rmSync(fresh, { recursive: true, force: true });
