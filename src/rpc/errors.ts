@@ -50,6 +50,7 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.DEADLINE_EXCEEDED]: Code.DEADLINE_EXCEEDED,
   [ErrorReason.CANCELLED]: Code.CANCELLED,
   [ErrorReason.METHOD_NOT_SERVED]: Code.UNIMPLEMENTED,
+  [ErrorReason.SERVICE_UNKNOWN]: Code.NOT_FOUND,
 };
 
 /** The status code of a reason; INTERNAL for one that this version does not know. */

@@ -57,10 +57,17 @@ export interface SessionReceiver {
 /** Opens a session on a bidirectional stream: frame by frame in callbacks, no async iterator on the hot path. */
 export type SessionHandler = (channel: SessionChannel, context: CallContext) => SessionReceiver;
 
+/** A bidirectional stream off the hot path (server reflection): plain async iterables, pulled as a server stream is. */
+export type BidiHandler<M extends DescMethod = DescMethod> = (
+  requests: AsyncIterable<MessageShape<M['input']>>,
+  context: CallContext,
+) => AsyncIterable<MessageShape<M['output']>>;
+
 export type Handler =
   | { kind: 'unary'; method: DescMethod; handle: UnaryHandler }
   | { kind: 'server_stream'; method: DescMethod; handle: ServerStreamHandler }
-  | { kind: 'session'; method: DescMethod; handle: SessionHandler };
+  | { kind: 'session'; method: DescMethod; handle: SessionHandler }
+  | { kind: 'bidi'; method: DescMethod; handle: BidiHandler };
 
 /** One service with the handlers that a replica serves; bindings mount it as it is. */
 export interface ServiceBinding {
