@@ -1,16 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../src/state/store.ts';
-import {
-  allChanges,
-  bytes,
-  eventually,
-  origin,
-  put,
-  revisionOf,
-  type StoreContract,
-  text,
-  useStore,
-} from './support.ts';
+import { allChanges, bytes, origin, put, revisionOf, type StoreContract, text, useStore } from './support.ts';
 
 export function describeCommits(contract: StoreContract): void {
   describe('commit', () => {
@@ -103,60 +93,6 @@ export function describeCommits(contract: StoreContract): void {
       };
       expect(revisionOf(await store().commit(create))).toBe(3n);
       expect(await store().commit(create)).toEqual({ kind: 'conflict', key: 'a', revision: 3n });
-    });
-
-    it('answers a repeated request with the first answer and changes nothing', async () => {
-      const request = {
-        id: 'principal/method/1',
-        fingerprint: bytes('body'),
-        response: bytes('first'),
-        ttlMs: 60_000,
-      };
-      const first = await store().commit({
-        namespace: 'n',
-        checks: [{ key: 'a', revision: 0n }],
-        puts: [{ key: 'a', value: bytes('1') }],
-        request,
-      });
-      await put(store(), 'n', 'b', '1');
-      const again = await store().commit({
-        namespace: 'n',
-        checks: [{ key: 'a', revision: 0n }],
-        puts: [{ key: 'a', value: bytes('2') }],
-        request: { ...request, fingerprint: bytes('other body'), response: bytes('second') },
-      });
-      expect(revisionOf(first)).toBe(1n);
-      expect(again.kind).toBe('repeated');
-      if (again.kind !== 'repeated') return;
-      expect([again.revision, text(again.fingerprint), text(again.response)]).toEqual([1n, 'body', 'first']);
-      expect(text((await store().get('n', 'a'))?.value)).toBe('1');
-      expect((await store().position('n')).revision).toBe(2n);
-    });
-
-    it('keeps request ids of two namespaces apart', async () => {
-      const request = { id: 'r', fingerprint: bytes('f'), response: bytes('x'), ttlMs: 60_000 };
-      expect((await store().commit({ namespace: 'a', request })).kind).toBe('committed');
-      expect((await store().commit({ namespace: 'b', request })).kind).toBe('committed');
-    });
-
-    it('answers two equal requests under way at once with one effect', async () => {
-      const commit = {
-        namespace: 'n',
-        puts: [{ key: 'a', value: bytes('1') }],
-        request: { id: 'r', fingerprint: bytes('f'), response: bytes('x'), ttlMs: 60_000 },
-      };
-      const kinds = (await Promise.all([store().commit(commit), store().commit(commit)])).map(
-        ({ kind }) => kind,
-      );
-      expect(kinds.sort()).toEqual(['committed', 'repeated']);
-    });
-
-    it('forgets a request when its time is over', async () => {
-      const request = { id: 'r', fingerprint: bytes('f'), response: bytes('x'), ttlMs: 30 };
-      await store().commit({ namespace: 'n', request });
-      await eventually(async () =>
-        (await store().commit({ namespace: 'n', request })).kind === 'committed' ? true : undefined,
-      );
     });
 
     it('gives a commit without changes a revision too', async () => {

@@ -3,6 +3,7 @@ import { describeChanges } from './contract-changes.ts';
 import { describeCommits } from './contract-commits.ts';
 import { describeFollowing } from './contract-follow.ts';
 import { describeReads } from './contract-reads.ts';
+import { describeRequests } from './contract-requests.ts';
 import { describeSeries } from './contract-series.ts';
 import type { StoreContract } from './support.ts';
 
@@ -10,6 +11,7 @@ import type { StoreContract } from './support.ts';
 export function describeStoreContract(contract: StoreContract): void {
   describe(`the store contract on ${contract.name}`, () => {
     describeCommits(contract);
+    describeRequests(contract);
     describeReads(contract);
     describeChanges(contract);
     describeFollowing(contract);
