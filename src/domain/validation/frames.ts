@@ -1,0 +1,170 @@
+import type { Value } from '@bufbuild/protobuf/wkt';
+import {
+  type Progress,
+  ProgressSchema,
+  type Report,
+  ReportSchema,
+  type Work,
+  WorkSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  type DeliveryUpdate,
+  DeliveryUpdate_State,
+  DeliveryUpdate_StateSchema,
+  DeliveryUpdateSchema,
+  type Heartbeat,
+  HeartbeatSchema,
+  type Hello,
+  HelloSchema,
+  type Leave,
+  LeaveSchema,
+  type Message,
+  MessageSchema,
+  type OpenSessionRequest,
+  OpenSessionRequestSchema,
+  type Payload,
+  PayloadSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { FieldViolation } from '../../lib/errors.ts';
+import { Violations } from '../../lib/violations.ts';
+import { amounts } from './agent-spec.ts';
+import { atMost, duration, known, load, timestamp } from './numbers.ts';
+import { anything, list, map, message, oneOf, optional, type Rule, required } from './rules.ts';
+import { line, name, optionalMediaType, pathName, prose, visible, word } from './text.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
+const DEEPEST_JSON = 32;
+
+const work: Rule<Work> = message(WorkSchema, {
+  deliveryId: visible(128, 'refused'),
+  attempt: anything,
+});
+
+const progress: Rule<Progress> = message(
+  ProgressSchema,
+  { work: optional(work), name: line(128), done: anything, total: anything },
+  (violations, value) => {
+    if (value.work === undefined && value.name === '') {
+      violations.addAt('name', 'must not be empty without work: it tells counters apart');
+    }
+  },
+);
+
+const report: Rule<Report> = message(ReportSchema, {
+  activity: name(64, 'allowed'),
+  load,
+  usage: amounts,
+  progress: list({ max: 256, item: progress }),
+  configHash: visible(128, 'allowed'),
+});
+
+const hello: Rule<Hello> = message(HelloSchema, {
+  held: list({ max: 1024, item: work }),
+  maxInFlight: atMost(1024),
+  features: list({ max: 32, item: pathName(64) }),
+  instanceId: visible(128, 'allowed'),
+  client: line(128),
+  report: optional(report),
+});
+
+const heartbeat: Rule<Heartbeat> = message(HeartbeatSchema, {
+  echo: anything,
+  held: duration({ minMs: 0, maxMs: DAY_MS, range: '0 to 1 day' }),
+  agentTime: timestamp,
+  report: optional(report),
+});
+
+/** Bounds the nesting of a JSON value and refuses numbers that JSON does not have. */
+function checkJson(violations: Violations, value: Value, depth: number): void {
+  const { kind } = value;
+  if (depth > DEEPEST_JSON) {
+    violations.add(`is nested deeper than ${DEEPEST_JSON} levels`);
+  } else if (kind.case === 'numberValue') {
+    if (!Number.isFinite(kind.value)) violations.add('holds a number that is not finite');
+  } else if (kind.case === 'listValue') {
+    for (const item of kind.value.values) checkJson(violations, item, depth + 1);
+  } else if (kind.case === 'structValue') {
+    for (const item of Object.values(kind.value.fields)) checkJson(violations, item, depth + 1);
+  } else if (kind.case === undefined) {
+    violations.add('holds a value without a kind');
+  }
+}
+
+/** A payload; its size is bounded by that of the frame or request. */
+export const payload: Rule<Payload> = message(PayloadSchema, {
+  contentType: optionalMediaType,
+  data: oneOf({
+    binary: { name: 'binary', rule: anything },
+    text: { name: 'text', rule: anything },
+    json: {
+      name: 'json',
+      rule: (violations: Violations, value: Value) => checkJson(violations, value, 1),
+    },
+  }),
+});
+
+const deliveryUpdate: Rule<DeliveryUpdate> = message(
+  DeliveryUpdateSchema,
+  {
+    work: required(work),
+    state: known(DeliveryUpdate_StateSchema, 'refused'),
+    output: optional(payload),
+    error: prose(4096),
+    retryable: anything,
+    spent: amounts,
+  },
+  (violations, { state, output }) => {
+    if (output !== undefined && state !== DeliveryUpdate_State.SUCCEEDED) {
+      violations.addAt('output', 'is allowed with STATE_SUCCEEDED only');
+    }
+  },
+);
+
+// Names of CloudEvents extension attributes: lower-case letters and digits.
+const extensionName = word({
+  max: 20,
+  empty: 'refused',
+  pattern: /^[a-z0-9]+$/,
+  allowed: 'of characters [a-z0-9]',
+});
+
+const agentMessage: Rule<Message> = message(MessageSchema, {
+  id: visible(128, 'refused'),
+  source: visible(256, 'allowed'),
+  type: visible(128, 'refused'),
+  subject: line(256),
+  data: optional(payload),
+  extensions: map<string>({ max: 32, key: extensionName, value: line(1024) }),
+});
+
+const leave: Rule<Leave> = message(LeaveSchema, { reason: prose(1024) });
+
+/** A frame of a session. One without a known kind has nothing to violate: the session refuses it as UNKNOWN_FRAME. */
+export const frame: Rule<OpenSessionRequest> = message(OpenSessionRequestSchema, {
+  frameId: visible(128, 'allowed'),
+  frame: oneOf({
+    hello: { name: 'hello', rule: hello },
+    heartbeat: { name: 'heartbeat', rule: heartbeat },
+    deliveryUpdate: { name: 'delivery_update', rule: deliveryUpdate },
+    message: { name: 'message', rule: agentMessage },
+    leave: { name: 'leave', rule: leave },
+  }),
+});
+
+const NONE: FieldViolation[] = [];
+Object.freeze(NONE);
+
+// Frames are checked one after the other and a check never leads to another, so one collector serves them all and
+// a sound frame costs no allocation.
+const collector = new Violations();
+
+/** What is wrong with a frame; an empty, frozen list when nothing is. */
+export function validateFrame(request: OpenSessionRequest): FieldViolation[] {
+  try {
+    frame(collector, request);
+  } catch (error) {
+    collector.take();
+    throw error;
+  }
+  return collector.count === 0 ? NONE : collector.take();
+}

@@ -1,0 +1,209 @@
+import type { DescMessage, Message, MessageShape } from '@bufbuild/protobuf';
+import type { FieldMask } from '@bufbuild/protobuf/wkt';
+import {
+  Agent_LivenessSchema,
+  Agent_PhaseSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  type AgentFilter,
+  AgentFilterSchema,
+  DeregisterAgentRequestSchema,
+  ExplainAgentRequestSchema,
+  GetAgentRequestSchema,
+  ListAgentsRequestSchema,
+  RegisterAgentRequestSchema,
+  UpdateAgentRequestSchema,
+  WatchAgentsRequestSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { PollSessionRequestSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import {
+  Event_SeveritySchema,
+  type EventFilter,
+  EventFilterSchema,
+  GetConfigRequestSchema,
+  GetSystemStatusRequestSchema,
+  ListEventsRequestSchema,
+  WatchEventsRequestSchema,
+  WatchSystemStatusRequestSchema,
+} from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { decodeCursor } from '../../lib/cursor.ts';
+import type { FieldViolation } from '../../lib/errors.ts';
+import { quote, Violations } from '../../lib/violations.ts';
+import { maskPathFault } from '../agent/field-mask.ts';
+import { LabelSelectorError, parseLabelSelector } from '../agent/label-selector.ts';
+import { agentSpec, capabilityName, kind, refuseSelfReference } from './agent-spec.ts';
+import { frame } from './frames.ts';
+import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts';
+import { anything, type FieldRules, list, message, optional, type Rule, required } from './rules.ts';
+import { agentId, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
+
+const HOUR_MS = 3600 * 1000;
+
+// Base64url; what it holds is judged by the method that gave it out.
+const pageToken = word({
+  max: 1536,
+  empty: 'allowed',
+  pattern: /^[A-Za-z0-9_-]+$/,
+  allowed: 'a page token as it was given out',
+  opaque: true,
+});
+
+const labelSelector: Rule<string> = (violations, text) => {
+  try {
+    parseLabelSelector(text);
+  } catch (error) {
+    if (!(error instanceof LabelSelectorError)) throw error;
+    violations.add(error.message);
+  }
+};
+
+const agentFilter: Rule<AgentFilter> = message(AgentFilterSchema, {
+  capabilities: list({ max: 32, item: capabilityName }),
+  labelSelector,
+  phases: list({ max: 32, item: known(Agent_PhaseSchema, 'refused') }),
+  liveness: list({ max: 32, item: known(Agent_LivenessSchema, 'refused') }),
+  kinds: list({ max: 32, item: kind }),
+});
+
+const eventType = word({
+  max: 128,
+  empty: 'refused',
+  pattern: /^(?:\*|[a-z0-9_]+(?:\.[a-z0-9_]+)*(?:\.\*)?)$/,
+  allowed: 'a dotted name of characters [a-z0-9_], or a prefix of one such as "agent.*"',
+});
+
+const eventFilter: Rule<EventFilter> = message(
+  EventFilterSchema,
+  {
+    agentIds: list({ max: 32, item: agentId }),
+    types: list({ max: 32, item: eventType }),
+    minSeverity: known(Event_SeveritySchema, 'allowed'),
+    startTime: timestamp,
+    endTime: timestamp,
+  },
+  (violations, { startTime, endTime }) => {
+    if (startTime === undefined || endTime === undefined || isBefore(startTime, endTime)) return;
+    violations.addAt('end_time', 'must be after start_time');
+  },
+);
+
+const updateMask: Rule<FieldMask> = (violations, { paths }) => {
+  violations.enter('paths');
+  if (paths.length === 0) violations.add('must not be empty');
+  if (paths.length > 1 && paths.includes('*')) violations.add('must be "*" alone, or without "*"');
+  maskPaths(violations, paths);
+  violations.leave();
+};
+
+const maskPaths = list<string>({
+  max: 64,
+  item: (violations, path) => {
+    const fault = maskPathFault(path);
+    if (fault !== undefined) violations.add(`${quote(path)} ${fault}`);
+  },
+});
+
+const interval = duration({ minMs: 100, maxMs: HOUR_MS, range: '100 ms to 1 h' });
+
+/** A cursor must be one that was given out, for the namespace that the request names. */
+const cursorOfNamespace: Rule<{ namespace: string; cursor: string }> = (violations, request) => {
+  if (request.cursor === '') return;
+  const decoded = decodeCursor(request.cursor, request.namespace || 'default');
+  if (decoded.kind === 'invalid') violations.addAt('cursor', decoded.description);
+};
+
+type RequestRule = readonly [typeName: string, rule: Rule<Message>];
+
+function request<S extends DescMessage>(
+  schema: S,
+  fields: FieldRules<S>,
+  between?: Rule<MessageShape<S>>,
+): RequestRule {
+  return [schema.typeName, message(schema, fields, between) as Rule<never> as Rule<Message>];
+}
+
+const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>([
+  request(
+    RegisterAgentRequestSchema,
+    { namespace, agentId: optionalAgentId, spec: optional(agentSpec), takeover: anything, requestId },
+    checkSelfReference,
+  ),
+  request(GetAgentRequestSchema, { namespace, agentId, minRevision: notNegative }),
+  request(ListAgentsRequestSchema, {
+    namespace,
+    filter: optional(agentFilter),
+    pageSize: notNegative,
+    pageToken,
+    minRevision: notNegative,
+  }),
+  request(
+    WatchAgentsRequestSchema,
+    { namespace, filter: optional(agentFilter), cursor: anything, sampleInterval: interval },
+    cursorOfNamespace,
+  ),
+  request(
+    UpdateAgentRequestSchema,
+    {
+      namespace,
+      agentId,
+      spec: required(agentSpec),
+      updateMask: required(updateMask),
+      expectedRevision: notNegative,
+      requestId,
+    },
+    checkSelfReference,
+  ),
+  request(DeregisterAgentRequestSchema, {
+    namespace,
+    agentId,
+    expectedRevision: notNegative,
+    requestId,
+    reason: prose(1024),
+  }),
+  request(ExplainAgentRequestSchema, { namespace, agentId }),
+  request(PollSessionRequestSchema, {
+    epoch: anything,
+    sequence: anything,
+    frames: list({ max: 256, item: frame }),
+    wait: duration({ minMs: 0, maxMs: 60_000, range: '0 to 60 s' }),
+  }),
+  request(GetSystemStatusRequestSchema, { namespace }),
+  request(WatchSystemStatusRequestSchema, { namespace, minInterval: interval }),
+  request(ListEventsRequestSchema, {
+    namespace,
+    filter: optional(eventFilter),
+    pageSize: notNegative,
+    pageToken,
+  }),
+  request(
+    WatchEventsRequestSchema,
+    { namespace, filter: optional(eventFilter), cursor: anything },
+    cursorOfNamespace,
+  ),
+  request(GetConfigRequestSchema, {}),
+]);
+
+function checkSelfReference(
+  violations: Violations,
+  { agentId: id, spec }: MessageShape<typeof RegisterAgentRequestSchema | typeof UpdateAgentRequestSchema>,
+): void {
+  if (spec === undefined) return;
+  violations.enter('spec');
+  refuseSelfReference(violations, spec, id);
+  violations.leave();
+}
+
+/**
+ * Everything that is wrong with a request of this API, at once. Throws for a request of this API that has no rules;
+ * messages of other packages (health, reflection) are not judged.
+ */
+export function validateRequest(request: Message): FieldViolation[] {
+  const rule = rules.get(request.$typeName);
+  if (rule === undefined) {
+    if (!request.$typeName.startsWith('mycosoft.orchestrator.')) return [];
+    throw new Error(`${request.$typeName} has no validation rules`);
+  }
+  const violations = new Violations();
+  rule(violations, request);
+  return violations.list();
+}
