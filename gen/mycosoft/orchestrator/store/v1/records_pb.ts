@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIv0CCgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJACg92ZXJkaWN0X2hpc3RvcnkYCiADKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdBItCglnb25lX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCEIsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxItQCCgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLCg5WZXJkaWN0SGlzdG9yeRI5Cgh2ZXJkaWN0cxgBIAMoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0IsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCEIsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -88,11 +88,11 @@ export type AgentRecord = Message<"mycosoft.orchestrator.store.v1.AgentRecord"> 
   attachTime?: Timestamp | undefined;
 
   /**
-   * Earlier verdicts, newest first; at most 15. The present one is in agent.
+   * Earlier verdicts, as an encoded VerdictHistory: replicas keep it in memory unread. The present one is in agent.
    *
-   * @generated from field: repeated mycosoft.orchestrator.agent.v1.Verdict verdict_history = 10;
+   * @generated from field: bytes verdict_history = 10;
    */
-  verdictHistory: Verdict[];
+  verdictHistory: Uint8Array;
 
   /**
    * When the agent was judged LOST or said LEFT; counts towards forget_after.
@@ -108,6 +108,27 @@ export type AgentRecord = Message<"mycosoft.orchestrator.store.v1.AgentRecord"> 
  */
 export const AgentRecordSchema: GenMessage<AgentRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 0);
+
+/**
+ * The verdicts before the present one.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.VerdictHistory
+ */
+export type VerdictHistory = Message<"mycosoft.orchestrator.store.v1.VerdictHistory"> & {
+  /**
+   * Newest first; at most 15.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.agent.v1.Verdict verdicts = 1;
+   */
+  verdicts: Verdict[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.VerdictHistory.
+ * Use `create(VerdictHistorySchema)` to create a new message.
+ */
+export const VerdictHistorySchema: GenMessage<VerdictHistory> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 1);
 
 /**
  * The soft state of a replica, as a live record under "replica/<id>" in the system database.
@@ -198,5 +219,5 @@ export type ReplicaRecord = Message<"mycosoft.orchestrator.store.v1.ReplicaRecor
  * Use `create(ReplicaRecordSchema)` to create a new message.
  */
 export const ReplicaRecordSchema: GenMessage<ReplicaRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 1);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 2);
 

@@ -1,0 +1,293 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  Agent_Liveness,
+  type Report,
+  type Verdict,
+  VerdictSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { SessionConfig } from '../../config/config.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
+import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
+import { ClockOffset } from './clock-offset.ts';
+import { observerEvidence, type SelfWatch, silenceMs } from './observer.ts';
+import { Probes } from './probes.ts';
+import { ProgressWatch } from './progress.ts';
+import { RoundTrips } from './round-trips.ts';
+import { lateAfterMs, phiOf } from './suspicion.ts';
+
+/** Measured on the hot path; must cost next to nothing. */
+export interface SessionMetrics {
+  heartbeat(rttMs: number): void;
+  missedPing(): void;
+  sessionOpened(): void;
+  sessionClosed(reason: string): void;
+  sessionCutOff(reason: string): void;
+  verdict(liveness: string): void;
+}
+
+/** What all sessions of a replica share. */
+export interface SessionContext {
+  clock: Clock;
+  wheel: TimingWheel;
+  config: SessionConfig;
+  replicaId: string;
+  self: SelfWatch;
+  metrics: SessionMetrics;
+  /** The interval and lease that hold for this fleet now. */
+  pacing(): { intervalMs: number; leaseMs: number };
+  /** Share of this replica's sessions that are in trouble, 0..1. */
+  shareInTrouble(): number;
+  /** The budget of an activity, or undefined without a contract. */
+  progressBudgetMs(namespace: string, agentId: string, activity: string): number | undefined;
+}
+
+/** What a session tells its owner. */
+export interface SessionOwner {
+  /** Liveness was judged anew. */
+  judged(session: Session, liveness: Agent_Liveness, verdict: Verdict): void;
+  /** The progress contract was broken (or is kept again). */
+  progressJudged(session: Session, stuck: boolean, detail: string): void;
+  /** The session must end. */
+  end(session: Session, reason: GoAway_Reason, detail: string): void;
+}
+
+/** The way down, as a session needs it. */
+export interface PingSender {
+  /** Sends a ping at once, before anything that waits. False: nothing can be sent now, the client does not read. */
+  ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean;
+  /** For how long the client has not read what was sent to it, milliseconds. */
+  blockedMs(nowMs: number): number;
+}
+
+export interface SessionOptions {
+  context: SessionContext;
+  owner: SessionOwner;
+  sender: PingSender;
+  namespace: string;
+  agentId: string;
+  uid: string;
+  epoch: bigint;
+  instanceId: string;
+  client: string;
+  peer: string;
+  tokenHash: Uint8Array;
+  /** 0..1: where in the interval this session's pings fall. */
+  phase: number;
+}
+
+/** Unanswered pings that SUSPECT needs: the one on schedule and two probes after it. */
+const SUSPECT_PROBES = 3;
+/** A suspect is probed at most this often. */
+const SUSPECT_PROBE_MS = 1000;
+const EVIDENCE_SAMPLES = 16;
+
+/**
+ * One attachment of an agent: paces its pings, measures what comes back and judges its silence. It holds no stream;
+ * a late answer is probed again sooner, so that a silent death is seen within an interval plus a few probes, while a
+ * steady agent costs one round trip an interval.
+ */
+export class Session implements WheelTask {
+  readonly wheel = wheelLink();
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly uid: string;
+  readonly epoch: bigint;
+  readonly instanceId: string;
+  readonly client: string;
+  readonly peer: string;
+  readonly tokenHash: Uint8Array;
+  readonly attachWallMs: number;
+  readonly roundTrips = new RoundTrips();
+  readonly probes = new Probes();
+  readonly progress: ProgressWatch;
+  clockOffset: ClockOffset | undefined;
+  report: Report | undefined;
+  reportWallMs = 0;
+  heartbeats = 0;
+  liveness: Agent_Liveness = Agent_Liveness.CONNECTED;
+  stuck = false;
+  ended = false;
+  lastHeardMs: number;
+  lastHeardWallMs: number;
+  readonly #context: SessionContext;
+  readonly #owner: SessionOwner;
+  readonly #sender: PingSender;
+  #nextPingMs: number;
+  #toldLeaseMs: number;
+  /** The share of an interval between the first and the second ping; 1 from then on. */
+  #firstGap: number;
+
+  constructor(options: SessionOptions) {
+    const { context } = options;
+    const nowMs = context.clock.monoMs();
+    this.#context = context;
+    this.#owner = options.owner;
+    this.#sender = options.sender;
+    this.namespace = options.namespace;
+    this.agentId = options.agentId;
+    this.uid = options.uid;
+    this.epoch = options.epoch;
+    this.instanceId = options.instanceId;
+    this.client = options.client;
+    this.peer = options.peer;
+    this.tokenHash = options.tokenHash;
+    this.attachWallMs = context.clock.wallMs();
+    this.lastHeardMs = nowMs;
+    this.lastHeardWallMs = this.attachWallMs;
+    this.progress = new ProgressWatch(nowMs);
+    const { intervalMs, leaseMs } = context.pacing();
+    this.#toldLeaseMs = leaseMs;
+    // The first ping goes out soon, so that a round trip is known; the second one spreads agents that came together.
+    this.#nextPingMs = nowMs + Math.min(intervalMs, 200) * options.phase;
+    this.#firstGap = options.phase;
+    context.wheel.schedule(this, this.#nextPingMs);
+  }
+
+  /** The lease that the agent was told last. */
+  get leaseMs(): number {
+    return this.#toldLeaseMs;
+  }
+
+  /** Something was heard, of whatever kind. */
+  heard(nowMs: number): void {
+    this.lastHeardMs = nowMs;
+    this.lastHeardWallMs = this.#context.clock.wallMs();
+  }
+
+  /**
+   * An answer, or (echo 0) an unprompted report.
+   * @param heldMs the agent's own delay before it answered; 0 if unknown
+   * @param agentWallMs the agent's clock; undefined if it sent none
+   */
+  heartbeat(echo: number, heldMs: number, agentWallMs: number | undefined, report: Report | undefined): void {
+    const context = this.#context;
+    const nowMs = context.clock.monoMs();
+    this.heard(nowMs);
+    this.heartbeats += 1;
+    if (report !== undefined) {
+      this.report = report;
+      this.progress.report(report, nowMs);
+    }
+    if (this.report !== undefined) this.reportWallMs = this.lastHeardWallMs;
+    const sentMs = echo === 0 ? undefined : this.probes.answered(echo);
+    if (sentMs === undefined) return;
+    // A round trip that spans a stall of our own says nothing about the agent.
+    if (context.self.stallMs(sentMs, nowMs) === 0) {
+      const elapsedMs = nowMs - sentMs;
+      const held = Math.min(heldMs, elapsedMs);
+      this.roundTrips.add(elapsedMs - held);
+      context.metrics.heartbeat(elapsedMs - held);
+      if (agentWallMs !== undefined) {
+        this.clockOffset ??= new ClockOffset();
+        this.clockOffset.add(this.lastHeardWallMs - elapsedMs, this.lastHeardWallMs, agentWallMs, held);
+      }
+    }
+    if (this.probes.outstanding > 0) return;
+    context.wheel.schedule(this, this.#nextPingMs);
+    if (this.liveness === Agent_Liveness.SUSPECT) {
+      this.#judge(Agent_Liveness.CONNECTED, 'answered', 'it answers again', nowMs);
+    }
+  }
+
+  /** Suspicion now: phi of all outstanding probes. */
+  phi(nowMs: number): number {
+    if (this.probes.outstanding === 0) return 0;
+    const waited = this.probes.sentMs.map((sentMs) => silenceMs(this.#context.self, sentMs, nowMs));
+    return phiOf(this.roundTrips, waited);
+  }
+
+  /** The silence that counts against the agent, milliseconds. */
+  silenceMs(nowMs: number): number {
+    return silenceMs(this.#context.self, this.lastHeardMs, nowMs);
+  }
+
+  /** Called by the wheel: time for a ping, a probe or a verdict. */
+  due(nowMs: number): void {
+    if (this.ended) return;
+    const { config, metrics } = this.#context;
+    if (this.#sender.blockedMs(nowMs) >= config.drainTimeoutMs) {
+      metrics.sessionCutOff('slow');
+      this.#owner.end(this, GoAway_Reason.SLOW, `nothing was read for ${config.drainTimeoutMs} ms`);
+      return;
+    }
+    const silence = this.silenceMs(nowMs);
+    if (silence >= this.#toldLeaseMs) {
+      this.#judge(
+        Agent_Liveness.LOST,
+        'lease',
+        `silent for the whole lease of ${this.#toldLeaseMs} ms`,
+        nowMs,
+      );
+      this.#owner.end(this, GoAway_Reason.LOST, 'silent for the whole lease');
+      return;
+    }
+    this.#watchProgress(nowMs);
+    const unanswered = this.probes.outstanding;
+    if (unanswered === 0) {
+      this.#ping(nowMs);
+      const { intervalMs } = this.#context.pacing();
+      this.#nextPingMs = Math.max(this.#nextPingMs + intervalMs * this.#firstGap, nowMs + intervalMs / 10);
+      this.#firstGap = 1;
+    } else {
+      metrics.missedPing();
+      if (unanswered >= SUSPECT_PROBES && this.liveness === Agent_Liveness.CONNECTED) {
+        const phi = this.phi(nowMs);
+        if (phi >= config.suspectPhi) {
+          const detail = `${unanswered} probes unanswered, phi ${phi.toFixed(1)} of ${config.suspectPhi}`;
+          this.#judge(Agent_Liveness.SUSPECT, 'phi', detail, nowMs);
+        }
+      }
+      this.#ping(nowMs);
+    }
+    const wait = lateAfterMs(this.roundTrips);
+    const next = this.liveness === Agent_Liveness.SUSPECT ? Math.max(wait, SUSPECT_PROBE_MS) : wait;
+    this.#context.wheel.schedule(this, Math.min(nowMs + next, nowMs + this.#toldLeaseMs - silence));
+  }
+
+  #ping(nowMs: number): void {
+    const { leaseMs } = this.#context.pacing();
+    const told = Math.abs(leaseMs - this.#toldLeaseMs) > this.#toldLeaseMs / 20 ? leaseMs : undefined;
+    const echo = this.probes.sent(nowMs);
+    const sent = this.#sender.ping(echo, this.report === undefined, told);
+    // The new lease holds from when the agent could have heard of it.
+    if (sent && told !== undefined) this.#toldLeaseMs = told;
+  }
+
+  #watchProgress(nowMs: number): void {
+    if (this.report === undefined) return;
+    const budgetMs = this.#context.progressBudgetMs(this.namespace, this.agentId, this.progress.activity);
+    const since = silenceMs(this.#context.self, this.progress.movedMs, nowMs);
+    const stuck = budgetMs !== undefined && since > budgetMs;
+    if (stuck === this.stuck) return;
+    this.stuck = stuck;
+    const activity = this.progress.activity === '' ? 'its work' : `"${this.progress.activity}"`;
+    const detail = stuck
+      ? `no counter moved in ${activity} for ${Math.round(since)} ms, allowed are ${budgetMs} ms`
+      : `its counters move again in ${activity}`;
+    this.#owner.progressJudged(this, stuck, detail);
+  }
+
+  #judge(liveness: Agent_Liveness, rule: string, detail: string, nowMs: number): void {
+    this.liveness = liveness;
+    this.#owner.judged(this, liveness, this.verdict(rule, detail, nowMs));
+  }
+
+  /** A verdict on this session with what it rests on. */
+  verdict(rule: string, detail: string, nowMs: number): Verdict {
+    const { clock, replicaId, self, shareInTrouble } = this.#context;
+    return create(VerdictSchema, {
+      time: timestampFromMs(clock.wallMs()),
+      rule,
+      detail,
+      replicaId,
+      epoch: this.epoch,
+      phi: this.phi(nowMs),
+      unansweredProbes: this.probes.outstanding,
+      silence: durationFromMs(this.silenceMs(nowMs)),
+      sampleMs: this.roundTrips.recent(EVIDENCE_SAMPLES),
+      observer: observerEvidence(self, this.lastHeardMs, nowMs, shareInTrouble()),
+    });
+  }
+}
