@@ -1,4 +1,11 @@
-import { create, type DescEnumValue, type DescMessage, type Message, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import {
+  create,
+  type DescEnumValue,
+  type DescMessage,
+  type Message,
+  type MessageInitShape,
+  toBinary,
+} from '@bufbuild/protobuf';
 import { anyPack, type Duration, DurationSchema } from '@bufbuild/protobuf/wkt';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
@@ -60,7 +67,9 @@ export function codeOf(reason: number): Code {
 
 /** The name of a reason as it stands in ErrorInfo: "AGENT_NOT_FOUND". */
 export function reasonName(reason: number): string {
-  return (ErrorReasonSchema.value as Record<number, DescEnumValue | undefined>)[reason]?.localName ?? 'INTERNAL';
+  return (
+    (ErrorReasonSchema.value as Record<number, DescEnumValue | undefined>)[reason]?.localName ?? 'INTERNAL'
+  );
 }
 
 /** A detail in the form that both bindings take: its schema and how to make it. */
@@ -127,7 +136,10 @@ function fitting(violations: readonly FieldViolation[]): FieldViolation[] {
     const description = cut(violation.description, 256);
     bytes += Buffer.byteLength(field) + Buffer.byteLength(description) + 6;
     if (bytes > maxViolationBytes) {
-      kept.push({ field: '', description: `${violations.length - kept.length} more fields break their rules` });
+      kept.push({
+        field: '',
+        description: `${violations.length - kept.length} more fields break their rules`,
+      });
       break;
     }
     kept.push({ field, description });

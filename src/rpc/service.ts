@@ -73,6 +73,8 @@ export type Handler =
 export interface ServiceBinding {
   service: DescService;
   handlers: readonly Handler[];
+  /** Set where every handler refuses, because the part is turned off: reflection and health leave it out. */
+  gated?: boolean;
 }
 
 type MethodsOf<S extends DescService> = S['method'];

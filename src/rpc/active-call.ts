@@ -1,0 +1,126 @@
+import type { DescMethod } from '@bufbuild/protobuf';
+import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { DomainError } from '../lib/errors.ts';
+import { anonymous } from './interceptors/identity.ts';
+import type { CallInfo, Protocol, RpcObservation } from './observer.ts';
+import type { CallContext, Principal } from './service.ts';
+
+/** The longest delay that setTimeout takes; deadlines beyond it (24 days) are none. */
+const maxTimerMs = 0x7fff_ffff;
+
+export interface ActiveCallOptions {
+  info: CallInfo;
+  /** Milliseconds until the caller's deadline; undefined: none. */
+  timeoutMs: number | undefined;
+  /** Monotonic milliseconds. */
+  nowMs: () => number;
+  observation: RpcObservation;
+}
+
+/**
+ * A call under way: its context, its deadline and its cancellation. Made for every call and every session, so it
+ * holds little: the AbortController and the deadline's timer exist only where someone asked for them.
+ */
+export class ActiveCall implements CallContext {
+  readonly method: DescMethod;
+  readonly protocol: Protocol;
+  readonly peer: string;
+  readonly startMs: number;
+  readonly observation: RpcObservation;
+  principal: Principal = anonymous;
+  readonly #nowMs: () => number;
+  readonly #deadlineMs: number;
+  #controller: AbortController | undefined;
+  #onEnd: ((reason: DomainError) => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #ended: DomainError | undefined;
+  #finished = false;
+
+  constructor(options: ActiveCallOptions) {
+    const { info, timeoutMs } = options;
+    this.method = info.method;
+    this.protocol = info.protocol;
+    this.peer = info.peer;
+    this.observation = options.observation;
+    this.#nowMs = options.nowMs;
+    this.startMs = options.nowMs();
+    this.#deadlineMs = timeoutMs === undefined ? Infinity : this.startMs + timeoutMs;
+    if (timeoutMs !== undefined && timeoutMs <= maxTimerMs) {
+      this.#timer = setTimeout(() => this.end(deadlineExceeded()), Math.max(0, timeoutMs));
+    }
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#ended !== undefined) this.#controller.abort(this.#ended);
+      else if (this.#finished) this.#controller.abort(cancelled());
+    }
+    return this.#controller.signal;
+  }
+
+  /** Why the call was ended before its handler was done. */
+  get ended(): DomainError | undefined {
+    return this.#ended;
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  timeLeftMs(): number | undefined {
+    return this.#deadlineMs === Infinity ? undefined : Math.max(0, this.#deadlineMs - this.#nowMs());
+  }
+
+  /** Calls back once when the call is ended early; replaces an earlier callback. */
+  onEnd(callback: (reason: DomainError) => void): void {
+    this.#onEnd = callback;
+    if (this.#ended !== undefined) callback(this.#ended);
+  }
+
+  /** Ends the call early; the first reason stands. */
+  end(reason: DomainError): void {
+    if (this.#ended !== undefined || this.#finished) return;
+    this.#ended = reason;
+    this.#release();
+    this.#onEnd?.(reason);
+    this.#controller?.abort(reason);
+  }
+
+  /** Marks the call as over; true the first time. A signal that was handed out fires, so that nothing hangs on it. */
+  finish(): boolean {
+    if (this.#finished) return false;
+    this.#finished = true;
+    this.#release();
+    this.#onEnd = undefined;
+    if (this.#controller !== undefined && !this.#controller.signal.aborted) {
+      this.#controller.abort(cancelled());
+    }
+    return true;
+  }
+
+  #release(): void {
+    if (this.#timer === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+export function deadlineExceeded(): DomainError {
+  return new DomainError({
+    reason: ErrorReason.DEADLINE_EXCEEDED,
+    message: 'the deadline of the call passed before it was done',
+  });
+}
+
+export function cancelled(): DomainError {
+  return new DomainError({ reason: ErrorReason.CANCELLED, message: 'the caller ended the call' });
+}
+
+export function shuttingDown(): DomainError {
+  return new DomainError({
+    reason: ErrorReason.SHUTTING_DOWN,
+    message: 'this replica is leaving',
+    retryAfterMs: 1_000,
+  });
+}
