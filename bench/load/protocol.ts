@@ -1,0 +1,47 @@
+/** What the bench and its load generator, a process of its own, say to each other. */
+
+export interface SessionLoad {
+  kind: 'sessions';
+  /** "session": the server pings, the agents answer. "etcd": the clients keep leases alive, once a second each. */
+  protocol: 'session' | 'etcd';
+  /** "host:port" */
+  address: string;
+  connections: number;
+  agentsPerConnection: number;
+  /** Register each agent first, for its token (a bare server takes any). */
+  register: boolean;
+}
+
+export interface RegisterLoad {
+  kind: 'register';
+  address: string;
+  /** Each with a connection of its own and one call under way. */
+  clients: number;
+  durationMs: number;
+  warmupMs: number;
+}
+
+export type LoadCommand = SessionLoad | RegisterLoad | { kind: 'count' } | { kind: 'close' };
+
+export interface LoadCount {
+  /** Round trips finished so far. */
+  roundTrips: number;
+  /** Sessions that ended although nobody asked them to. */
+  broken: number;
+  /** What the generator itself used, microseconds. */
+  cpuUs: number;
+}
+
+export interface RegisterResult {
+  acknowledged: number;
+  failed: number;
+  elapsedMs: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export type LoadAnswer =
+  | { kind: 'ready' }
+  | { kind: 'failed'; detail: string }
+  | ({ kind: 'count' } & LoadCount)
+  | ({ kind: 'registered' } & RegisterResult);

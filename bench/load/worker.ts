@@ -1,0 +1,30 @@
+// The load generator: a process of its own, driven over the IPC channel, so that its cost is not the server's.
+import type { LoadAnswer, LoadCommand } from './protocol.ts';
+import { registerAgents } from './register.ts';
+import { SessionFleet } from './sessions.ts';
+
+let fleet: SessionFleet | undefined;
+
+async function answer(command: LoadCommand): Promise<LoadAnswer> {
+  switch (command.kind) {
+    case 'sessions':
+      fleet = new SessionFleet({ load: command });
+      await fleet.open();
+      return { kind: 'ready' };
+    case 'register':
+      return { kind: 'registered', ...(await registerAgents(command)) };
+    case 'count':
+      return { kind: 'count', ...(fleet?.count() ?? { roundTrips: 0, broken: 0, cpuUs: 0 }) };
+    case 'close':
+      fleet?.close();
+      return { kind: 'ready' };
+  }
+}
+
+process.on('message', (command: LoadCommand) => {
+  answer(command).then(
+    (reply) => process.send?.(reply),
+    (error: unknown) => process.send?.({ kind: 'failed', detail: String(error) }),
+  );
+});
+process.on('disconnect', () => process.exit(0));

@@ -1,0 +1,60 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { say } from './figures.ts';
+import { heartbeat } from './heartbeat.ts';
+import { register } from './register.ts';
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('must be a number above 0');
+  return value;
+}
+
+const program = new Command('bench').description(
+  'Measures the service. Lines for people go to stderr, one JSON object a figure to stdout. Exit code 1: a target was missed.',
+);
+
+function finish(met: boolean): void {
+  say(met ? 'every target was met' : 'a target was missed or not run');
+  process.exitCode = met ? 0 : 1;
+}
+
+program
+  .command('heartbeat')
+  .description('CPU and memory of sessions, against a bare grpc-js server and etcd')
+  .option('--agents <n>', 'agents, on a connection each', positive, 3000)
+  .option('--rounds <n>', 'measurements of each subject, interleaved', positive, 3)
+  .option('--settle <s>', 'seconds to wait after the last agent has attached', positive, 8)
+  .option('--window <s>', 'seconds to measure', positive, 15)
+  .option('--only <names...>', 'only subjects whose name contains one of these', [])
+  .option(
+    '--main-only',
+    'skip the other layouts (1,000 against 10,000 agents, 100 on each of 100 connections)',
+    false,
+  )
+  .action(
+    async (
+      options: Record<'agents' | 'rounds' | 'settle' | 'window', number> & {
+        only: string[];
+        mainOnly: boolean;
+      },
+    ) => {
+      const { agents, rounds, settle, window, only, mainOnly } = options;
+      finish(
+        await heartbeat({ agents, rounds, settleMs: settle * 1000, windowMs: window * 1000, only, mainOnly }),
+      );
+    },
+  );
+
+program
+  .command('register')
+  .description('acknowledged registrations a second')
+  .option('--clients <n>', 'clients, each with one call under way', positive, 50)
+  .option('--rounds <n>', 'measurements of each store, interleaved', positive, 3)
+  .option('--warmup <s>', 'seconds before measuring', positive, 3)
+  .option('--window <s>', 'seconds to measure', positive, 8)
+  .action(async (options: Record<'clients' | 'rounds' | 'warmup' | 'window', number>) => {
+    const { clients, rounds, warmup, window } = options;
+    finish(await register({ clients, rounds, warmupMs: warmup * 1000, windowMs: window * 1000 }));
+  });
+
+await program.parseAsync();
