@@ -1,0 +1,298 @@
+import { randomUUID } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import type { Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  GoAway_ReasonSchema,
+  HelloSchema,
+  type Welcome,
+} from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { DeliveryDesk } from './deliveries.ts';
+import { AgentError, Code, cancelled, isFinal, unavailable, unexpected } from './errors.ts';
+import { LeaseWatch } from './lease.ts';
+import type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
+import { type EffectFrame, Outbox } from './outbox.ts';
+import { Registration } from './registration.ts';
+import { type AgentReport, Reporter } from './reporter.ts';
+import { Session, type SessionEnd } from './session.ts';
+import { fullJitterMs, sleep, toMs } from './time.ts';
+import type { AgentTransport } from './transport.ts';
+
+/** What comes after an attempt: another one after a wait, or none. */
+type Next = { again: true; error: AgentError; notBeforeMs: number } | { again: false; error?: AgentError };
+
+export interface AgentDeps {
+  /** A fresh connection. */
+  createTransport: () => AgentTransport;
+  /** Uniform in [0, 1). */
+  random: () => number;
+}
+
+const silent: ClientLogger = { debug: () => {}, info: () => {}, warn: () => {} };
+
+/** Registers, attaches, and attaches again until told otherwise: the loop behind `connectAgent`. */
+export class Agent implements AgentHandle {
+  readonly namespace: string;
+  readonly instanceId: string;
+  readonly closed: Promise<AgentError | undefined>;
+  /** Resolves with the first welcome; rejects when there will be none. */
+  readonly attached: Promise<void>;
+  readonly #options: ConnectAgentOptions;
+  readonly #deps: AgentDeps;
+  readonly #log: ClientLogger;
+  readonly #timeoutMs: number;
+  readonly #stop = new AbortController();
+  readonly #reporter: Reporter;
+  readonly #outbox: Outbox;
+  readonly #desk: DeliveryDesk;
+  readonly #registration: Registration;
+  readonly #lease: LeaseWatch;
+  #state: AgentState = 'connecting';
+  #session: Session | undefined;
+  #epoch = 0n;
+  #features: readonly string[] = [];
+  #leaving = false;
+  #attachedAt: number | undefined;
+  #settleAttached: { resolve: () => void; reject: (error: AgentError) => void } | undefined;
+
+  constructor(options: ConnectAgentOptions, deps: AgentDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#log = options.log ?? silent;
+    this.#timeoutMs = options.timeoutMs ?? 10_000;
+    this.namespace = options.namespace ?? 'default';
+    this.instanceId = options.instanceId ?? randomUUID();
+    this.#registration = new Registration({
+      namespace: this.namespace,
+      id: options.id ?? '',
+      token: options.token,
+      spec: options.spec,
+      takeover: options.takeover ?? false,
+      timeoutMs: this.#timeoutMs,
+    });
+    this.#lease = new LeaseWatch({
+      onExpired: () =>
+        this.#log.warn({ agent: this.id }, 'silent for a whole lease: the agent counts as lost'),
+    });
+    this.#reporter = new Reporter({
+      pull: options.report,
+      minIntervalMs: options.reportIntervalMs ?? 1_000,
+      flush: () => this.#session?.flushReport(),
+      onError: (error) =>
+        this.#log.warn({ err: error }, 'the report callback failed; the last report stands'),
+    });
+    this.#outbox = new Outbox({
+      prefix: this.instanceId.slice(0, 64),
+      transmit: (frame) => this.#session?.send(frame),
+    });
+    this.#desk = new DeliveryDesk({
+      handler: options.onDelivery,
+      send: (effect) => this.send(effect),
+      progress: (work, done, total) => this.progress(work, done, total),
+      dropProgress: (work) => this.endProgress(work),
+      onError: (error, work) => {
+        if (!this.#stop.signal.aborted)
+          this.#log.warn({ err: error, delivery: work.deliveryId }, 'a delivery failed');
+      },
+    });
+    this.attached = new Promise((resolve, reject) => {
+      this.#settleAttached = { resolve, reject };
+    });
+    this.closed = this.#run();
+  }
+
+  get id(): string {
+    return this.#registration.id;
+  }
+  get token(): string {
+    return this.#registration.token;
+  }
+  get state(): AgentState {
+    return this.#state;
+  }
+  get epoch(): bigint {
+    return this.#epoch;
+  }
+  get features(): readonly string[] {
+    return this.#features;
+  }
+  get leaseSignal(): AbortSignal {
+    return this.#lease.signal;
+  }
+
+  report(report: AgentReport): void {
+    this.#reporter.set(report);
+  }
+
+  progress(what: string | Work, done: number | bigint, total?: number | bigint): void {
+    this.#reporter.progress(what, done, total);
+  }
+
+  endProgress(what: string | Work): void {
+    this.#reporter.drop(what);
+  }
+
+  send(frame: EffectFrame): Promise<void> {
+    return this.#outbox.add(frame);
+  }
+
+  async leave(reason = ''): Promise<void> {
+    const session = this.#session;
+    if (session?.open && !this.#stop.signal.aborted) {
+      this.#leaving = true;
+      const said = this.#outbox.add({
+        case: 'leave',
+        value: { $typeName: 'mycosoft.orchestrator.agent.v1.Leave', reason },
+      });
+      session.finish();
+      const waited = new AbortController();
+      await Promise.race([
+        said.catch((error: unknown) => this.#log.warn({ err: error }, 'the goodbye was not taken')),
+        session.ended,
+        sleep(this.#timeoutMs, waited.signal),
+      ]);
+      waited.abort();
+    }
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    this.#halt();
+    await this.closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave('disposed');
+  }
+
+  #halt(): void {
+    this.#stop.abort();
+    this.#session?.cancel(cancelled('the agent was closed'));
+  }
+
+  async #run(): Promise<AgentError | undefined> {
+    const giveUp = () => this.#halt();
+    this.#options.signal?.addEventListener('abort', giveUp, { once: true });
+    if (this.#options.signal?.aborted) giveUp();
+    this.attached.catch(() => {}).finally(() => this.#options.signal?.removeEventListener('abort', giveUp));
+    let failures = 0;
+    let last: AgentError | undefined;
+    while (!this.#stop.signal.aborted) {
+      this.#setState({ state: 'connecting' });
+      const next = await this.#attempt();
+      last = next.error;
+      if (!next.again || this.#stop.signal.aborted) break;
+      if (this.#attachedAt !== undefined && performance.now() - this.#attachedAt > 10_000) failures = 0;
+      this.#attachedAt = undefined;
+      const retryInMs = next.notBeforeMs + this.#backoffMs(failures++);
+      this.#setState({ state: 'waiting', error: next.error, retryInMs });
+      const why = { agent: this.id, retry_in_ms: Math.round(retryInMs), err: next.error };
+      this.#log.info(why, 'not connected');
+      await sleep(retryInMs, this.#stop.signal);
+    }
+    return this.#finish(this.#stop.signal.aborted ? undefined : last);
+  }
+
+  #backoffMs(attempt: number): number {
+    const { backoffBaseMs: baseMs = 1_000, backoffCapMs: capMs = 15_000 } = this.#options;
+    return fullJitterMs({ attempt, baseMs, capMs, random: this.#deps.random });
+  }
+
+  #finish(error: AgentError | undefined): AgentError | undefined {
+    const why = error ?? cancelled('the agent is closed');
+    this.#reporter.stop();
+    this.#lease.stop();
+    this.#desk.close(why.message);
+    this.#outbox.fail(why);
+    this.#settleAttached?.reject(why);
+    this.#setState({ state: 'closed', ...(error === undefined ? {} : { error }) });
+    return error;
+  }
+
+  async #attempt(): Promise<Next> {
+    let transport: AgentTransport | undefined;
+    try {
+      transport = this.#deps.createTransport();
+      const token = await this.#registration.ensure(transport, this.#stop.signal);
+      if (this.#stop.signal.aborted) return { again: false };
+      const session = this.#open(transport, token);
+      return this.#afterSession(await session.ended);
+    } catch (error) {
+      return this.#afterError(error instanceof AgentError ? error : unexpected(error));
+    } finally {
+      this.#session = undefined;
+      transport?.close();
+    }
+  }
+
+  #open(transport: AgentTransport, token: string): Session {
+    const { maxInFlight = 1, features = [], client = 'orchestrator-ts/0.1' } = this.#options;
+    const report = this.#reporter.take(true);
+    const session = new Session({
+      transport,
+      token,
+      hello: create(HelloSchema, {
+        held: this.#desk.held(),
+        maxInFlight,
+        features: [...features],
+        instanceId: this.instanceId,
+        client,
+        ...(report === undefined ? {} : { report }),
+      }),
+      reporter: this.#reporter,
+      welcomeTimeoutMs: this.#timeoutMs,
+      hooks: {
+        welcome: (welcome) => this.#welcome(welcome),
+        delivery: (delivery) => this.#desk.take(delivery),
+        revoke: (revoke) => {
+          this.#desk.revoke(revoke);
+          this.#options.onRevoke?.(revoke);
+        },
+        result: (result) => this.#outbox.settle(result),
+        heard: () => this.#lease.heard(),
+        lease: (leaseMs) => this.#lease.renew(leaseMs),
+      },
+    });
+    this.#session = session;
+    return session;
+  }
+
+  #welcome(welcome: Welcome): void {
+    this.#epoch = welcome.epoch;
+    this.#features = welcome.features;
+    this.#registration.proven();
+    this.#attachedAt = performance.now();
+    for (const work of welcome.revoked) this.#desk.revoke({ work, reason: 'given to another while away' });
+    this.#outbox.resend(welcome.maxFrameBytes || Number.POSITIVE_INFINITY);
+    this.#setState({ state: 'connected', epoch: welcome.epoch });
+    this.#log.info({ agent: this.id, epoch: String(welcome.epoch), replica: welcome.replicaId }, 'connected');
+    this.#settleAttached?.resolve();
+  }
+
+  #afterSession(end: SessionEnd): Next {
+    if (this.#leaving) return { again: false };
+    if (end.why === 'error') return this.#afterError(end.error);
+    if (end.why === 'ended')
+      return { again: true, error: unavailable('the service ended the session'), notBeforeMs: 0 };
+    const { reason, detail, reconnectAfter } = end.goAway;
+    const name = GoAway_ReasonSchema.value[reason]?.localName.toLowerCase() ?? `reason ${reason}`;
+    const message = `sent away (${name})${detail === '' ? '' : `: ${detail}`}`;
+    const error = new AgentError({ code: Code.ABORTED, reason: `go_away_${name}`, message });
+    const notBeforeMs = toMs(reconnectAfter);
+    return notBeforeMs === undefined ? { again: false, error } : { again: true, error, notBeforeMs };
+  }
+
+  #afterError(error: AgentError): Next {
+    const mendable = this.#registration.mendable(error);
+    if (isFinal(error) && !mendable) return { again: false, error };
+    return { again: true, error, notBeforeMs: error.retryAfterMs ?? 0 };
+  }
+
+  #setState(change: StateChange): void {
+    this.#state = change.state;
+    try {
+      this.#options.onState?.(change);
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the onState callback failed');
+    }
+  }
+}

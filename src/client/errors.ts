@@ -1,0 +1,73 @@
+/** Status codes of gRPC that the client decides by; numbers as in google.rpc.Code. */
+export const Code = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  UNIMPLEMENTED: 12,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+} as const;
+
+/** What went wrong between the agent and the orchestrator. */
+export class AgentError extends Error {
+  override readonly name = 'AgentError';
+  /** A google.rpc.Code. */
+  readonly code: number;
+  /** The service's reason ("TOKEN_INVALID"), or the client's own in lower case ("lease_expired"); may be empty. */
+  readonly reason: string;
+  /** When a repeat may help: after how long, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(options: {
+    code: number;
+    message: string;
+    reason?: string;
+    retryAfterMs?: number | undefined;
+    cause?: unknown;
+  }) {
+    super(options.message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = options.code;
+    this.reason = options.reason ?? '';
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** Errors that the same call would meet again: the agent has to be changed, started otherwise or left stopped. */
+export function isFinal(error: AgentError): boolean {
+  switch (error.code) {
+    case Code.INVALID_ARGUMENT:
+    case Code.ALREADY_EXISTS:
+    case Code.PERMISSION_DENIED:
+    case Code.UNIMPLEMENTED:
+    case Code.UNAUTHENTICATED:
+    case Code.FAILED_PRECONDITION:
+      return true;
+    case Code.ABORTED:
+      return error.reason === 'SESSION_SUPERSEDED';
+    default:
+      return false;
+  }
+}
+
+/** Ended on purpose. */
+export function cancelled(message: string): AgentError {
+  return new AgentError({ code: Code.CANCELLED, reason: 'closed', message });
+}
+
+/** Ended by the other side without a reason. */
+export function unavailable(message: string): AgentError {
+  return new AgentError({ code: Code.UNAVAILABLE, message });
+}
+
+/** A fault of the client's own. */
+export function unexpected(cause: unknown): AgentError {
+  return new AgentError({ code: Code.UNKNOWN, message: 'unexpected error in the client', cause });
+}

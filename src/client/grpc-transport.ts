@@ -1,0 +1,156 @@
+// Why grpc-js and not connect-node: the session is handled frame by frame in callbacks (no async iterator that can
+// hang with a dead connection, connect-es#463), writes report back-pressure, and a client with a subchannel pool of
+// its own gives each attempt a fresh connection, so that the backoff is ours alone and a dead one is never used again.
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import * as grpc from '@grpc/grpc-js';
+import {
+  AgentService,
+  type RegisterAgentRequest,
+  RegisterAgentRequestSchema,
+  type RegisterAgentResponse,
+  RegisterAgentResponseSchema,
+} from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import {
+  type OpenSessionRequest,
+  OpenSessionRequestSchema,
+  OpenSessionResponseSchema,
+  SessionService,
+} from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { AgentError, Code } from './errors.ts';
+import type { AgentStream, AgentTransport, StreamEvents, TlsOptions } from './transport.ts';
+
+const registerPath = `/${AgentService.typeName}/${AgentService.method.registerAgent.name}`;
+const openPath = `/${SessionService.typeName}/${SessionService.method.openSession.name}`;
+const identity = (bytes: Buffer): Buffer => bytes;
+
+/** Connects by gRPC. `server` is "host:port", or "http://host:port" / "https://host:port" (TLS). */
+export function createGrpcTransport(options: {
+  server: string;
+  tls?: TlsOptions | undefined;
+}): AgentTransport {
+  const { target, secure } = parseServer(options.server);
+  const credentials =
+    secure || options.tls !== undefined
+      ? grpc.credentials.createSsl(options.tls?.ca, options.tls?.key, options.tls?.cert)
+      : grpc.credentials.createInsecure();
+  const client = new grpc.Client(target, credentials, {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_retries': 0,
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+  });
+  return {
+    register: (request, call) => register(client, request, call),
+    open: (token, events) => open(client, token, events),
+    close: () => client.close(),
+  };
+}
+
+function parseServer(server: string): { target: string; secure: boolean } {
+  const match = /^(https?):\/\/([^/]+)\/?$/.exec(server);
+  if (match?.[2] !== undefined) return { target: match[2], secure: match[1] === 'https' };
+  if (server.includes('://') && !server.startsWith('unix://') && !server.startsWith('dns://')) {
+    throw new AgentError({
+      code: Code.INVALID_ARGUMENT,
+      message: 'server must be "host:port", "http://host:port" or "https://host:port"',
+    });
+  }
+  return { target: server, secure: false };
+}
+
+function register(
+  client: grpc.Client,
+  request: RegisterAgentRequest,
+  options: { token: string | undefined; timeoutMs: number; signal: AbortSignal },
+): Promise<RegisterAgentResponse> {
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    const call = client.makeUnaryRequest(
+      registerPath,
+      (message: RegisterAgentRequest) => Buffer.from(toBinary(RegisterAgentRequestSchema, message)),
+      identity,
+      request,
+      bearer(options.token),
+      { deadline: Date.now() + options.timeoutMs },
+      (error, bytes) => {
+        signal.removeEventListener('abort', cancel);
+        if (error !== null) return reject(toAgentError(error));
+        try {
+          resolve(
+            bytes ? fromBinary(RegisterAgentResponseSchema, bytes) : create(RegisterAgentResponseSchema),
+          );
+        } catch (cause) {
+          reject(malformed(cause));
+        }
+      },
+    );
+    const cancel = () => call.cancel();
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
+  });
+}
+
+function open(client: grpc.Client, token: string, events: StreamEvents): AgentStream {
+  const call = client.makeBidiStreamRequest(
+    openPath,
+    (frame: OpenSessionRequest) => Buffer.from(toBinary(OpenSessionRequestSchema, frame)),
+    identity,
+    bearer(token),
+  );
+  let over = false;
+  const end = (error: AgentError | undefined) => {
+    if (over) return;
+    over = true;
+    events.ended(error);
+  };
+  call.on('data', (bytes: Buffer) => {
+    if (over) return;
+    let frame: ReturnType<typeof decode>;
+    try {
+      frame = decode(bytes);
+    } catch (cause) {
+      end(malformed(cause));
+      call.cancel();
+      return;
+    }
+    events.frame(frame);
+  });
+  call.on('drain', () => {
+    if (!over) events.drained();
+  });
+  call.on('error', (error: grpc.ServiceError) => end(toAgentError(error)));
+  call.on('status', (status: grpc.StatusObject) => {
+    if (status.code === grpc.status.OK) end(undefined);
+  });
+  return {
+    write: (frame) => !over && call.write(frame),
+    end: () => call.end(),
+    cancel: () => call.cancel(),
+  };
+}
+
+function decode(bytes: Buffer) {
+  return fromBinary(OpenSessionResponseSchema, bytes);
+}
+
+function bearer(token: string | undefined): grpc.Metadata {
+  const metadata = new grpc.Metadata();
+  if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
+  return metadata;
+}
+
+function malformed(cause: unknown): AgentError {
+  return new AgentError({ code: Code.UNKNOWN, message: 'the service sent a malformed message', cause });
+}
+
+function toAgentError(error: grpc.ServiceError): AgentError {
+  const text = (key: string) => error.metadata?.get(key)[0]?.toString();
+  const retry = Number(text('retry-after-ms') ?? Number.NaN);
+  return new AgentError({
+    code: error.code,
+    message: error.details || error.message,
+    reason: text('error-reason') ?? '',
+    retryAfterMs: Number.isFinite(retry) && retry >= 0 ? retry : undefined,
+    cause: error,
+  });
+}

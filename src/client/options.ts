@@ -1,0 +1,120 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { AgentSpecSchema, Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { Revoke } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { DeliveryHandler } from './deliveries.ts';
+import type { AgentError } from './errors.ts';
+import type { EffectFrame } from './outbox.ts';
+import type { AgentReport } from './reporter.ts';
+import type { TlsOptions } from './transport.ts';
+
+/**
+ * Where the agent stands:
+ * - `connecting`: registering or opening a session
+ * - `connected`: a session is open
+ * - `waiting`: not connected, the next try is planned
+ * - `closed`: over, for good
+ */
+export type AgentState = 'connecting' | 'connected' | 'waiting' | 'closed';
+
+/** What came with a change of state. */
+export interface StateChange {
+  state: AgentState;
+  /** Why the agent is `waiting` or `closed`; absent after a clean leave or close. */
+  error?: AgentError;
+  /** With `waiting`: when the next try comes, in milliseconds. */
+  retryInMs?: number;
+  /** With `connected`: the session's epoch. */
+  epoch?: bigint;
+}
+
+/** What the client needs of a logger; pino and the console's methods behind a small shim fit. */
+export interface ClientLogger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** How an agent connects. */
+export interface ConnectAgentOptions {
+  /** Where the gRPC listener is: "host:port", "http://host:port", or "https://host:port" for TLS. */
+  server: string;
+  /** TLS material; giving it turns TLS on. */
+  tls?: TlsOptions;
+  /** Default "default". */
+  namespace?: string;
+  /** The agent's id; default: the service makes one (see `AgentHandle.id`). */
+  id?: string;
+  /** What the agent is and can do. */
+  spec: MessageInitShape<typeof AgentSpecSchema>;
+  /** The agent token of an earlier registration, if it was kept. One that is refused is replaced by registering anew. */
+  token?: string;
+  /** Names this process; default: a random id. Two processes must not share one. */
+  instanceId?: string;
+  /** Take the agent over although another process has a live session of it; that session is superseded. */
+  takeover?: boolean;
+  /** How many deliveries may be unanswered at a time; default 1. */
+  maxInFlight?: number;
+  /** Optional features that the agent can do, for example "messages/1". */
+  features?: readonly string[];
+  /** How the client names itself; default "orchestrator-ts/<version>". */
+  client?: string;
+  /** Asked whenever a report may go out; cheap and synchronous. Its fields pass before those of `handle.report`. */
+  report?: () => AgentReport;
+  /** The least time between unprompted reports; answers to pings always carry what changed. Default 1 s. */
+  reportIntervalMs?: number;
+  /** Takes messages, tasks and commands. Default: every delivery is declined. */
+  onDelivery?: DeliveryHandler;
+  /** Work was taken back. The delivery's `controls.signal` has fired already. */
+  onRevoke?: (revoke: Revoke) => void;
+  /** The state changed. */
+  onState?: (change: StateChange) => void;
+  /** Default: silent. */
+  log?: ClientLogger;
+  /** Gives up while the first session is not open yet. Default: an agent waits for its service as long as it takes. */
+  signal?: AbortSignal;
+  /** How long a registration and a welcome may take; default 10 s. */
+  timeoutMs?: number;
+  /** Reconnect backoff with full jitter: the ceiling of the first wait, default 1 s, … */
+  backoffBaseMs?: number;
+  /** … and of all later ones, default 15 s. */
+  backoffCapMs?: number;
+}
+
+/** An agent that is attached, or keeps trying to be, until it leaves, is closed or is told not to come back. */
+export interface AgentHandle extends AsyncDisposable {
+  readonly namespace: string;
+  /** The agent's id, also where the service made it. */
+  readonly id: string;
+  /** The agent's secret; keep it to come back as the same agent after this process ends. */
+  readonly token: string;
+  readonly instanceId: string;
+  readonly state: AgentState;
+  /** The epoch of the latest session: goes into `session_epoch` of unary writes. */
+  readonly epoch: bigint;
+  /** The features agreed on in the latest session. */
+  readonly features: readonly string[];
+  /**
+   * Fires when nothing was heard from the service for a whole lease: by now the agent counts as lost and its work may
+   * be given to others, so work that must not run twice has to stop. Each reattachment brings a fresh signal: read
+   * the property anew for each piece of work.
+   */
+  readonly leaseSignal: AbortSignal;
+  /** Resolves when the agent is closed for good; with the error that ended it, if one did. Never rejects. */
+  readonly closed: Promise<AgentError | undefined>;
+
+  /** Says how the agent is; fields left out stay. Sent soon, several changes in one. Throws RangeError on bad values. */
+  report(report: AgentReport): void;
+  /** Sets a progress counter: of the agent's own (by name) or of a delivery's work. Throws RangeError. */
+  progress(what: string | Work, done: number | bigint, total?: number | bigint): void;
+  /** Takes a counter out of the report. */
+  endProgress(what: string | Work): void;
+  /**
+   * Sends a frame and resolves when its effect is stored; rejects with the AgentError that the service answers. While
+   * there is no connection the frame waits and is sent with the next session.
+   */
+  send(frame: EffectFrame): Promise<void>;
+  /** Says goodbye, waits until that is stored (bounded by `timeoutMs`) and closes. */
+  leave(reason?: string): Promise<void>;
+  /** Closes without a goodbye: the service sees a lost connection. */
+  close(): Promise<void>;
+}
