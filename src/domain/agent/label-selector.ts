@@ -192,8 +192,7 @@ export function formatLabelSelector(selector: LabelSelector): string {
 
 function formatRequirement(requirement: Requirement): string {
   const { key } = requirement;
-  if (requirement.operator === 'exists') return key;
-  if (requirement.operator === 'not_exists') return `!${key}`;
+  if (!('values' in requirement)) return requirement.operator === 'exists' ? key : `!${key}`;
   const equal = requirement.operator === 'in';
   const values = [...requirement.values].sort();
   if (values.length === 1) return `${key}${equal ? '=' : '!='}${values[0]}`;

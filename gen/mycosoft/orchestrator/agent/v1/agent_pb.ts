@@ -253,6 +253,10 @@ export const Agent_LivenessSchema: GenEnum<Agent_Liveness> = /*@__PURE__*/
 /**
  * What an agent declares about itself.
  *
+ * Everywhere in this API: a character is a Unicode code point; text for people has no control characters (descriptions,
+ * reasons and errors may have tabs and line breaks); a name that must be of certain characters is refused otherwise,
+ * never changed.
+ *
  * @generated from message mycosoft.orchestrator.agent.v1.AgentSpec
  */
 export type AgentSpec = Message<"mycosoft.orchestrator.agent.v1.AgentSpec"> & {
@@ -293,21 +297,23 @@ export type AgentSpec = Message<"mycosoft.orchestrator.agent.v1.AgentSpec"> & {
   labels: { [key: string]: string };
 
   /**
-   * Anything else worth keeping beside the agent; Kubernetes label keys, values up to 4 KiB, 32 KiB together.
+   * Anything else worth keeping beside the agent; Kubernetes label keys, values up to 4 KiB; at most 256, and 32 KiB
+   * together with their keys.
    *
    * @generated from field: map<string, string> annotations = 6;
    */
   annotations: { [key: string]: string };
 
   /**
-   * How this agent depends on others of its namespace; at most 64.
+   * How this agent depends on others of its namespace, never on itself; at most 64, all different.
    *
    * @generated from field: repeated mycosoft.orchestrator.agent.v1.Relationship relationships = 7;
    */
   relationships: Relationship[];
 
   /**
-   * What it can hold, with the unit in the key: cpu_milli, memory_bytes, slots. At most 64, each 0 or more.
+   * What it can hold, with the unit in the key: cpu_milli, memory_bytes, slots. At most 64, each 0 or more, with keys
+   * of 1 to 64 characters of [A-Za-z0-9._/-].
    *
    * @generated from field: map<string, int64> capacity = 8;
    */
@@ -363,21 +369,21 @@ export type Capability = Message<"mycosoft.orchestrator.agent.v1.Capability"> & 
   description: string;
 
   /**
-   * At most 32, each at most 64 characters.
+   * At most 32, each 1 to 64 characters.
    *
    * @generated from field: repeated string tags = 4;
    */
   tags: string[];
 
   /**
-   * Content types it accepts; at most 32.
+   * Content types it accepts, such as "text/plain" or "image/*"; at most 32, each at most 128 characters.
    *
    * @generated from field: repeated string input_types = 5;
    */
   inputTypes: string[];
 
   /**
-   * Content types it produces; at most 32.
+   * Content types it produces; as input_types.
    *
    * @generated from field: repeated string output_types = 6;
    */
@@ -875,7 +881,7 @@ export type Report = Message<"mycosoft.orchestrator.agent.v1.Report"> & {
   activity: string;
 
   /**
-   * 0..1; absent: not measured (never 0 for "unknown"). Above 1 is capped, below 0 and NaN are refused.
+   * 0..1; absent: not measured (never 0 for "unknown"). Above 1 is capped; below 0, NaN and infinity are refused.
    *
    * @generated from field: optional double load = 2;
    */
@@ -896,7 +902,7 @@ export type Report = Message<"mycosoft.orchestrator.agent.v1.Report"> & {
   progress: Progress[];
 
   /**
-   * A hash of its effective configuration; at most 128 characters.
+   * A hash of its effective configuration; at most 128 visible ASCII characters.
    *
    * @generated from field: string config_hash = 5;
    */
@@ -924,7 +930,7 @@ export type Progress = Message<"mycosoft.orchestrator.agent.v1.Progress"> & {
   work?: Work | undefined;
 
   /**
-   * For work without a delivery: a name for the counter, at most 128 characters.
+   * A name for the counter, at most 128 characters. Must not be empty for work without a delivery.
    *
    * @generated from field: string name = 2;
    */
@@ -959,7 +965,7 @@ export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
  */
 export type Work = Message<"mycosoft.orchestrator.agent.v1.Work"> & {
   /**
-   * The delivery; at most 128 characters.
+   * The delivery; 1 to 128 visible ASCII characters.
    *
    * @generated from field: string delivery_id = 1;
    */

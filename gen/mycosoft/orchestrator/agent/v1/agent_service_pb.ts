@@ -53,7 +53,7 @@ export type RegisterAgentRequest = Message<"mycosoft.orchestrator.agent.v1.Regis
   takeover: boolean;
 
   /**
-   * Makes repeats safe; at most 128 characters. A repeat returns the same agent and a token of its own.
+   * Makes repeats safe. A repeat returns the same agent and a token of its own.
    *
    * @generated from field: string request_id = 5;
    */
@@ -173,21 +173,22 @@ export type AgentFilter = Message<"mycosoft.orchestrator.agent.v1.AgentFilter"> 
   capabilities: string[];
 
   /**
-   * Kubernetes label selector: "tier=web,env in (a,b),!legacy". At most 1,024 characters.
+   * Kubernetes label selector: "tier=web,env in (a,b),!legacy". At most 1,024 characters. As there, "a!=b" and
+   * "a notin (b)" also match agents without the label.
    *
    * @generated from field: string label_selector = 2;
    */
   labelSelector: string;
 
   /**
-   * In one of these phases; empty: any.
+   * In one of these phases; empty: any. At most 32.
    *
    * @generated from field: repeated mycosoft.orchestrator.agent.v1.Agent.Phase phases = 3;
    */
   phases: Agent_Phase[];
 
   /**
-   * In one of these states of liveness; empty: any.
+   * In one of these states of liveness; empty: any. At most 32.
    *
    * @generated from field: repeated mycosoft.orchestrator.agent.v1.Agent.Liveness liveness = 4;
    */
@@ -501,14 +502,16 @@ export type UpdateAgentRequest = Message<"mycosoft.orchestrator.agent.v1.UpdateA
   agentId: string;
 
   /**
-   * The new values.
+   * The new values; must be present. What the mask names and this leaves out is cleared.
    *
    * @generated from field: mycosoft.orchestrator.agent.v1.AgentSpec spec = 3;
    */
   spec?: AgentSpec | undefined;
 
   /**
-   * Fields of AgentSpec, for example "labels"; a map key as "labels.tier"; "*" replaces all. Must not be empty.
+   * Fields of AgentSpec, for example "labels"; a key of a map as "labels.tier", where all after the first dot is the
+   * key; "*" (alone) replaces all. 1 to 64 paths. In JSON a mask is one string of lowerCamelCase paths joined by
+   * commas, which cannot spell every key: name the whole map there.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 4;
    */
@@ -799,8 +802,9 @@ export const ExplainAgentResponse_DeadlineSchema: GenMessage<ExplainAgentRespons
  * Registers agents, shows them and looks after them.
  *
  * Everywhere: an empty namespace means "default"; `request_id` makes a mutation safe to repeat for 24 hours (the
- * first answer comes again; the same id with another body is INVALID_ARGUMENT); `min_revision` waits, within the
- * call's deadline, until this replica has seen that revision.
+ * first answer comes again; the same id with another body is INVALID_ARGUMENT) and has at most 128 visible ASCII
+ * characters; `min_revision` waits, within the call's deadline, until this replica has seen that revision. Revisions
+ * and page sizes below 0 are INVALID_ARGUMENT.
  *
  * @generated from service mycosoft.orchestrator.agent.v1.AgentService
  */

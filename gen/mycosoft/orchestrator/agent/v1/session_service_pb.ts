@@ -25,7 +25,7 @@ export const file_mycosoft_orchestrator_agent_v1_session_service: GenFile = /*@_
  */
 export type OpenSessionRequest = Message$1<"mycosoft.orchestrator.agent.v1.OpenSessionRequest"> & {
   /**
-   * If set, a result with this id follows once the effect is stored. At most 128 characters.
+   * If set, a result with this id follows once the effect is stored. At most 128 visible ASCII characters.
    *
    * @generated from field: string frame_id = 1;
    */
@@ -262,7 +262,7 @@ export type Hello = Message$1<"mycosoft.orchestrator.agent.v1.Hello"> & {
 
   /**
    * What the client can do beyond the basics, for example "messages/1"; only frame kinds agreed on are sent.
-   * At most 32.
+   * At most 32, each 1 to 64 characters of [A-Za-z0-9._/-].
    *
    * @generated from field: repeated string features = 3;
    */
@@ -270,7 +270,7 @@ export type Hello = Message$1<"mycosoft.orchestrator.agent.v1.Hello"> & {
 
   /**
    * Names this process (a random id made at its start), so that a reconnect can be told from a twin. At most 128
-   * characters; empty: every session looks like a reconnect.
+   * visible ASCII characters; empty: every session looks like a reconnect.
    *
    * @generated from field: string instance_id = 4;
    */
@@ -418,7 +418,7 @@ export type Heartbeat = Message$1<"mycosoft.orchestrator.agent.v1.Heartbeat"> & 
   echo: bigint;
 
   /**
-   * The agent's own delay before answering, if known; it is taken off the round trip. Not negative.
+   * The agent's own delay before answering, if known; it is taken off the round trip. 0 to 1 day.
    *
    * @generated from field: google.protobuf.Duration held = 2;
    */
@@ -547,7 +547,7 @@ export type DeliveryUpdate = Message$1<"mycosoft.orchestrator.agent.v1.DeliveryU
   state: DeliveryUpdate_State;
 
   /**
-   * The outcome, with STATE_SUCCEEDED.
+   * The outcome, with STATE_SUCCEEDED only.
    *
    * @generated from field: mycosoft.orchestrator.agent.v1.Payload output = 3;
    */
@@ -568,7 +568,7 @@ export type DeliveryUpdate = Message$1<"mycosoft.orchestrator.agent.v1.DeliveryU
   retryable: boolean;
 
   /**
-   * What was spent of the budgets granted: tokens, money_micros.
+   * What was spent of the budgets granted: tokens, money_micros. Keys and values as in AgentSpec.capacity.
    *
    * @generated from field: map<string, int64> spent = 6;
    */
@@ -867,7 +867,8 @@ export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
  */
 export type Payload = Message$1<"mycosoft.orchestrator.agent.v1.Payload"> & {
   /**
-   * A media type; empty: "application/octet-stream", "text/plain" or "application/json" by the kind of data.
+   * A media type of at most 128 characters; empty: "application/octet-stream", "text/plain" or "application/json" by
+   * the kind of data.
    *
    * @generated from field: string content_type = 1;
    */
@@ -896,7 +897,7 @@ export type Payload = Message$1<"mycosoft.orchestrator.agent.v1.Payload"> & {
     case: "text";
   } | {
     /**
-     * A JSON value.
+     * A JSON value, nested at most 32 levels deep.
      *
      * @generated from field: google.protobuf.Value json = 4;
      */
@@ -996,28 +997,28 @@ export const CommandSchema: GenMessage<Command> = /*@__PURE__*/
  */
 export type Message = Message$1<"mycosoft.orchestrator.agent.v1.Message"> & {
   /**
-   * Unique with its source.
+   * Unique with its source; 1 to 128 visible ASCII characters.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Who sent it.
+   * Who sent it; at most 256 visible ASCII characters.
    *
    * @generated from field: string source = 2;
    */
   source: string;
 
   /**
-   * What it is about.
+   * What it is about; 1 to 128 visible ASCII characters.
    *
    * @generated from field: string type = 3;
    */
   type: string;
 
   /**
-   * What it concerns within the source.
+   * What it concerns within the source; at most 256 characters.
    *
    * @generated from field: string subject = 4;
    */
@@ -1031,7 +1032,8 @@ export type Message = Message$1<"mycosoft.orchestrator.agent.v1.Message"> & {
   data?: Payload | undefined;
 
   /**
-   * CloudEvents extension attributes.
+   * CloudEvents extension attributes: at most 32, with names of 1 to 20 characters of [a-z0-9] and values of at most
+   * 1,024 characters.
    *
    * @generated from field: map<string, string> extensions = 6;
    */

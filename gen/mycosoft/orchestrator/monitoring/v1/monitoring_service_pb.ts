@@ -702,7 +702,7 @@ export type EventFilter = Message<"mycosoft.orchestrator.monitoring.v1.EventFilt
   agentIds: string[];
 
   /**
-   * Of these types; "agent.*" matches a prefix; empty: any. At most 32.
+   * Of these types; "agent.*" matches a prefix, "*" every type; empty: any. At most 32, each at most 128 characters.
    *
    * @generated from field: repeated string types = 2;
    */
@@ -723,7 +723,7 @@ export type EventFilter = Message<"mycosoft.orchestrator.monitoring.v1.EventFilt
   startTime?: Timestamp | undefined;
 
   /**
-   * Before.
+   * Before; must be after start_time.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
