@@ -32,7 +32,7 @@ import {
   type Welcome,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 
-type Stream = ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>;
+type Stream = ClientDuplexStream<OpenSessionRequest | Buffer, OpenSessionResponse>;
 type Frame = MessageInitShape<typeof OpenSessionRequestSchema>;
 
 const pathOf = (method: DescMethod) => `/${method.parent.typeName}/${method.name}`;
@@ -101,7 +101,8 @@ export class SimSession {
     this.manner = options.manner;
     this.#stream = options.client.makeBidiStreamRequest(
       pathOf(SessionService.method.openSession),
-      (message: OpenSessionRequest) => Buffer.from(toBinary(OpenSessionRequestSchema, message)),
+      (message: OpenSessionRequest | Buffer) =>
+        Buffer.isBuffer(message) ? message : Buffer.from(toBinary(OpenSessionRequestSchema, message)),
       (bytes) => fromBinary(OpenSessionResponseSchema, bytes),
       metadataOf(options.token),
     );
@@ -116,6 +117,11 @@ export class SimSession {
 
   send(frame: Frame): void {
     this.#stream.write(create(OpenSessionRequestSchema, frame));
+  }
+
+  /** Sends bytes that need not be a message. False: wait for `drained`. */
+  sendRaw(bytes: Buffer): boolean {
+    return this.#stream.write(bytes);
   }
 
   /** Stops taking bytes: HTTP/2 flow control passes it on to the server. */
