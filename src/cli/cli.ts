@@ -1,0 +1,70 @@
+import { ConnectError } from '@connectrpc/connect';
+import { Command, CommanderError } from 'commander';
+import { addAgentCommands } from './commands/agents.ts';
+import { addCompletionCommands } from './commands/completion.ts';
+import { addConfigCommands } from './commands/config.ts';
+import { addEventsCommand } from './commands/events.ts';
+import { addServeCommand } from './commands/serve.ts';
+import { addStatusCommand } from './commands/status.ts';
+import { addGlobalOptions, type Context, colourChoice, createContext, type Runner } from './context.ts';
+import { type ExitCode, exitCodes, reportError } from './errors.ts';
+import { type CliIo, styleOf } from './io.ts';
+import { renderLine } from './output/text.ts';
+import { packageVersion } from './version.ts';
+
+/** Parses, runs, releases. Resolves to the exit code; never rejects for what a user or a service did. */
+export async function runCli(io: CliIo): Promise<ExitCode> {
+  const program = new Command('orchestrator');
+  let exitCode: ExitCode = exitCodes.ok;
+  let context: Context | undefined;
+  const run: Runner = async (command, work) => {
+    context = createContext(command, io);
+    exitCode = (await work(context)) ?? exitCodes.ok;
+  };
+  program
+    .description('Operates a fleet of agents through the orchestrator service.')
+    .version(packageVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help of a command')
+    .showHelpAfterError('(--help says what is possible)')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      getOutHelpWidth: () => io.stdout.columns ?? 80,
+      getErrHelpWidth: () => io.stderr.columns ?? 80,
+    })
+    .exitOverride();
+  addGlobalOptions(program);
+  addStatusCommand(program, run);
+  addAgentCommands(program, run);
+  addEventsCommand(program, run);
+  addConfigCommands(program, run);
+  addServeCommand(program, io, (code) => {
+    exitCode = code;
+  });
+  addCompletionCommands(program, run);
+  inherit(program);
+  try {
+    await program.parseAsync([...io.argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    if (context?.signal.aborted === true && error instanceof ConnectError) return exitCodes.interrupted;
+    const report = reportError(error, context?.connection.address);
+    const style = styleOf(io.stderr, io.env, colourChoice(program));
+    for (const line of report.lines)
+      io.stderr.write(`${renderLine(line, { ...style, columns: undefined })}\n`);
+    return report.exitCode;
+  } finally {
+    context?.connection.close();
+  }
+}
+
+/** Subcommands that were made before the program was set up, too: errors throw instead of ending the process. */
+function inherit(command: Command): void {
+  for (const child of command.commands) {
+    child.copyInheritedSettings(command);
+    inherit(child);
+  }
+}

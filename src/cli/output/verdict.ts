@@ -1,0 +1,56 @@
+import type { Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { sparkline, spread } from './sparkline.ts';
+import { dim, type Line, plain, warn } from './text.ts';
+import { durationMs, formatAgo, formatDuration, formatMs, formatTime } from './time.ts';
+
+/** A verdict with its evidence: rule, what it saw, and how the observer was. */
+export function verdictLines(verdict: Verdict, nowMs: number): [string, Line][] {
+  const lines: [string, Line][] = [
+    ['rule', [plain(verdict.rule), dim(verdict.detail === '' ? '' : `: ${verdict.detail}`)]],
+    [
+      'when',
+      [
+        plain(
+          `${formatTime(verdict.time)} (${formatAgo(verdict.time, nowMs)}), by ${verdict.replicaId || '?'}`,
+        ),
+      ],
+    ],
+    [
+      'saw',
+      [
+        plain(
+          `silent for ${formatDuration(verdict.silence)}, ${verdict.unansweredProbes} unanswered probes, ` +
+            `suspicion ${verdict.phi.toFixed(1)}, session epoch ${verdict.epoch}`,
+        ),
+      ],
+    ],
+  ];
+  if (verdict.sampleMs.length > 0) lines.push(['answers', samplesLine(verdict.sampleMs, 16)]);
+  const { observer } = verdict;
+  if (observer !== undefined) {
+    const troubled = !observer.storeAvailable || observer.shareInTrouble > 0.1 || stalled(verdict);
+    const text =
+      `longest event-loop delay ${formatDuration(observer.eventLoopDelay)}, stood still ${formatDuration(observer.ownStall)}, ` +
+      `store ${observer.storeAvailable ? 'reachable' : 'not reachable'}, ${Math.round(observer.shareInTrouble * 100)}% of its sessions in trouble`;
+    lines.push(['observer', [troubled ? warn(text) : plain(text)]]);
+  }
+  return lines;
+}
+
+/** The observer itself stood still for a good part of the silence. */
+function stalled({ observer, silence }: Verdict): boolean {
+  if (observer?.ownStall === undefined || silence === undefined) return false;
+  return durationMs(observer.ownStall) > durationMs(silence) / 4;
+}
+
+/** Answer delays as bars with their figures. */
+export function samplesLine(sampleMs: readonly number[], width: number): Line {
+  const figures = spread(sampleMs);
+  if (figures === undefined) return [dim('no samples')];
+  return [
+    plain(sparkline(sampleMs, width)),
+    dim(
+      `  ${sampleMs.length} answers: ${formatMs(figures.least)} at least, median ${formatMs(figures.median)}, ${formatMs(figures.most)} at most`,
+    ),
+  ];
+}
