@@ -53,7 +53,7 @@ export class FakeSession {
   /** The next frame of a kind that no earlier `next` took. */
   async next<K extends UpFrame['case']>(kind: K): Promise<Extract<UpFrame, { case: K }>['value']> {
     const { frame } = await this.nextFrame(kind);
-    return frame.value as Extract<UpFrame, { case: K }>['value'];
+    return frame.value as never;
   }
 
   /** The same with its frame id. */
