@@ -15,6 +15,8 @@ export interface ActiveCallOptions {
   /** Monotonic milliseconds. */
   nowMs: () => number;
   observation: RpcObservation;
+  /** Told once when the call is ended early; for the binding. */
+  onEnded: (() => void) | undefined;
 }
 
 /**
@@ -30,6 +32,7 @@ export class ActiveCall implements CallContext {
   principal: Principal = anonymous;
   readonly #nowMs: () => number;
   readonly #deadlineMs: number;
+  readonly #onEnded: (() => void) | undefined;
   #controller: AbortController | undefined;
   #onEnd: ((reason: DomainError) => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -43,6 +46,7 @@ export class ActiveCall implements CallContext {
     this.peer = info.peer;
     this.observation = options.observation;
     this.#nowMs = options.nowMs;
+    this.#onEnded = options.onEnded;
     this.startMs = options.nowMs();
     this.#deadlineMs = timeoutMs === undefined ? Infinity : this.startMs + timeoutMs;
     if (timeoutMs !== undefined && timeoutMs <= maxTimerMs) {
@@ -84,6 +88,7 @@ export class ActiveCall implements CallContext {
     this.#ended = reason;
     this.#release();
     this.#onEnd?.(reason);
+    this.#onEnded?.();
     this.#controller?.abort(reason);
   }
 

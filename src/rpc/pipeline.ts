@@ -64,9 +64,10 @@ export class Pipeline {
     return this.#calls.size;
   }
 
-  begin(info: CallInfo, timeoutMs: number | undefined): ActiveCall {
+  /** `onEnded` is told when the call is ended early: by its deadline, a slow client, shutdown or `call.end`. */
+  begin(info: CallInfo, timeoutMs: number | undefined, onEnded?: () => void): ActiveCall {
     const observation = this.#options.observer.start(info);
-    const call = new ActiveCall({ info, timeoutMs, nowMs: this.#nowMs, observation });
+    const call = new ActiveCall({ info, timeoutMs, nowMs: this.#nowMs, observation, onEnded });
     this.#calls.add(call);
     return call;
   }
