@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { startRedis } from '../test/support/redis-server.ts';
+import { freePort, startRedis } from '../test/support/redis-server.ts';
 import { ServiceProcess } from '../test/support/service.ts';
 
 /** A server under measurement, running. */
@@ -52,7 +51,8 @@ export const onRedis: Subject = {
   protocol: 'session',
   register: true,
   start: async () => {
-    const redis = await startRedis();
+    // Durable as LMDB is: each answer waits for the disk.
+    const redis = await startRedis({ appendfsync: 'always' });
     try {
       const running = await startOrchestrator(redis.url);
       const stop = async () => {
@@ -109,15 +109,6 @@ export function findEtcd(): string | undefined {
       return false;
     }
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 export function etcd(binary: string): Subject {

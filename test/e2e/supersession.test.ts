@@ -64,7 +64,7 @@ describe.each(storeKinds)('sessions of one agent on %s', (kind) => {
       outcome.status === 'fulfilled' ? [outcome.value.epoch] : [],
     );
     expect(new Set(epochs).size).toBe(epochs.length);
-    const highest = epochs.reduce((a, b) => Math.max(a, b));
+    const highest = epochs.toSorted((a, b) => Number(a - b)).at(-1);
     const losers = contenders.filter((_, i) => {
       const outcome = outcomes[i];
       return outcome?.status === 'rejected' || outcome?.value.epoch !== highest;

@@ -224,10 +224,15 @@ export class SimAgent {
     return response.agent;
   }
 
+  /** Opens a session stream and says nothing. */
+  openSilently(): SimSession {
+    this.session = new SimSession({ client: this.client, token: this.token, manner: { ...this.#manner } });
+    return this.session;
+  }
+
   /** Opens a session and says hello; the session is usable once `welcome` has resolved. */
   attach(hello: MessageInitShape<typeof HelloSchema> = {}): SimSession {
-    const session = new SimSession({ client: this.client, token: this.token, manner: { ...this.#manner } });
-    this.session = session;
+    const session = this.openSilently();
     session.send({ frame: { case: 'hello', value: { maxInFlight: 1, client: 'sim/1', ...hello } } });
     return session;
   }

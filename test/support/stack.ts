@@ -1,5 +1,5 @@
 import { type Clients, connectClients } from './clients.ts';
-import { type RedisServer, startRedis } from './redis-server.ts';
+import { type RedisServer, type RedisServerOptions, startRedis } from './redis-server.ts';
 import { type ServiceOptions, ServiceProcess } from './service.ts';
 import { grpcChannel, SimAgent, type SimAgentOptions } from './sim-agent.ts';
 
@@ -20,6 +20,8 @@ export const fastTimes: Record<string, string> = {
   ORCHESTRATOR_SHUTDOWN_TIMEOUT: '5s',
 };
 
+export type StackOptions = Omit<ServiceOptions, 'store'> & { redis?: RedisServerOptions };
+
 /** A service on a store of its own, with clients; `dispose` ends all of it. */
 export class Stack {
   readonly service: ServiceProcess;
@@ -33,12 +35,12 @@ export class Stack {
     this.clients = connectClients(options.service.grpc);
   }
 
-  static async start(kind: StoreKind, options: Omit<ServiceOptions, 'store'> = {}): Promise<Stack> {
+  static async start(kind: StoreKind, options: StackOptions = {}): Promise<Stack> {
     const env = { ...fastTimes, ...options.env };
     if (kind === 'lmdb') {
       return new Stack({ service: await ServiceProcess.start({ ...options, env }), redis: undefined });
     }
-    const redis = await startRedis();
+    const redis = await startRedis(options.redis ?? {});
     try {
       const service = await ServiceProcess.start({ ...options, env, store: redis.url });
       return new Stack({ service, redis });
