@@ -104,7 +104,9 @@ export function createContext(command: Command, io: CliIo): Context {
     style,
     print: write,
     say: (line) => write([renderLine(line, style)]),
-    note: (line) => io.stderr.write(`${renderLine(line, noticeStyle)}\n`),
+    note: (line) => {
+      io.stderr.write(`${renderLine(line, { ...noticeStyle, columns: undefined })}\n`);
+    },
     json: (schema, message, layout) => write([messageJson(schema, message, layout)]),
   };
 }

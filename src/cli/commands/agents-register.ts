@@ -1,39 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline/promises';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Command } from 'commander';
-import {
-  Agent_LivenessSchema,
-  type AgentSpec,
-  AgentSpecSchema,
-  Relationship_Type,
-} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { Agent_LivenessSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   DeregisterAgentResponseSchema,
   RegisterAgentResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { addSpecOptions, type SpecOptions, specFrom } from '../agent-spec.ts';
 import type { Context, Runner } from '../context.ts';
 import { readErrorDetails } from '../error-details.ts';
 import { CommandError, exitCodes, UsageError } from '../errors.ts';
 import { escapeText } from '../output/escape.ts';
 import { enumName } from '../output/names.ts';
 import { dim, plain, strong } from '../output/text.ts';
-import { collect, collectAmount, collectPair, parseDuration, parsePositiveDuration } from '../parse.ts';
 
-interface RegisterOptions {
-  displayName?: string;
-  kind?: string;
-  agentVersion?: string;
-  capability?: string[];
-  label?: Map<string, string>;
-  annotation?: Map<string, string>;
-  capacity?: Map<string, bigint>;
-  dependsOn?: string[];
-  supervisedBy?: string[];
-  activity?: string[];
-  forgetAfter?: number;
+interface RegisterOptions extends SpecOptions {
   takeover?: boolean;
   requestId?: string;
 }
@@ -45,25 +27,12 @@ interface DeregisterOptions {
 }
 
 export function addRegisterCommands(agents: Command, run: Runner): void {
-  agents
-    .command('register')
-    .description('register an agent and print its token, which is shown only this once')
-    .argument('[agent]', 'its id; the service makes one if it is left out')
-    .option('--kind <kind>', 'what sort of agent it is')
-    .option('--display-name <name>', 'for people')
-    .option('--agent-version <version>', "the agent software's version")
-    .option('--capability <name[@version]>', 'what it can do; repeatable', collect)
-    .option('--label <key=value>', 'for selectors; repeatable', collectPair)
-    .option('--annotation <key=value>', 'anything else worth keeping; repeatable', collectPair)
-    .option('--capacity <key=amount>', 'what it can hold: cpu_milli=4000; repeatable', collectAmount)
-    .option('--depends-on <agent>', 'it needs that agent; repeatable', collect)
-    .option('--supervised-by <agent>', 'that agent restarts it; repeatable', collect)
-    .option(
-      '--activity <name[=budget]>',
-      'an activity and its progress budget: indexing=30s; repeatable',
-      collect,
-    )
-    .option('--forget-after <duration>', 'deregister it so long after it is gone', parsePositiveDuration)
+  addSpecOptions(
+    agents
+      .command('register')
+      .description('register an agent and print its token, which is shown only this once')
+      .argument('[agent]', 'its id; the service makes one if it is left out'),
+  )
     .option('--takeover', 'although it has a live session, which is then superseded')
     .option('--request-id <id>', 'makes a repeat of the same command safe')
     .addHelpText(
@@ -182,37 +151,4 @@ function mayHaveHappened(error: unknown): boolean {
   const { reason } = readErrorDetails(error);
   if (reason !== '') return reason === 'OUTCOME_UNKNOWN';
   return error.code === Code.DeadlineExceeded || error.code === Code.Canceled || error.code === Code.Internal;
-}
-
-function specFrom(options: RegisterOptions): AgentSpec {
-  const init: MessageInitShape<typeof AgentSpecSchema> = {
-    displayName: options.displayName ?? '',
-    kind: options.kind ?? '',
-    version: options.agentVersion ?? '',
-    capabilities: (options.capability ?? []).map((text) => {
-      const [name = '', version = ''] = splitOnce(text, '@');
-      return { name, version };
-    }),
-    labels: Object.fromEntries(options.label ?? []),
-    annotations: Object.fromEntries(options.annotation ?? []),
-    capacity: Object.fromEntries(options.capacity ?? []),
-    relationships: [
-      ...(options.dependsOn ?? []).map((agentId) => ({ type: Relationship_Type.DEPENDS_ON, agentId })),
-      ...(options.supervisedBy ?? []).map((agentId) => ({ type: Relationship_Type.SUPERVISED_BY, agentId })),
-    ],
-    activities: (options.activity ?? []).map((text) => {
-      const [name = '', budget] = splitOnce(text, '=');
-      return budget === undefined
-        ? { name }
-        : { name, progressBudget: durationFromMs(parseDuration(budget)) };
-    }),
-  };
-  const spec = create(AgentSpecSchema, init);
-  if (options.forgetAfter !== undefined) spec.forgetAfter = durationFromMs(options.forgetAfter);
-  return spec;
-}
-
-function splitOnce(text: string, separator: string): string[] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + separator.length)];
 }

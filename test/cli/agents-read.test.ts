@@ -1,0 +1,240 @@
+import { create, fromJson } from '@bufbuild/protobuf';
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  ExplainAgentResponseSchema,
+  GetAgentResponseSchema,
+  type ListAgentsRequest,
+  ListAgentsResponseSchema,
+} from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { SystemStatusSchema } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { type FakeService, type FakeServiceOptions, startFakeService } from '../support/fake-service.ts';
+import { type CliRunOptions, cli } from '../support/run-cli.ts';
+import { sampleAgent, sampleTimeMs } from '../support/sample-agents.ts';
+
+let service: FakeService | undefined;
+afterEach(async () => {
+  await service?.close();
+  service = undefined;
+});
+
+async function run(argv: string[], fake: FakeServiceOptions, options: CliRunOptions = {}) {
+  service = await startFakeService(fake);
+  return cli(['--server', service.address, ...argv], options);
+}
+
+const row = (stdout: string, id: string) => stdout.split('\n').find((line) => line.startsWith(id)) ?? '';
+
+describe('agents list', () => {
+  it('reads every page and shows one agent a line', async () => {
+    const agents = ['a', 'b', 'c', 'd', 'e'].map((id) => sampleAgent(id));
+    const { code, stdout, stderr } = await run(['agents', 'list'], { agents });
+    expect(code).toBe(0);
+    expect(stderr).toBe('');
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines).toHaveLength(6);
+    expect(lines[0]).toMatch(/^ID +KIND +PHASE +LIVENESS +HEALTH +RTT P50\/P95 +LOAD +READING +VERSION$/);
+    expect(lines[1]).toMatch(
+      /^a +summarizer +ACTIVE +CONNECTED +0\.98 +1\.2ms\/80ms +0\.42 +1\.2s +1\.4\.0$/,
+    );
+  });
+
+  it('stops at --limit and says how many are missing', async () => {
+    const agents = ['a', 'b', 'c', 'd', 'e'].map((id) => sampleAgent(id));
+    const { stdout, stderr } = await run(['agents', 'list', '--limit', '3'], { agents });
+    expect(stdout.trimEnd().split('\n')).toHaveLength(4);
+    expect(stderr).toContain('2 more of 5');
+  });
+
+  it('never shows the last reading of an agent without a session as if it were of now', async () => {
+    const agents = [
+      sampleAgent('lost', { liveness: Agent_Liveness.LOST }, 252_000),
+      sampleAgent('gone', { liveness: Agent_Liveness.DISCONNECTED }),
+      sampleAgent('left', { liveness: Agent_Liveness.LEFT }),
+    ];
+    const { stdout } = await run(['agents', 'list'], { agents });
+    expect(row(stdout, 'lost')).toMatch(/LOST +– +– +– +4m12s old/);
+    expect(row(stdout, 'gone')).toMatch(/DISCONNECTED +– +– +– +1\.2s old/);
+    expect(row(stdout, 'left')).toMatch(/LEFT +– +– +– +1\.2s old/);
+    expect(stdout).not.toContain('0.98');
+  });
+
+  it('marks a connected agent that nobody measures any more', async () => {
+    const { stdout } = await run(['agents', 'list'], { agents: [sampleAgent('quiet', {}, 26_000)] });
+    expect(row(stdout, 'quiet')).toMatch(/CONNECTED\? +\(0\.98\) +\(1\.2ms\/80ms\) +\(0\.42\) +26s stale/);
+  });
+
+  it('allows older readings where the service pings more rarely', async () => {
+    const status = create(SystemStatusSchema, {
+      replica: { id: 'r1', pingInterval: durationFromMs(60_000) },
+    });
+    const { stdout } = await run(['agents', 'list'], { agents: [sampleAgent('slow', {}, 26_000)], status });
+    expect(row(stdout, 'slow')).toMatch(/CONNECTED +0\.98 +1\.2ms\/80ms +0\.42 +26s/);
+  });
+
+  it('sends the filters, given with commas or repeated, in any case', async () => {
+    const seen: ListAgentsRequest[] = [];
+    await run(
+      'agents list --capability a,b -l tier=web --phase active --liveness LOST,never-seen --kind x --kind y -n lab'.split(
+        ' ',
+      ),
+      {
+        agent: {
+          listAgents: (request) => {
+            seen.push(request);
+            return {};
+          },
+        },
+      },
+    );
+    expect(seen[0]).toMatchObject({
+      namespace: 'lab',
+      filter: {
+        capabilities: ['a', 'b'],
+        labelSelector: 'tier=web',
+        phases: [2],
+        liveness: [5, 1],
+        kinds: ['x', 'y'],
+      },
+    });
+  });
+
+  it('gives programs the response in protobuf JSON, on one page', async () => {
+    const agents = ['a', 'b', 'c'].map((id) => sampleAgent(id));
+    const { stdout } = await run(['agents', 'list', '-o', 'json'], { agents });
+    const response = fromJson(ListAgentsResponseSchema, JSON.parse(stdout));
+    expect(response).toEqual(
+      create(ListAgentsResponseSchema, { agents, revision: 7n, totalSize: 3, nextPageToken: '' }),
+    );
+  });
+
+  it('gives programs an empty list when nothing matches, and people a notice', async () => {
+    expect(JSON.parse((await run(['agents', 'list', '-o', 'json'], {})).stdout)).toMatchObject({
+      agents: [],
+      totalSize: 0,
+    });
+    const { code, stdout, stderr } = await cli(['--server', service?.address ?? '', 'agents', 'list']);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+    expect(stderr).toContain('no agents match');
+  });
+
+  it('lets no agent write to the terminal', async () => {
+    const evil = '\u001b]0;owned\u0007\u001b[2J\u202egnp\u009b31m\nb';
+    const agents = [sampleAgent('evil', { spec: { kind: evil, version: evil } })];
+    for (const format of ['table', 'wide', 'json']) {
+      const { stdout } = await run(['agents', 'list', '-o', format], { agents }, { env: { NO_COLOR: '1' } });
+      await service?.close();
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they must not be there
+      expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+      if (format === 'json') expect(JSON.parse(stdout).agents[0].spec.kind).toBe(evil);
+      else expect(stdout).toContain('\\x1b]0;owned\\x07');
+    }
+  });
+
+  it('fits a narrow terminal and keeps what matters most', async () => {
+    const agents = [sampleAgent('a-very-long-name-of-an-agent-that-does-not-end')];
+    const { stdout } = await run(
+      ['agents', 'list', '-o', 'wide', '--color', 'never'],
+      { agents },
+      { columns: 60 },
+    );
+    for (const line of stdout.trimEnd().split('\n')) expect([...line].length).toBeLessThanOrEqual(60);
+    expect(stdout).toMatch(/a-very-[a-z-]*… .*CONNECTED +0\.98.* 1\.2s/);
+  });
+});
+
+describe('agents get', () => {
+  it('shows what was declared, judged and measured, with the age of the reading', async () => {
+    const { stdout } = await run(['agents', 'get', 'a'], { agents: [sampleAgent('a')] });
+    expect(stdout).toContain('labels        env=prod,tier=web');
+    expect(stdout).toMatch(/Reading now, 1\.2s old/);
+    expect(stdout).toMatch(/health +0\.98/);
+    expect(stdout).toMatch(/rule +attached: opened a session/);
+    expect(stdout).toContain('busy with indexing, load 0.42 1.2s ago');
+  });
+
+  it('says before the figures that a lost agent has none now', async () => {
+    const agents = [sampleAgent('a', { liveness: Agent_Liveness.LOST }, 252_000)];
+    const { stdout } = await run(['agents', 'get', 'a', '--color', 'always'], { agents });
+    expect(stdout).toContain('of the past: \u001b[0mthe last one, 4m12s ago; there is no session now');
+    // Green never appears: nothing of it looks healthy.
+    expect(stdout).not.toContain('\u001b[32m');
+  });
+
+  it('ends with code 3 for an agent that does not exist', async () => {
+    const { code, stdout, stderr } = await run(['agents', 'get', 'nobody'], {});
+    expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+    expect(stderr).toBe('error: there is no agent "nobody" (NOT_FOUND)\n');
+  });
+
+  it('gives programs the response', async () => {
+    const { stdout } = await run(['agents', 'get', 'a', '-o', 'json'], { agents: [sampleAgent('a')] });
+    expect(fromJson(GetAgentResponseSchema, JSON.parse(stdout)).agent).toEqual(sampleAgent('a'));
+  });
+});
+
+describe('agents explain', () => {
+  const response = create(ExplainAgentResponseSchema, {
+    agent: sampleAgent('a', {
+      liveness: Agent_Liveness.SUSPECT,
+      verdict: {
+        time: timestampFromMs(sampleTimeMs - 2_000),
+        rule: 'phi',
+        detail: 'two probes unanswered',
+        replicaId: 'r1',
+        epoch: 3n,
+        phi: 6.2,
+        unansweredProbes: 2,
+        silence: durationFromMs(7_000),
+        sampleMs: [1, 2, 8],
+        observer: {
+          eventLoopDelay: durationFromMs(4_000),
+          ownStall: durationFromMs(3_900),
+          storeAvailable: true,
+          shareInTrouble: 0.6,
+        },
+      },
+    }),
+    summary: 'It answered late twice.',
+    signals: [
+      {
+        name: 'responsive',
+        value: 0.2,
+        evidence: 'suspicion 6.2 of 5',
+        time: timestampFromMs(sampleTimeMs - 3_000),
+      },
+    ],
+    deadlines: [{ rule: 'lease', liveness: Agent_Liveness.LOST, remaining: durationFromMs(23_000) }],
+    verdicts: [
+      {
+        time: timestampFromMs(sampleTimeMs - 2_000),
+        rule: 'phi',
+        epoch: 3n,
+        phi: 6.2,
+        unansweredProbes: 2,
+        silence: durationFromMs(7_000),
+      },
+    ],
+    sampleMs: [1, 1, 1, 8],
+  });
+
+  it('shows signals, what comes next and the evidence with the state of the observer', async () => {
+    const { stdout } = await run(['agents', 'explain', 'a'], { agent: { explainAgent: () => response } });
+    expect(stdout).toContain('a is SUSPECT, ACTIVE\nIt answered late twice.');
+    expect(stdout).toMatch(/responsive +0\.20 ██········ +3\.0s ago +suspicion 6\.2 of 5/);
+    expect(stdout).toContain('in 23s  LOST by rule lease');
+    expect(stdout).toContain('silent for 7.0s, 2 unanswered probes, suspicion 6.2, session epoch 3');
+    expect(stdout).toContain(
+      'longest event-loop delay 4.0s, stood still 3.9s, store reachable, 60% of its sessions in trouble',
+    );
+    expect(stdout).toContain('▂▂▂█  4 answers: 1.0ms at least, median 1.0ms, 8.0ms at most');
+  });
+
+  it('gives programs the response', async () => {
+    const { stdout } = await run(['agents', 'explain', 'a', '-o', 'json'], {
+      agent: { explainAgent: () => response },
+    });
+    expect(fromJson(ExplainAgentResponseSchema, JSON.parse(stdout))).toEqual(response);
+  });
+});
