@@ -16,6 +16,8 @@ export interface ServiceOptions {
   args?: readonly string[];
   /** How long it may take to become ready; default 30 s. */
   readyTimeoutMs?: number;
+  /** Largest file that the process may write: stands for a full disk. Cleared by a restart. */
+  fileSizeLimitKb?: number;
 }
 
 export interface Exit {
@@ -50,7 +52,12 @@ function environment(options: ServiceOptions, store: string): NodeJS.ProcessEnv 
 
 function spawnService(options: ServiceOptions, store: string): Running {
   if (!existsSync(entry)) throw new Error(`${entry} is missing: run npm run build`);
-  const child = spawn(process.execPath, ['--enable-source-maps', entry, ...(options.args ?? [])], {
+  const command = [process.execPath, '--enable-source-maps', entry, ...(options.args ?? [])];
+  const [file = '', ...args] =
+    options.fileSizeLimitKb === undefined
+      ? command
+      : ['bash', '-c', `ulimit -f ${options.fileSizeLimitKb} && exec "$@"`, 'bash', ...command];
+  const child = spawn(file, args, {
     env: environment(options, store),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -127,7 +134,8 @@ export class ServiceProcess {
   async restart(env: Record<string, string> = {}): Promise<void> {
     if (this.#running !== undefined) await this.kill('SIGKILL');
     const ports = { ORCHESTRATOR_GRPC_LISTEN: this.grpc, ORCHESTRATOR_HTTP_LISTEN: this.http };
-    await this.#start({ ...this.#options, env: { ...ports, ...this.#options.env, ...env } });
+    const { fileSizeLimitKb: _, ...options } = this.#options;
+    await this.#start({ ...options, env: { ...ports, ...this.#options.env, ...env } });
   }
 
   async stop(): Promise<void> {
