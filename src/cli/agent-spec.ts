@@ -38,7 +38,7 @@ export function addSpecOptions(command: Command): Command {
     .option(
       '--activity <name[=budget]>',
       'an activity and its progress budget: indexing=30s; repeatable',
-      collect,
+      collectActivity,
     )
     .option('--forget-after <duration>', 'deregister it so long after it is gone', parsePositiveDuration);
 }
