@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { connect } from 'node:net';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
@@ -202,7 +201,8 @@ describe('what breaks the protocol', () => {
     socket.on('error', () => {});
     socket.resume();
     socket.write(bytes);
-    await within(once(socket, 'close'), 5000, 'the end of the connection');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    await within(closed, 5000, 'the end of the connection');
   });
 
   it('takes unary calls of garbage without harm', async () => {
