@@ -275,6 +275,7 @@ export const KEYS: readonly KeySpec[] = [
 /** Variables with the prefix that are not keys. */
 export const OTHER_VARIABLES: Readonly<Record<string, string>> = {
   ORCHESTRATOR_CONFIG: 'Path of the configuration file, where `--config` is not given.',
-  ORCHESTRATOR_ADDRESS: 'Where the `orchestrator` commands find the service; the service itself ignores it.',
-  ORCHESTRATOR_TOKEN: 'Bearer token of the `orchestrator` commands; the service itself ignores it.',
+  ORCHESTRATOR_SERVER: 'Where the `orchestrator` commands find the service; the service itself ignores it.',
+  ORCHESTRATOR_NAMESPACE: 'Namespace of the `orchestrator` commands; the service itself ignores it.',
+  ORCHESTRATOR_AGENT_TOKEN: 'Token for `orchestrator agents register`; the service itself ignores it.',
 };

@@ -174,7 +174,7 @@ describe('loading', () => {
       ORCHESTRATOR_SERVICE_HOST: '10.0.0.1',
       ORCHESTRATOR_PORT_50051_TCP_ADDR: '10.0.0.1',
       ORCHESTRATOR_GRPC_SERVICE_PORT: '50051',
-      ORCHESTRATOR_TOKEN: 'x',
+      ORCHESTRATOR_AGENT_TOKEN: 'x',
       ORCHESTRATOR_LOG_LEVEL: '',
     };
     expect(loadConfig({ env, flags: {} }).config).toMatchObject({ id: 'from-file', log: { level: 'info' } });
