@@ -93,15 +93,16 @@ export class Views {
   }
 
   /**
-   * Yields the commits after `after`, then each new one, until `signal` fires. `undefined` is yielded once, when
-   * everything that had been missed is delivered.
+   * Yields the commits after `after`, then each new one, until `signal` fires. "synced" comes once, when everything
+   * that had been missed is delivered; from then on "tick" comes every `tickMs`.
    * @throws DomainError CURSOR_COMPACTED, CURSOR_EPOCH, SLOW_CONSUMER
    */
   async *follow(
     namespace: string,
     after: Position,
     signal: AbortSignal,
-  ): AsyncGenerator<ChangeBatch | undefined, void, undefined> {
+    tickMs: number,
+  ): AsyncGenerator<ChangeBatch | 'synced' | 'tick', void, undefined> {
     const queue: ChangeBatch[] = [];
     let failure: DomainError | undefined;
     let wake: (() => void) | undefined;
@@ -121,6 +122,11 @@ export class Views {
         wake?.();
       },
     };
+    let ticked = false;
+    const ticker = setInterval(() => {
+      ticked = true;
+      wake?.();
+    }, tickMs);
     const abort = (): void => wake?.();
     const listeners = getOrAdd(this.#listeners, namespace, () => new Set<Listener>());
     listeners.add(listener);
@@ -132,7 +138,7 @@ export class Views {
         seen = batch.revision;
         yield batch;
       }
-      yield undefined;
+      yield 'synced';
       while (!signal.aborted) {
         const batch = queue.shift();
         if (batch !== undefined) {
@@ -143,12 +149,18 @@ export class Views {
           continue;
         }
         if (failure !== undefined) throw failure;
+        if (ticked) {
+          ticked = false;
+          yield 'tick';
+          continue;
+        }
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
         wake = undefined;
       }
     } finally {
+      clearInterval(ticker);
       listeners.delete(listener);
       if (listeners.size === 0) this.#listeners.delete(namespace);
       signal.removeEventListener('abort', abort);

@@ -12,8 +12,8 @@ export interface KnownAgent {
 }
 
 export interface DirectoryListener {
-  /** `before` is undefined for a new agent, `after` for a removed one. */
-  changed(before: KnownAgent | undefined, after: KnownAgent | undefined): void;
+  /** `before` is undefined for a new agent, `after` for a removed one; `revision` is that of the change. */
+  changed(before: KnownAgent | undefined, after: KnownAgent | undefined, revision: bigint): void;
 }
 
 interface NamespaceAgents {
@@ -62,7 +62,7 @@ export class AgentDirectory implements View {
     return agents.sorted;
   }
 
-  reset(namespace: string, _position: Position, entries: readonly Entry[]): void {
+  reset(namespace: string, position: Position, entries: readonly Entry[]): void {
     const old = this.#namespaces.get(namespace)?.byId ?? new Map<string, KnownAgent>();
     const byId = new Map<string, KnownAgent>();
     for (const entry of entries) {
@@ -71,8 +71,9 @@ export class AgentDirectory implements View {
       byId.set(agent.id, agent);
     }
     this.#namespaces.set(namespace, { byId, sorted: undefined });
-    for (const agent of byId.values()) this.#tell(old.get(agent.id), agent);
-    for (const agent of old.values()) if (!byId.has(agent.id)) this.#tell(agent, undefined);
+    for (const agent of byId.values()) this.#tell(old.get(agent.id), agent, agent.revision);
+    for (const agent of old.values())
+      if (!byId.has(agent.id)) this.#tell(agent, undefined, position.revision);
   }
 
   apply(batch: ChangeBatch): void {
@@ -83,12 +84,12 @@ export class AgentDirectory implements View {
       const before = agents.byId.get(id);
       if (change.value === undefined) {
         if (agents.byId.delete(id)) agents.sorted = undefined;
-        this.#tell(before, undefined);
+        this.#tell(before, undefined, batch.revision);
       } else {
         const after = known(batch.namespace, change.key, change.value, batch.revision);
         agents.byId.set(id, after);
         if (before === undefined) agents.sorted = undefined;
-        this.#tell(before, after);
+        this.#tell(before, after, batch.revision);
       }
     }
   }
@@ -102,9 +103,9 @@ export class AgentDirectory implements View {
     return agents;
   }
 
-  #tell(before: KnownAgent | undefined, after: KnownAgent | undefined): void {
+  #tell(before: KnownAgent | undefined, after: KnownAgent | undefined, revision: bigint): void {
     if (before === undefined && after === undefined) return;
-    for (const listener of this.#listeners) listener.changed(before, after);
+    for (const listener of this.#listeners) listener.changed(before, after, revision);
   }
 }
 

@@ -55,7 +55,9 @@ export interface SessionOwner {
 
 /** The way down, as a session needs it. */
 export interface PingSender {
-  /** Sends a ping at once, before anything that waits. False: nothing can be sent now, the client does not read. */
+  /** False: nothing can be sent now and that is not the agent's fault (between two polls). */
+  ready(): boolean;
+  /** Sends a ping at once, before anything that waits. False: it waits, because the client does not read. */
   ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean;
   /** For how long the client has not read what was sent to it, milliseconds. */
   blockedMs(nowMs: number): number;
@@ -203,6 +205,13 @@ export class Session implements WheelTask {
     return silenceMs(this.#context.self, this.lastHeardMs, nowMs);
   }
 
+  /** Nothing could be sent for a while and now it can: a ping that is due goes out at once. */
+  senderReady(): void {
+    if (this.ended || this.probes.outstanding > 0) return;
+    const nowMs = this.#context.clock.monoMs();
+    if (this.#nextPingMs <= nowMs) this.due(nowMs);
+  }
+
   /** Called by the wheel: time for a ping, a probe or a verdict. */
   due(nowMs: number): void {
     if (this.ended) return;
@@ -224,6 +233,10 @@ export class Session implements WheelTask {
       return;
     }
     this.#watchProgress(nowMs);
+    if (!this.#sender.ready()) {
+      this.#context.wheel.schedule(this, nowMs + Math.min(SUSPECT_PROBE_MS, this.#toldLeaseMs - silence));
+      return;
+    }
     const unanswered = this.probes.outstanding;
     if (unanswered === 0) {
       this.#ping(nowMs);

@@ -47,6 +47,8 @@ export interface VerdictWriterOptions {
 const CHUNK = 256;
 /** Events of one agent that wait for the store; older ones are merged away first. */
 const EVENTS_PER_AGENT = 16;
+/** Longest pause before the store is tried again. */
+const MAX_PAUSE_MS = 1000;
 const ROUNDS_WITH_CONFLICTS = 64;
 
 /**
@@ -126,9 +128,10 @@ export class VerdictWriter {
         await this.#write(namespace, group);
       } catch (error) {
         for (const pending of group) this.#putBack(pending);
-        if (!(error instanceof StoreUnavailableError)) throw error;
-        this.#options.log.warn({ pending: this.size, err: error }, 'the store is away; verdicts wait');
-        await new Promise((resolve) => setTimeout(resolve, Math.min(1000, error.retryAfterMs)));
+        this.#options.log.warn({ pending: this.size, err: error }, 'verdicts could not be stored; they wait');
+        const pauseMs =
+          error instanceof StoreUnavailableError ? Math.min(MAX_PAUSE_MS, error.retryAfterMs) : MAX_PAUSE_MS;
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
       } finally {
         for (const pending of group) this.#writing.delete(`${pending.namespace}/${pending.agentId}`);
       }

@@ -1,0 +1,317 @@
+import { create } from '@bufbuild/protobuf';
+import type { Agent } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { AgentSpecSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  type DeregisterAgentRequest,
+  DeregisterAgentRequestSchema,
+  type DeregisterAgentResponse,
+  DeregisterAgentResponseSchema,
+  type RegisterAgentRequest,
+  RegisterAgentRequestSchema,
+  type RegisterAgentResponse,
+  RegisterAgentResponseSchema,
+  type UpdateAgentRequest,
+  UpdateAgentRequestSchema,
+  type UpdateAgentResponse,
+  UpdateAgentResponseSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { DomainError, type FieldViolation } from '../../lib/errors.ts';
+import type { Ids } from '../../lib/ids.ts';
+import { timestampFromMs } from '../../lib/proto-time.ts';
+import type { Store } from '../../state/store.ts';
+import type { Views } from '../../state/views.ts';
+import type { EventWriter } from '../monitoring/events.ts';
+import { namespaceOf } from '../namespaces.ts';
+import { Mutation } from '../requests.ts';
+import type { AgentDirectory, KnownAgent } from './directory.ts';
+import { applySpecMask } from './field-mask.ts';
+import { agentKey, agentOf, copyRecord, decodeRecord, encodeRecord, publicAgent } from './record.ts';
+import { decideRegister, withToken } from './register.ts';
+import { hashToken, mintToken } from './token.ts';
+
+/** Who calls, as far as the agents' registry needs to know. */
+export interface Caller {
+  principal: string;
+  token: string | undefined;
+}
+
+export interface AgentsOptions {
+  store: Store;
+  views: Views;
+  directory: AgentDirectory;
+  events: EventWriter;
+  clock: Clock;
+  ids: Ids;
+  replicaId: string;
+  /** Agents that a namespace may have. */
+  maxAgents: number;
+  /** Checks a spec that came about by an update. */
+  validateSpec(spec: Agent['spec']): FieldViolation[];
+  responsibleFor(known: Pick<KnownAgent, 'record'>): boolean;
+}
+
+const ATTEMPTS = 8;
+
+/** Registers agents, changes and removes them: read, decide, commit. */
+export class Agents {
+  readonly #options: AgentsOptions;
+
+  constructor(options: AgentsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws DomainError AGENT_LIVE, TOKEN_INVALID, LIMIT_REACHED, NOT_RESPONSIBLE, REQUEST_ID_REUSED, CONTENTION */
+  async register(request: RegisterAgentRequest, caller: Caller): Promise<RegisterAgentResponse> {
+    const { ids, store, views, directory, replicaId } = this.#options;
+    const namespace = namespaceOf(request);
+    const mutation = new Mutation({
+      store,
+      namespace,
+      principal: caller.principal,
+      method: 'RegisterAgent',
+      requestId: request.requestId,
+      input: { schema: RegisterAgentRequestSchema, message: request },
+      output: RegisterAgentResponseSchema,
+    });
+    const earlier = await mutation.earlier();
+    if (earlier !== undefined) return this.#registeredBefore(namespace, earlier);
+
+    const spec = request.spec ?? create(AgentSpecSchema);
+    const agentId = request.agentId === '' ? madeId(spec.kind, ids) : request.agentId;
+    const newToken = mintToken(ids, { namespace, agentId });
+    const callerTokenHash = caller.token === undefined ? undefined : hashToken(caller.token);
+    let known = directory.get(namespace, agentId);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      if (known === undefined) this.#admit(namespace);
+      const decided = decideRegister({
+        existing: known?.record,
+        namespace,
+        agentId,
+        spec,
+        takeover: request.takeover,
+        callerTokenHash,
+        newTokenHash: hashToken(newToken),
+        uid: ids.uuid(),
+        wallMs: this.#options.clock.wallMs(),
+        replicaId,
+        storeEpoch: store.status().epoch,
+        namespaceRevision: views.position(namespace).revision,
+        actor: caller.principal,
+      });
+      if (decided.record === undefined && known !== undefined) {
+        return registered(publicAgent(known.record, known.revision, undefined), caller.token ?? newToken);
+      }
+      const record = decided.record;
+      if (record === undefined) throw new Error('a registration decided neither to store nor to keep');
+      if (!this.#options.responsibleFor({ record })) throw notResponsible(agentId);
+      const response = registered(publicAgent(record, 0n, undefined), '');
+      const outcome = await store.commit({
+        namespace,
+        checks: [{ key: agentKey(agentId), revision: known?.revision ?? 0n }],
+        puts: [{ key: agentKey(agentId), value: encodeRecord(record) }],
+        appends: decided.events.map((event) => this.#options.events.append(event)),
+        ...mutation.record(response),
+      });
+      if (outcome.kind === 'repeated') return this.#registeredBefore(namespace, mutation.repeated(outcome));
+      if (outcome.kind === 'committed') {
+        const token = decided.keepsToken && caller.token !== undefined ? caller.token : newToken;
+        return registered(publicAgent(record, outcome.revision, undefined), token);
+      }
+      known = await this.load(namespace, agentId);
+    }
+    throw contention();
+  }
+
+  /** @throws DomainError AGENT_NOT_FOUND, INVALID_FIELDS, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
+  async update(request: UpdateAgentRequest, caller: Caller): Promise<UpdateAgentResponse> {
+    const { store, clock, events } = this.#options;
+    const namespace = namespaceOf(request);
+    const mutation = new Mutation({
+      store,
+      namespace,
+      principal: caller.principal,
+      method: 'UpdateAgent',
+      requestId: request.requestId,
+      input: { schema: UpdateAgentRequestSchema, message: request },
+      output: UpdateAgentResponseSchema,
+    });
+    const again = (earlier: { revision: bigint; response: UpdateAgentResponse }): UpdateAgentResponse => {
+      if (earlier.response.agent !== undefined) earlier.response.agent.revision = earlier.revision;
+      return earlier.response;
+    };
+    const earlier = await mutation.earlier();
+    if (earlier !== undefined) return again(earlier);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const known = await this.#mustLoad(namespace, request.agentId);
+      checkRevision(known, request.expectedRevision);
+      const record = copyRecord(known.record);
+      const agent = agentOf(record);
+      const current = agent.spec ?? create(AgentSpecSchema);
+      const update = request.spec ?? create(AgentSpecSchema);
+      agent.spec = applySpecMask(current, update, request.updateMask?.paths ?? []);
+      const violations = this.#options.validateSpec(agent.spec);
+      if (violations.length > 0) throw invalid(violations);
+      agent.updateTime = timestampFromMs(clock.wallMs());
+      const event = events.append({
+        type: 'agent.updated',
+        severity: Event_Severity.INFO,
+        message: `${agent.id} was updated: ${(request.updateMask?.paths ?? []).join(', ')}`,
+        actor: caller.principal,
+        agentId: agent.id,
+      });
+      const response = create(UpdateAgentResponseSchema, { agent: publicAgent(record, 0n, undefined) });
+      const outcome = await store.commit({
+        namespace,
+        checks: [{ key: agentKey(agent.id), revision: known.revision }],
+        puts: [{ key: agentKey(agent.id), value: encodeRecord(record) }],
+        appends: [event],
+        ...mutation.record(response),
+      });
+      if (outcome.kind === 'repeated') return again(mutation.repeated(outcome));
+      if (outcome.kind === 'committed') return again({ revision: outcome.revision, response });
+    }
+    throw contention();
+  }
+
+  /** @throws DomainError AGENT_NOT_FOUND, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
+  async deregister(request: DeregisterAgentRequest, caller: Caller): Promise<DeregisterAgentResponse> {
+    const { store } = this.#options;
+    const namespace = namespaceOf(request);
+    const mutation = new Mutation({
+      store,
+      namespace,
+      principal: caller.principal,
+      method: 'DeregisterAgent',
+      requestId: request.requestId,
+      input: { schema: DeregisterAgentRequestSchema, message: request },
+      output: DeregisterAgentResponseSchema,
+    });
+    const again = (earlier: {
+      revision: bigint;
+      response: DeregisterAgentResponse;
+    }): DeregisterAgentResponse => {
+      earlier.response.revision = earlier.revision;
+      return earlier.response;
+    };
+    const earlier = await mutation.earlier();
+    if (earlier !== undefined) return again(earlier);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const known = await this.#mustLoad(namespace, request.agentId);
+      checkRevision(known, request.expectedRevision);
+      const response = create(DeregisterAgentResponseSchema, {
+        agent: publicAgent(known.record, known.revision, undefined),
+      });
+      const reason = request.reason === '' ? '' : `: ${request.reason}`;
+      const event = this.#options.events.append({
+        type: 'agent.deregistered',
+        severity: Event_Severity.INFO,
+        message: `${known.id} was deregistered${reason}`,
+        actor: caller.principal,
+        agentId: known.id,
+      });
+      const outcome = await store.commit({
+        namespace,
+        checks: [{ key: agentKey(known.id), revision: known.revision }],
+        deletes: [agentKey(known.id)],
+        appends: [event],
+        ...mutation.record(response),
+      });
+      if (outcome.kind === 'repeated') return again(mutation.repeated(outcome));
+      if (outcome.kind === 'committed') return again({ revision: outcome.revision, response });
+    }
+    throw contention();
+  }
+
+  /** Reads the store itself, not the view. */
+  async load(namespace: string, agentId: string): Promise<KnownAgent | undefined> {
+    const entry = await this.#options.store.get(namespace, agentKey(agentId));
+    if (entry === undefined) return undefined;
+    return { namespace, id: agentId, record: decodeRecord(entry.value), revision: entry.revision };
+  }
+
+  async #mustLoad(namespace: string, agentId: string): Promise<KnownAgent> {
+    const known = await this.load(namespace, agentId);
+    if (known === undefined) throw agentNotFound(namespace, agentId);
+    return known;
+  }
+
+  /** A repeat gets the same agent and a token of its own, because only hashes of tokens are stored. */
+  async #registeredBefore(
+    namespace: string,
+    earlier: { revision: bigint; response: RegisterAgentResponse },
+  ): Promise<RegisterAgentResponse> {
+    const agent = earlier.response.agent;
+    if (agent === undefined) throw new Error('a remembered registration without its agent');
+    agent.revision = earlier.revision;
+    const token = mintToken(this.#options.ids, { namespace, agentId: agent.id });
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const known = await this.load(namespace, agent.id);
+      // It was removed since; the token of a removed agent is worth nothing.
+      if (known === undefined || agentOf(known.record).uid !== agent.uid) return registered(agent, token);
+      const outcome = await this.#options.store.commit({
+        namespace,
+        checks: [{ key: agentKey(agent.id), revision: known.revision }],
+        puts: [{ key: agentKey(agent.id), value: encodeRecord(withToken(known.record, hashToken(token))) }],
+      });
+      if (outcome.kind === 'committed') return registered(agent, token);
+    }
+    throw contention();
+  }
+
+  #admit(namespace: string): void {
+    const { directory, maxAgents } = this.#options;
+    if (directory.count(namespace) < maxAgents) return;
+    throw new DomainError({
+      reason: ErrorReason.LIMIT_REACHED,
+      message: `namespace ${namespace} has its maximum of ${maxAgents} agents`,
+    });
+  }
+}
+
+export function agentNotFound(namespace: string, agentId: string): DomainError {
+  return new DomainError({
+    reason: ErrorReason.AGENT_NOT_FOUND,
+    message: `there is no agent ${agentId} in namespace ${namespace}`,
+  });
+}
+
+function registered(agent: Agent, agentToken: string): RegisterAgentResponse {
+  return create(RegisterAgentResponseSchema, { agent, agentToken });
+}
+
+/** An id for an agent that brought none: its kind and eight random characters. */
+function madeId(kind: string, ids: Ids): string {
+  return `${kind === '' ? 'agent' : kind}-${ids.uuid().slice(0, 8)}`;
+}
+
+function checkRevision(known: KnownAgent, expected: bigint | undefined): void {
+  if (expected === undefined || expected === known.revision) return;
+  throw new DomainError({
+    reason: ErrorReason.REVISION_MISMATCH,
+    message: `agent ${known.id} has revision ${known.revision}, not ${expected}`,
+    metadata: { current_revision: `${known.revision}` },
+  });
+}
+
+const invalid = (violations: FieldViolation[]): DomainError =>
+  new DomainError({
+    reason: ErrorReason.INVALID_FIELDS,
+    message: 'the spec would break the rules of its fields',
+    violations,
+  });
+
+const contention = (): DomainError =>
+  new DomainError({
+    reason: ErrorReason.CONTENTION,
+    message: 'the agent was changed concurrently again and again',
+    retryAfterMs: 500,
+  });
+
+const notResponsible = (agentId: string): DomainError =>
+  new DomainError({
+    reason: ErrorReason.NOT_RESPONSIBLE,
+    message: `this orchestrator's relationships do not select agent ${agentId}`,
+  });

@@ -1,0 +1,47 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  type GoAway_Reason,
+  type OpenSessionResponse,
+  OpenSessionResponseSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { durationFromMs } from '../../lib/proto-time.ts';
+
+export const encodeFrame = (frame: OpenSessionResponse): Uint8Array =>
+  toBinary(OpenSessionResponseSchema, frame);
+
+export function pingFrame(
+  echo: number,
+  fullReport: boolean,
+  leaseMs: number | undefined,
+): OpenSessionResponse {
+  const lease = leaseMs === undefined ? {} : { lease: durationFromMs(leaseMs) };
+  return create(OpenSessionResponseSchema, {
+    frame: { case: 'ping', value: { echo: BigInt(echo), fullReport, ...lease } },
+  });
+}
+
+/** Bytes of OpenSessionResponse{ping{echo}}: field 2 (length 9), in it field 1 as fixed64, little-endian. */
+const PING_HEAD = [0x12, 0x09, 0x09] as const;
+const PING_LENGTH = 11;
+
+/** The ping that is sent thousands of times a second, without building a message for it. */
+export function encodePlainPing(echo: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(PING_LENGTH);
+  bytes[0] = PING_HEAD[0];
+  bytes[1] = PING_HEAD[1];
+  bytes[2] = PING_HEAD[2];
+  bytes.writeUInt32LE(echo % 0x1_0000_0000, 3);
+  bytes.writeUInt32LE(Math.floor(echo / 0x1_0000_0000), 7);
+  return bytes;
+}
+
+export function goAwayFrame(
+  reason: GoAway_Reason,
+  detail: string,
+  reconnectAfterMs: number | undefined,
+): OpenSessionResponse {
+  const after = reconnectAfterMs === undefined ? {} : { reconnectAfter: durationFromMs(reconnectAfterMs) };
+  return create(OpenSessionResponseSchema, {
+    frame: { case: 'goAway', value: { reason, detail, ...after } },
+  });
+}

@@ -1,0 +1,112 @@
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { type Observation, ObservationSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { ChangeBatch, LiveRecord, Store } from '../../state/store.ts';
+import type { View } from '../../state/views.ts';
+import type { KnownAgent } from './directory.ts';
+import { isAttached } from './liveness.ts';
+import { agedObservation, observeSession } from './observation.ts';
+import { agentIdOf, agentKey, agentOf, isAgentKey } from './record.ts';
+import type { Session, SessionContext } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface ObservationsOptions {
+  store: Store;
+  context: SessionContext;
+  sessions: Sessions;
+}
+
+/** Slices that a flush interval is cut into, so that encoding never holds up the event loop for long. */
+const SLICES = 20;
+
+/**
+ * What is measured of agents: of those attached here from their sessions, of the others from what their replica (or
+ * this one, in an earlier life) wrote as soft records. Encoded until somebody reads it.
+ */
+export class Observations implements View {
+  readonly #options: ObservationsOptions;
+  readonly #elsewhere = new Map<string, LiveRecord>();
+  /** Heartbeats at the last flush, by session: what did not change is not written again. */
+  #flushed = new WeakMap<Session, number>();
+  #slice = 0;
+
+  constructor(options: ObservationsOptions) {
+    this.#options = options;
+  }
+
+  /** Loads what earlier sessions left behind. */
+  async load(namespace: string): Promise<void> {
+    this.live(await this.#options.store.scanLive(namespace));
+  }
+
+  of(known: KnownAgent): Observation | undefined {
+    const { sessions, context } = this.#options;
+    const session = sessions.get(known.namespace, known.id);
+    if (session !== undefined) return observeSession(session, context);
+    const record = this.#elsewhere.get(`${known.namespace}/${known.id}`);
+    if (record?.value === undefined) return undefined;
+    const attached = isAttached(agentOf(known.record).liveness) && record.epoch === known.record.sessionEpoch;
+    return agedObservation(fromBinary(ObservationSchema, record.value), context.clock.wallMs(), attached);
+  }
+
+  /** Keeps the last reading of a session that has ended. */
+  ended(session: Session): void {
+    const record = this.#record(session);
+    this.#elsewhere.set(`${session.namespace}/${session.agentId}`, record);
+  }
+
+  /** Writes the next slice of the sessions; call it every `intervalMs`. */
+  async flush(): Promise<void> {
+    const records: LiveRecord[] = [];
+    let index = 0;
+    for (const { session } of this.#options.sessions.all()) {
+      index += 1;
+      if (index % SLICES !== this.#slice || this.#flushed.get(session) === session.heartbeats) continue;
+      this.#flushed.set(session, session.heartbeats);
+      records.push(this.#record(session));
+    }
+    this.#slice = (this.#slice + 1) % SLICES;
+    if (records.length > 0) await this.#options.store.putLive(records);
+  }
+
+  /** Writes all that changed; for shutdown. */
+  async flushAll(): Promise<void> {
+    for (let slice = 0; slice < SLICES; slice += 1) await this.flush();
+  }
+
+  get intervalMs(): number {
+    return this.#options.context.config.flushIntervalMs / SLICES;
+  }
+
+  reset(): void {}
+
+  apply(batch: ChangeBatch): void {
+    for (const change of batch.changes) {
+      if (change.value === undefined && isAgentKey(change.key)) {
+        this.#elsewhere.delete(`${batch.namespace}/${agentIdOf(change.key)}`);
+      }
+    }
+  }
+
+  live(records: readonly LiveRecord[]): void {
+    for (const record of records) {
+      if (!isAgentKey(record.key)) continue;
+      const agentId = agentIdOf(record.key);
+      const key = `${record.namespace}/${agentId}`;
+      // Our own writing comes back; the session itself knows better.
+      if (this.#options.sessions.get(record.namespace, agentId)?.epoch === record.epoch) continue;
+      if (record.value === undefined) this.#elsewhere.delete(key);
+      else this.#elsewhere.set(key, record);
+    }
+  }
+
+  #record(session: Session): LiveRecord {
+    const { context } = this.#options;
+    return {
+      namespace: session.namespace,
+      key: agentKey(session.agentId),
+      epoch: session.epoch,
+      sequence: session.heartbeats,
+      value: toBinary(ObservationSchema, observeSession(session, context)),
+    };
+  }
+}

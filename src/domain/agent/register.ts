@@ -1,0 +1,172 @@
+import { createHash } from 'node:crypto';
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  Agent_Liveness,
+  Agent_Phase,
+  AgentSchema,
+  type AgentSpec,
+  AgentSpecSchema,
+  VerdictSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import {
+  type AgentRecord,
+  AgentRecordSchema,
+} from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { DomainError } from '../../lib/errors.ts';
+import { timestampFromMs } from '../../lib/proto-time.ts';
+import type { NewEvent } from '../monitoring/events.ts';
+import { isAttached } from './liveness.ts';
+import { agentOf, copyRecord, RECORD_FORMAT } from './record.ts';
+import { knowsToken } from './token.ts';
+
+/** Tokens that stay valid beside the newest: answers to repeats of one registration. */
+const MAX_TOKENS = 4;
+
+export interface RegisterInput {
+  /** What is registered under this id now. */
+  existing: AgentRecord | undefined;
+  namespace: string;
+  agentId: string;
+  spec: AgentSpec;
+  takeover: boolean;
+  /** Hash of the token that the caller brought, if it brought one. */
+  callerTokenHash: Uint8Array | undefined;
+  /** Hash of the token that will be handed out unless the caller's own is kept. */
+  newTokenHash: Uint8Array;
+  uid: string;
+  wallMs: number;
+  replicaId: string;
+  storeEpoch: bigint;
+  /** The namespace's present revision: no agent ever attached more often than it was committed to. */
+  namespaceRevision: bigint;
+  actor: string;
+}
+
+export interface Registration {
+  /** The record to store; undefined: nothing changes. */
+  record: AgentRecord | undefined;
+  /** The caller goes on with the token that it brought. */
+  keepsToken: boolean;
+  events: NewEvent[];
+}
+
+/**
+ * Decides a registration. Pure.
+ * @throws DomainError AGENT_LIVE, TOKEN_INVALID
+ */
+export function decideRegister(input: RegisterInput): Registration {
+  return input.existing === undefined ? registerNew(input) : registerAgain(input, input.existing);
+}
+
+function registerNew(input: RegisterInput): Registration {
+  const now = timestampFromMs(input.wallMs);
+  const agent = create(AgentSchema, {
+    namespace: input.namespace,
+    id: input.agentId,
+    uid: input.uid,
+    createTime: now,
+    updateTime: now,
+    spec: input.spec,
+    phase: Agent_Phase.REGISTERED,
+    liveness: Agent_Liveness.NEVER_SEEN,
+    verdict: create(VerdictSchema, {
+      time: now,
+      rule: 'registered',
+      detail: 'registered; no session was opened yet',
+      replicaId: input.replicaId,
+    }),
+  });
+  const record = create(AgentRecordSchema, {
+    format: RECORD_FORMAT,
+    agent,
+    tokenHashes: [input.newTokenHash],
+    registeredSpecHash: specHash(input.spec),
+    // An agent that was here before under this id had lower epochs, and must not be taken for this one.
+    sessionEpoch: (input.storeEpoch << 32n) + input.namespaceRevision,
+  });
+  const event: NewEvent = {
+    type: 'agent.registered',
+    severity: Event_Severity.INFO,
+    message: `${input.agentId} was registered`,
+    actor: input.actor,
+    agentId: input.agentId,
+    attributes: { kind: input.spec.kind, version: input.spec.version },
+  };
+  return { record, keepsToken: false, events: [event] };
+}
+
+function registerAgain(input: RegisterInput, existing: AgentRecord): Registration {
+  const keepsToken =
+    input.callerTokenHash !== undefined && knowsToken(existing.tokenHashes, input.callerTokenHash);
+  if (input.callerTokenHash !== undefined && !keepsToken && !input.takeover) {
+    throw new DomainError({
+      reason: ErrorReason.TOKEN_INVALID,
+      message: `the token is not (or no longer) that of agent ${input.agentId}; register without it, or say takeover`,
+    });
+  }
+  const live = isAttached(agentOf(existing).liveness);
+  if (live && !keepsToken && !input.takeover) {
+    throw new DomainError({
+      reason: ErrorReason.AGENT_LIVE,
+      message: `agent ${input.agentId} has a live session; bring its token, say takeover, or wait until it is lost`,
+      retryAfterMs: 5000,
+    });
+  }
+  const hash = specHash(input.spec);
+  const sameSpec = Buffer.from(existing.registeredSpecHash).equals(hash);
+  if (keepsToken && sameSpec) return { record: undefined, keepsToken, events: [] };
+
+  const record = copyRecord(existing);
+  const agent = agentOf(record);
+  agent.updateTime = timestampFromMs(input.wallMs);
+  const events: NewEvent[] = [];
+  if (!keepsToken) record.tokenHashes = [input.newTokenHash];
+  if (!sameSpec) {
+    agent.spec = input.spec;
+    record.registeredSpecHash = hash;
+    events.push(
+      event(input, 'agent.updated', Event_Severity.INFO, `${input.agentId} registered with another spec`),
+    );
+  }
+  if (!keepsToken) {
+    const takenOver = live
+      ? event(
+          input,
+          'agent.taken_over',
+          Event_Severity.WARNING,
+          `${input.agentId} was taken over from its live session`,
+        )
+      : event(input, 'agent.registered_again', Event_Severity.INFO, `${input.agentId} was registered again`);
+    events.push(takenOver);
+  }
+  if (agent.phase === Agent_Phase.STOPPED) agent.phase = Agent_Phase.REGISTERED;
+  return { record, keepsToken, events };
+}
+
+/** A further token for the repeat of a registration whose answer may have been lost. */
+export function withToken(record: AgentRecord, tokenHash: Uint8Array): AgentRecord {
+  const copy = copyRecord(record);
+  copy.tokenHashes = [tokenHash, ...record.tokenHashes].slice(0, MAX_TOKENS);
+  return copy;
+}
+
+function event(input: RegisterInput, type: string, severity: Event_Severity, message: string): NewEvent {
+  return { type, severity, message, actor: input.actor, agentId: input.agentId };
+}
+
+/** Maps encode in the order of insertion, so they are sorted first. */
+function specHash(spec: AgentSpec): Uint8Array {
+  const sorted = create(AgentSpecSchema, {
+    ...spec,
+    labels: sortedMap(spec.labels),
+    annotations: sortedMap(spec.annotations),
+    capacity: sortedMap(spec.capacity),
+  });
+  return createHash('sha256').update(toBinary(AgentSpecSchema, sorted)).digest();
+}
+
+function sortedMap<V>(map: Record<string, V>): Record<string, V> {
+  return Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,319 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  GoAway_Reason,
+  type Heartbeat,
+  type Hello,
+  type OpenSessionRequest,
+  type OpenSessionResponse,
+  OpenSessionResponseSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import type { Background } from '../../lib/background.ts';
+import { DomainError, type FieldViolation } from '../../lib/errors.ts';
+import { durationFromMs, msFromDuration, msFromTimestamp } from '../../lib/proto-time.ts';
+import type { Session } from './session.ts';
+import type { SessionLine, Sessions } from './sessions.ts';
+import { claimOf, hashToken } from './token.ts';
+
+/** How a domain error looks in a result frame; the one error mapper gives it. */
+export interface WireError {
+  code: number;
+  reason: string;
+  detail: string;
+  retryAfterMs: number | undefined;
+}
+
+export interface SessionProtocolOptions {
+  sessions: Sessions;
+  background: Background;
+  /** Checks a frame; no violations: it is fine. */
+  validateFrame(frame: OpenSessionRequest): FieldViolation[];
+  /** Looks up how an error is told. */
+  wireError(error: unknown): WireError;
+  replicaId: string;
+  maxFrameBytes: number;
+  reconnectGraceMs: number;
+  pacing(): { intervalMs: number; leaseMs: number };
+}
+
+/** What carries the frames: a stream or a series of polls. */
+export interface FrameCarrier extends SessionLine {
+  send(frame: OpenSessionResponse): void;
+  /** Ends the call with an error (or well), after what was sent. */
+  finish(error?: unknown): void;
+}
+
+/** Features of this server that a client may ask for in hello; none goes beyond the basics yet. */
+const FEATURES: ReadonlySet<string> = new Set();
+/** Frames that may wait while the attachment is being stored. */
+const MAX_EARLY_FRAMES = 64;
+/** More frames a second than any honest agent sends. */
+const MAX_FRAMES_PER_SECOND = 2000;
+
+type State = 'new' | 'attaching' | 'open' | 'leaving' | 'over';
+
+/** The rules of one session's conversation, the same on a stream and by long poll. */
+export class SessionProtocol {
+  readonly #options: SessionProtocolOptions;
+  readonly #carrier: FrameCarrier;
+  readonly #token: string | undefined;
+  #state: State = 'new';
+  #session: Session | undefined;
+  #early: OpenSessionRequest[] = [];
+  #windowStartMs = 0;
+  #windowFrames = 0;
+
+  constructor(options: SessionProtocolOptions, carrier: FrameCarrier, token: string | undefined) {
+    this.#options = options;
+    this.#carrier = carrier;
+    this.#token = token;
+  }
+
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  /** Whether the conversation has ended, from whichever side. */
+  get over(): boolean {
+    return this.#state === 'over';
+  }
+
+  /** Whether hello has not come yet. */
+  get silent(): boolean {
+    return this.#state === 'new';
+  }
+
+  /** The plain answer to a ping, decoded without building a message; see heartbeat-codec.ts. */
+  plainHeartbeat(echo: number, heldMs: number, agentWallMs: number | undefined, nowMs: number): boolean {
+    if (this.#state !== 'open' || this.#session === undefined || this.#tooFast(nowMs)) return false;
+    this.#session.heartbeat(echo, heldMs, agentWallMs, undefined);
+    return true;
+  }
+
+  frame(frame: OpenSessionRequest, nowMs: number): void {
+    if (this.#state === 'over') return;
+    if (this.#tooFast(nowMs)) {
+      this.fail(
+        new DomainError({
+          reason: ErrorReason.LIMIT_REACHED,
+          message: `more than ${MAX_FRAMES_PER_SECOND} frames in a second`,
+          retryAfterMs: 5000,
+        }),
+      );
+      return;
+    }
+    const violations = this.#options.validateFrame(frame);
+    if (violations.length > 0) {
+      this.#refuse(frame, invalid(violations));
+      return;
+    }
+    if (this.#state === 'leaving') this.fail(violation('a frame came after leave'));
+    else if (this.#state === 'new') this.#first(frame);
+    else if (this.#state === 'attaching') this.#hold(frame);
+    else this.#next(frame);
+  }
+
+  /** The client half-closed, or the call ended. */
+  closed(detail: string): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    if (this.#session !== undefined) this.#options.sessions.lost(this.#session, detail);
+  }
+
+  /** Ends the conversation because of `error`: a goaway, then the status. */
+  fail(error: unknown): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    const told = this.#options.wireError(error);
+    if (this.#session !== undefined) this.#options.sessions.lost(this.#session, told.detail);
+    if (error instanceof DomainError && isProtocolFault(error.reason)) {
+      this.#carrier.send(goAway(GoAway_Reason.PROTOCOL, told.detail));
+    }
+    this.#carrier.finish(error);
+  }
+
+  /** The registry ended the session and said goaway. */
+  ended(): void {
+    this.#state = 'over';
+  }
+
+  #first(frame: OpenSessionRequest): void {
+    if (frame.frame.case !== 'hello') {
+      const got = frame.frame.case ?? 'an unknown frame';
+      this.fail(violation(`the first frame must be hello, not ${got}`));
+      return;
+    }
+    const claim = this.#token === undefined ? undefined : claimOf(this.#token);
+    if (this.#token === undefined || claim === undefined) {
+      this.fail(
+        new DomainError({
+          reason: ErrorReason.TOKEN_INVALID,
+          message: 'metadata must have "authorization: Bearer <agent_token>" from RegisterAgent',
+        }),
+      );
+      return;
+    }
+    this.#state = 'attaching';
+    const hello = frame.frame.value;
+    const hash = hashToken(this.#token);
+    this.#options.background.run('attach', async () => {
+      try {
+        const session = await this.#options.sessions.attach(claim, hash, hello, this.#carrier);
+        this.#welcome(session, hello, frame.frameId);
+      } catch (error) {
+        this.fail(error);
+      }
+    });
+  }
+
+  #welcome(session: Session, hello: Hello, frameId: string): void {
+    if (this.#state === 'over') {
+      this.#options.sessions.lost(session, 'the stream closed while attaching');
+      return;
+    }
+    // Somebody else may have attached, or deregistered the agent, in between; goaway was said then.
+    if (session.ended) return;
+    this.#session = session;
+    this.#state = 'open';
+    const { intervalMs, leaseMs } = this.#options.pacing();
+    this.#carrier.send(
+      create(OpenSessionResponseSchema, {
+        frame: {
+          case: 'welcome',
+          value: {
+            epoch: session.epoch,
+            features: hello.features.filter((feature) => FEATURES.has(feature)),
+            // Nothing is handed out yet, so nothing that is held can still be the agent's.
+            revoked: hello.held,
+            pingInterval: durationFromMs(intervalMs),
+            lease: durationFromMs(leaseMs),
+            reconnectGrace: durationFromMs(this.#options.reconnectGraceMs),
+            maxFrameBytes: this.#options.maxFrameBytes,
+            replicaId: this.#options.replicaId,
+          },
+        },
+      }),
+    );
+    if (frameId !== '') this.#result(frameId);
+    const early = this.#early;
+    this.#early = [];
+    for (const frame of early) if (this.#state === 'open') this.#next(frame);
+  }
+
+  #hold(frame: OpenSessionRequest): void {
+    if (this.#early.length < MAX_EARLY_FRAMES) {
+      this.#early.push(frame);
+      return;
+    }
+    this.fail(
+      new DomainError({
+        reason: ErrorReason.LIMIT_REACHED,
+        message: `more than ${MAX_EARLY_FRAMES} frames before welcome`,
+        retryAfterMs: 1000,
+      }),
+    );
+  }
+
+  #next(frame: OpenSessionRequest): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    switch (frame.frame.case) {
+      case 'heartbeat':
+        heartbeat(session, frame.frame.value);
+        if (frame.frameId !== '') this.#result(frame.frameId);
+        return;
+      case 'leave':
+        this.#leave(session, frame.frame.value.reason, frame.frameId);
+        return;
+      case 'hello':
+        this.fail(violation('hello came twice'));
+        return;
+      case 'deliveryUpdate':
+        this.#refuse(
+          frame,
+          new DomainError({
+            reason: ErrorReason.DELIVERY_UNKNOWN,
+            message: `no delivery ${frame.frame.value.work?.deliveryId ?? ''} is with this agent`,
+          }),
+        );
+        return;
+      default:
+        this.#refuse(
+          frame,
+          new DomainError({
+            reason: ErrorReason.UNKNOWN_FRAME,
+            message: `frame ${frame.frame.case ?? 'of an unknown kind'} was not agreed on in hello and welcome`,
+          }),
+        );
+    }
+  }
+
+  #leave(session: Session, reason: string, frameId: string): void {
+    this.#state = 'leaving';
+    this.#options.background.run('leave', async () => {
+      await this.#options.sessions.left(session, reason);
+      if (this.#state !== 'leaving') return;
+      this.#state = 'over';
+      if (frameId !== '') this.#result(frameId);
+      this.#carrier.finish();
+    });
+  }
+
+  /** With a frame id the refusal is an answer; without one it can only end the session. */
+  #refuse(frame: OpenSessionRequest, error: DomainError): void {
+    if (frame.frameId === '' || frame.frameId.length > 128 || this.#state !== 'open') this.fail(error);
+    else this.#result(frame.frameId, this.#options.wireError(error));
+  }
+
+  #result(frameId: string, error?: WireError): void {
+    const retry = error?.retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(error.retryAfterMs) };
+    this.#carrier.send(
+      create(OpenSessionResponseSchema, {
+        frame: {
+          case: 'result',
+          value: {
+            frameId,
+            code: error?.code ?? 0,
+            reason: error?.reason ?? '',
+            detail: error?.detail ?? '',
+            ...retry,
+          },
+        },
+      }),
+    );
+  }
+
+  #tooFast(nowMs: number): boolean {
+    if (nowMs - this.#windowStartMs >= 1000) {
+      this.#windowStartMs = nowMs;
+      this.#windowFrames = 0;
+    }
+    this.#windowFrames += 1;
+    return this.#windowFrames > MAX_FRAMES_PER_SECOND;
+  }
+}
+
+function heartbeat(session: Session, frame: Heartbeat): void {
+  const heldMs = frame.held === undefined ? 0 : msFromDuration(frame.held);
+  const agentWallMs = frame.agentTime === undefined ? undefined : msFromTimestamp(frame.agentTime);
+  session.heartbeat(Number(frame.echo), heldMs, agentWallMs, frame.report);
+}
+
+const goAway = (reason: GoAway_Reason, detail: string): OpenSessionResponse =>
+  create(OpenSessionResponseSchema, { frame: { case: 'goAway', value: { reason, detail } } });
+
+const violation = (message: string): DomainError =>
+  new DomainError({ reason: ErrorReason.PROTOCOL_VIOLATION, message });
+
+const invalid = (violations: FieldViolation[]): DomainError =>
+  new DomainError({
+    reason: ErrorReason.INVALID_FIELDS,
+    message: 'the frame breaks the rules of its fields',
+    violations,
+  });
+
+const isProtocolFault = (reason: ErrorReason): boolean =>
+  reason === ErrorReason.PROTOCOL_VIOLATION ||
+  reason === ErrorReason.UNKNOWN_FRAME ||
+  reason === ErrorReason.INVALID_FIELDS ||
+  reason === ErrorReason.MALFORMED_MESSAGE;

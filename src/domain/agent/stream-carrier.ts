@@ -1,0 +1,193 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import {
+  type GoAway_Reason,
+  OpenSessionRequestSchema,
+  type OpenSessionResponse,
+  GoAway_Reason as Reason,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { DomainError } from '../../lib/errors.ts';
+import { encodeFrame, encodePlainPing, goAwayFrame, pingFrame } from './frames.ts';
+import { decodePlainHeartbeat } from './heartbeat-codec.ts';
+import { type FrameCarrier, SessionProtocol, type SessionProtocolOptions } from './session-protocol.ts';
+
+/** The stream as a binding gives it (the shape of SessionChannel in rpc/service.ts). */
+export interface FrameChannel {
+  readonly peer: string;
+  send(message: Uint8Array): void;
+  pendingBytes(): number;
+  onDrain: (() => void) | undefined;
+  end(error?: unknown, options?: { abort?: boolean }): void;
+}
+
+export interface StreamCarrierOptions {
+  protocol: SessionProtocolOptions;
+  channel: FrameChannel;
+  clock: Clock;
+  token: string | undefined;
+  /** What may be on its way to the client. */
+  windowBytes: number;
+}
+
+/** Results that may wait for a client that does not read. */
+const MAX_WAITING = 1024;
+
+/**
+ * A session on a bidirectional stream. What is on its way to the client stays within a window of our own, because the
+ * transport queues without bound for a client that does not read: pings go first and conflate (one waits at most),
+ * results follow in order.
+ */
+export class StreamCarrier implements FrameCarrier {
+  readonly peer: string;
+  readonly protocol: SessionProtocol;
+  readonly #channel: FrameChannel;
+  readonly #clock: Clock;
+  readonly #windowBytes: number;
+  #waiting: Uint8Array[] = [];
+  #waitingPing: Uint8Array | undefined;
+  #blockedSinceMs: number | undefined;
+  #finished = false;
+
+  constructor(options: StreamCarrierOptions) {
+    this.peer = options.channel.peer;
+    this.#channel = options.channel;
+    this.#clock = options.clock;
+    this.#windowBytes = options.windowBytes;
+    this.protocol = new SessionProtocol(options.protocol, this, options.token);
+    options.channel.onDrain = () => this.#drained();
+  }
+
+  /** One encoded frame from the client. */
+  message(bytes: Uint8Array): void {
+    if (this.#finished) return;
+    const nowMs = this.#clock.monoMs();
+    const plain = decodePlainHeartbeat(bytes);
+    if (
+      plain !== undefined &&
+      this.protocol.plainHeartbeat(plain.echo, plain.heldMs, plain.agentWallMs, nowMs)
+    )
+      return;
+    let frame: ReturnType<typeof decode>;
+    try {
+      frame = decode(bytes);
+    } catch (cause) {
+      const message = 'the frame is not a valid protobuf message';
+      this.protocol.fail(new DomainError({ reason: ErrorReason.MALFORMED_MESSAGE, message, cause }));
+      return;
+    }
+    this.protocol.frame(frame, nowMs);
+  }
+
+  halfClosed(): void {
+    this.protocol.closed('the stream was half-closed without leave');
+    this.finish();
+  }
+
+  closed(): void {
+    this.#finished = true;
+    this.#waiting = [];
+    this.#channel.onDrain = undefined;
+    this.protocol.closed('the stream broke');
+  }
+
+  ready(): boolean {
+    return true;
+  }
+
+  ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean {
+    if (this.#finished) return false;
+    const plain = !fullReport && leaseMs === undefined;
+    const bytes = plain ? encodePlainPing(echo) : encodeFrame(pingFrame(echo, fullReport, leaseMs));
+    if (this.#blocked()) {
+      this.#waitingPing = bytes;
+      return false;
+    }
+    this.#pass(bytes);
+    return true;
+  }
+
+  blockedMs(nowMs: number): number {
+    return this.#blockedSinceMs === undefined ? 0 : nowMs - this.#blockedSinceMs;
+  }
+
+  send(frame: OpenSessionResponse): void {
+    if (this.#finished) return;
+    const bytes = encodeFrame(frame);
+    if (!this.#blocked() && this.#waiting.length === 0) {
+      this.#pass(bytes);
+      return;
+    }
+    if (this.#waiting.length < MAX_WAITING) {
+      this.#waiting.push(bytes);
+      return;
+    }
+    const message = `the client does not read: ${MAX_WAITING} frames wait for it`;
+    this.protocol.fail(new DomainError({ reason: ErrorReason.SLOW_CONSUMER, message, retryAfterMs: 1000 }));
+  }
+
+  goAway(reason: GoAway_Reason, detail: string, reconnectAfterMs: number | undefined): void {
+    this.protocol.ended();
+    if (this.#finished) return;
+    this.#pass(encodeFrame(goAwayFrame(reason, detail, reconnectAfterMs)));
+    this.finish(statusOf(reason, detail, reconnectAfterMs));
+  }
+
+  finish(error?: unknown): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    for (const bytes of this.#waiting) this.#channel.send(bytes);
+    this.#waiting = [];
+    // A client that does not read would keep the call open for ever.
+    this.#channel.end(error, { abort: this.#blockedSinceMs !== undefined });
+  }
+
+  #pass(bytes: Uint8Array): void {
+    this.#channel.send(bytes);
+    if (this.#blockedSinceMs === undefined && this.#channel.pendingBytes() > 0) {
+      this.#blockedSinceMs = this.#clock.monoMs();
+    }
+  }
+
+  #blocked(): boolean {
+    return this.#channel.pendingBytes() >= this.#windowBytes;
+  }
+
+  #drained(): void {
+    this.#blockedSinceMs = undefined;
+    if (this.#finished) return;
+    const ping = this.#waitingPing;
+    this.#waitingPing = undefined;
+    if (ping !== undefined) this.#pass(ping);
+    while (!this.#blocked()) {
+      const bytes = this.#waiting.shift();
+      if (bytes === undefined) return;
+      this.#pass(bytes);
+    }
+  }
+}
+
+const decode = (bytes: Uint8Array) => fromBinary(OpenSessionRequestSchema, bytes);
+
+/** With what a call ends whose session the server ended. */
+export function statusOf(
+  reason: GoAway_Reason,
+  detail: string,
+  reconnectAfterMs: number | undefined,
+): DomainError | undefined {
+  const retry = reconnectAfterMs === undefined ? {} : { retryAfterMs: reconnectAfterMs };
+  switch (reason) {
+    case Reason.SUPERSEDED:
+      return new DomainError({ reason: ErrorReason.SESSION_SUPERSEDED, message: detail });
+    case Reason.REVOKED:
+      return new DomainError({ reason: ErrorReason.AGENT_NOT_FOUND, message: detail });
+    case Reason.SLOW:
+      return new DomainError({ reason: ErrorReason.SLOW_CONSUMER, message: detail, ...retry });
+    case Reason.LOST:
+      return new DomainError({ reason: ErrorReason.EPOCH_STALE, message: detail, ...retry });
+    case Reason.SHUTDOWN:
+      return new DomainError({ reason: ErrorReason.SHUTTING_DOWN, message: detail, ...retry });
+    default:
+      return undefined;
+  }
+}
