@@ -1,0 +1,159 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  type ReplicaStatus,
+  ReplicaStatusSchema,
+} from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import {
+  type ReplicaRecord,
+  ReplicaRecordSchema,
+} from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
+import type { LiveRecord, Store } from '../../state/store.ts';
+import { SYSTEM_NAMESPACE } from '../namespaces.ts';
+
+/** How a replica is, as it measures itself. */
+export interface SelfReading {
+  sessions: number;
+  eventLoopDelayP99Ms: number;
+  eventLoopDelayMaxMs: number;
+  cpuCores: number;
+  memoryBytes: number;
+  pingIntervalMs: number;
+  draining: boolean;
+}
+
+export interface ReplicasOptions {
+  store: Store;
+  clock: Clock;
+  log: Logger;
+  replicaId: string;
+  maxPingsPerSecond: number;
+  read(): SelfReading;
+}
+
+const PREFIX = 'replica/';
+/** A replica that did not write for so long is not there any more. */
+const GONE_MS = 10_000;
+/** How often each replica writes its record. */
+export const REPLICA_BEAT_MS = 1000;
+
+interface KnownReplica {
+  record: ReplicaRecord;
+  /** When its record arrived here, on this replica's clock: others' clocks may differ. */
+  heardMs: number;
+}
+
+/** The replicas that share the store: each writes a soft record every second, and hears those of the others. */
+export class Replicas {
+  readonly #options: ReplicasOptions;
+  readonly #others = new Map<string, KnownReplica>();
+  readonly #startMs: number;
+  #sequence = 0;
+  #warned = false;
+
+  constructor(options: ReplicasOptions) {
+    this.#options = options;
+    this.#startMs = options.clock.wallMs();
+  }
+
+  /** Hears what the others wrote. Follow the system store with it. */
+  live(records: readonly LiveRecord[]): void {
+    const { clock, replicaId, log } = this.#options;
+    for (const { key, value, epoch } of records) {
+      if (!key.startsWith(PREFIX)) continue;
+      const id = key.slice(PREFIX.length);
+      if (id === replicaId) {
+        if (epoch === BigInt(this.#startMs) || this.#warned || epoch < BigInt(this.#startMs)) continue;
+        this.#warned = true;
+        log.error({ replica: id }, 'another replica has the same id: give each its own `id`');
+      } else if (value === undefined) {
+        this.#others.delete(id);
+      } else {
+        this.#others.set(id, { record: fromBinary(ReplicaRecordSchema, value), heardMs: clock.monoMs() });
+      }
+    }
+  }
+
+  isAlive(replicaId: string): boolean {
+    if (replicaId === this.#options.replicaId) return true;
+    const other = this.#others.get(replicaId);
+    return other !== undefined && this.#options.clock.monoMs() - other.heardMs < GONE_MS;
+  }
+
+  /** Writes this replica's record. */
+  async beat(): Promise<void> {
+    const { store, replicaId } = this.#options;
+    this.#sequence += 1;
+    const value = toBinary(ReplicaRecordSchema, this.#own());
+    await store.putLive([this.#live(replicaId, value)]);
+  }
+
+  /** Takes this replica off the list. */
+  async leave(): Promise<void> {
+    this.#sequence += 1;
+    const { value: _, ...record } = this.#live(this.#options.replicaId, new Uint8Array());
+    await this.#options.store.putLive([record]);
+  }
+
+  own(): ReplicaStatus {
+    return statusOf(this.#own(), 0);
+  }
+
+  /** All that are there, this one first. */
+  all(): ReplicaStatus[] {
+    const nowMs = this.#options.clock.monoMs();
+    const others = [...this.#others.values()]
+      .filter(({ heardMs }) => nowMs - heardMs < GONE_MS)
+      .sort((a, b) => (a.record.id < b.record.id ? -1 : 1));
+    return [this.own(), ...others.map(({ record, heardMs }) => statusOf(record, nowMs - heardMs))];
+  }
+
+  #live(replicaId: string, value: Uint8Array): LiveRecord {
+    return {
+      namespace: SYSTEM_NAMESPACE,
+      key: PREFIX + replicaId,
+      epoch: BigInt(this.#startMs),
+      sequence: this.#sequence,
+      value,
+    };
+  }
+
+  #own(): ReplicaRecord {
+    const { clock, replicaId, maxPingsPerSecond } = this.#options;
+    const reading = this.#options.read();
+    return create(ReplicaRecordSchema, {
+      id: replicaId,
+      startTime: timestampFromMs(this.#startMs),
+      time: timestampFromMs(clock.wallMs()),
+      sessions: reading.sessions,
+      eventLoopDelayP99Nanos: nanos(reading.eventLoopDelayP99Ms),
+      eventLoopDelayMaxNanos: nanos(reading.eventLoopDelayMaxMs),
+      cpuCores: reading.cpuCores,
+      memoryBytes: BigInt(reading.memoryBytes),
+      pingIntervalNanos: nanos(reading.pingIntervalMs),
+      maxPingsPerSecond,
+      draining: reading.draining,
+    });
+  }
+}
+
+function statusOf(record: ReplicaRecord, ageMs: number): ReplicaStatus {
+  return create(ReplicaStatusSchema, {
+    id: record.id,
+    ...(record.startTime === undefined ? {} : { startTime: record.startTime }),
+    sessions: record.sessions,
+    eventLoopDelayP99: fromNanos(record.eventLoopDelayP99Nanos),
+    eventLoopDelayMax: fromNanos(record.eventLoopDelayMaxNanos),
+    cpuCores: record.cpuCores,
+    memoryBytes: record.memoryBytes,
+    pingInterval: fromNanos(record.pingIntervalNanos),
+    maxPingsPerSecond: record.maxPingsPerSecond,
+    age: durationFromMs(ageMs),
+    draining: record.draining,
+  });
+}
+
+const nanos = (ms: number): bigint => BigInt(Math.round((Number.isFinite(ms) ? ms : 0) * 1e6));
+const fromNanos = (value: bigint) => durationFromMs(Number(value) / 1e6);
