@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+/** The interop lane has its own configuration: it needs the tools that scripts/interop.mjs sets up. */
+export default defineConfig({
+  test: {
+    root: new URL('../..', import.meta.url).pathname,
+    include: ['test/interop/**/*.test.ts'],
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
