@@ -11,6 +11,7 @@ interface Poll {
     welcome?: { epoch: string; lease: string };
     ping?: { echo: string };
     result?: { frameId: string; code?: number };
+    goAway?: { reason: string };
   }[];
 }
 
@@ -106,6 +107,8 @@ describe('an agent that only knows HTTP/1.1 and JSON', () => {
     const agent = stack.agent({ id: 'curl-3' });
     agent.token = client.token;
     await agent.attach().welcome;
+    const told = await client.poll({ epoch, wait: '5s' });
+    expect(told.frames?.at(-1)?.goAway?.reason).toBe('REASON_SUPERSEDED');
     const stale = await client.call('SessionService/PollSession', { epoch, wait: '0s' });
     expect(stale.status).toBe(409);
     expect(stale.body.code).toBe('aborted');

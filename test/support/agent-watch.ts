@@ -89,7 +89,8 @@ export class AgentWatch {
     try {
       for await (const response of clients.agents.watchAgents(request, { signal: this.#abort.signal })) {
         this.changes.push(...response.changes);
-        this.cursor = response.cursor;
+        // Empty in the middle of a snapshot or of a large commit: there is no place to resume from yet.
+        if (response.cursor !== '') this.cursor = response.cursor;
         this.synced ||= response.synced;
         for (const waiter of this.#waiters) waiter();
       }
