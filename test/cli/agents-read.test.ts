@@ -224,7 +224,7 @@ describe('agents explain', () => {
     expect(stdout).toContain('a is SUSPECT, ACTIVE\nIt answered late twice.');
     expect(stdout).toMatch(/responsive +0\.20 ██········ +3\.0s ago +suspicion 6\.2 of 5/);
     expect(stdout).toContain('in 23s  LOST by rule lease');
-    expect(stdout).toContain('silent for 7.0s, 2 unanswered probes, suspicion 6.2, session epoch 3');
+    expect(stdout).toContain('session epoch 3, silent for 7.0s, 2 unanswered probes, suspicion 6.2');
     expect(stdout).toContain(
       'longest event-loop delay 4.0s, stood still 3.9s, store reachable, 60% of its sessions in trouble',
     );

@@ -23,7 +23,12 @@ compdef _orchestrator orchestrator`,
   fish: `# orchestrator: completion for fish. Load it with: orchestrator completion fish | source
 function __orchestrator_complete
   set -l words (commandline -opc) (commandline -ct)
-  $words[1] __complete -- $words[2..-1] 2>/dev/null
+  set -l found ($words[1] __complete -- $words[2..-1] 2>/dev/null)
+  if test (count $found) -gt 0
+    printf '%s\\n' $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
 end
 complete -c orchestrator -f -a '(__orchestrator_complete)'`,
 };

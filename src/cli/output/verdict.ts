@@ -15,15 +15,7 @@ export function verdictLines(verdict: Verdict, nowMs: number): [string, Line][] 
         ),
       ],
     ],
-    [
-      'saw',
-      [
-        plain(
-          `silent for ${formatDuration(verdict.silence)}, ${verdict.unansweredProbes} unanswered probes, ` +
-            `suspicion ${verdict.phi.toFixed(1)}, session epoch ${verdict.epoch}`,
-        ),
-      ],
-    ],
+    ['saw', [plain(seen(verdict))]],
   ];
   if (verdict.sampleMs.length > 0) lines.push(['answers', samplesLine(verdict.sampleMs, 16)]);
   const { observer } = verdict;
@@ -35,6 +27,15 @@ export function verdictLines(verdict: Verdict, nowMs: number): [string, Line][] 
     lines.push(['observer', [troubled ? warn(text) : plain(text)]]);
   }
   return lines;
+}
+
+/** What the rule looked at, as far as it looked at anything. */
+function seen(verdict: Verdict): string {
+  const parts = [`session epoch ${verdict.epoch}`];
+  if (verdict.silence !== undefined) parts.push(`silent for ${formatDuration(verdict.silence)}`);
+  if (verdict.unansweredProbes > 0) parts.push(`${verdict.unansweredProbes} unanswered probes`);
+  if (verdict.phi > 0) parts.push(`suspicion ${verdict.phi.toFixed(1)}`);
+  return parts.join(', ');
 }
 
 /** The observer itself stood still for a good part of the silence. */
