@@ -1,0 +1,178 @@
+import type { Attributes, Meter, ObservableResult } from '@opentelemetry/api';
+import type { EventLoopMonitor } from '../lib/event-loop.ts';
+import type { StoreOperation } from '../state/store.ts';
+import { ATTR, METRIC, type Protocol, rpcSystem } from './names.ts';
+
+export interface FinishedRpc {
+  /** Full name of the service. */
+  service: string;
+  /** Name of the method; both must come from the API, never from a caller. */
+  method: string;
+  /** The status code's name. */
+  code: string;
+  elapsedMs: number;
+  listener: Protocol;
+}
+
+/** What the rest of the service tells telemetry. Reasons are words from the code: never input, never ids. */
+export interface Instruments {
+  rpcFinished(call: FinishedRpc): void;
+  /** An answered ping; the hot path. */
+  heartbeat(rttMs: number): void;
+  missedPing(): void;
+  sessionOpened(): void;
+  sessionClosed(reason: string): void;
+  sessionCutOff(reason: string): void;
+  verdict(liveness: string): void;
+  connectionRejected(reason: string): void;
+  /** `system`: "lmdb" or "redis". */
+  storeOperation(operation: StoreOperation, system: string): void;
+
+  // Read at each collection; the last reader that was given counts.
+  observeRpcInFlight(read: () => number): void;
+  observeSessions(read: () => number): void;
+  observeWatches(read: () => number): void;
+  /** How many agents there are of each liveness. */
+  observeAgents(read: () => Iterable<readonly [liveness: string, count: number]>): void;
+  observeStore(read: () => { kind: string; available: boolean }): void;
+  observeEventLoop(monitor: Pick<EventLoopMonitor, 'reading' | 'totalStallMs'>): void;
+}
+
+/** Seconds, 0.5 ms to 30 s: loopback to a link that is about to be judged. */
+const RTT_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Seconds: a read of LMDB takes microseconds, an fsync milliseconds, a Redis that fails over seconds. */
+const STORE_BUCKETS = [
+  0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5,
+];
+/** Seconds; the conventions' advice for rpc.server.call.duration, and finer below 5 ms. */
+const RPC_BUCKETS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+];
+
+export function createInstruments(meter: Meter): Instruments {
+  const histogram = (name: string, description: string, boundaries: number[]) =>
+    meter.createHistogram(name, {
+      description,
+      unit: 's',
+      advice: { explicitBucketBoundaries: boundaries },
+    });
+  const counter = (name: string, description: string, unit: string) =>
+    meter.createCounter(name, { description, unit });
+
+  const rpcDuration = histogram(
+    METRIC.rpcDuration,
+    'Duration of calls, sessions and watches included.',
+    RPC_BUCKETS,
+  );
+  const heartbeatRtt = histogram(METRIC.heartbeatRtt, 'Round trips of answered pings.', RTT_BUCKETS);
+  const storeDuration = histogram(
+    METRIC.storeDuration,
+    'Duration of operations of the store.',
+    STORE_BUCKETS,
+  );
+  const missedPings = counter(METRIC.missedPings, 'Pings that were not answered in time.', '{ping}');
+  const sessionsOpened = counter(METRIC.sessionsOpened, 'Sessions that were opened.', '{session}');
+  const sessionsClosed = counter(METRIC.sessionsClosed, 'Sessions that ended, by reason.', '{session}');
+  const sessionsCutOff = counter(
+    METRIC.sessionsCutOff,
+    'Sessions that were cut off, by reason.',
+    '{session}',
+  );
+  const verdicts = counter(METRIC.verdicts, 'Changes of an agent’s liveness, by the new one.', '{verdict}');
+  const rejected = counter(
+    METRIC.connectionsRejected,
+    'Connections that were refused, by reason.',
+    '{connection}',
+  );
+  // Counters without labels exist from the start, so that rates see their first step.
+  missedPings.add(0);
+  sessionsOpened.add(0);
+
+  const gauge = (name: string, description: string, unit: string) => {
+    let read: ((result: ObservableResult) => void) | undefined;
+    meter.createObservableGauge(name, { description, unit }).addCallback((result) => read?.(result));
+    return (reader: (result: ObservableResult) => void) => {
+      read = reader;
+    };
+  };
+  const rpcInFlight = gauge(METRIC.rpcInFlight, 'Calls under way, sessions and watches included.', '{call}');
+  const sessions = gauge(METRIC.sessions, 'Open sessions on this replica.', '{session}');
+  const watches = gauge(METRIC.watches, 'Open watch streams on this replica.', '{stream}');
+  const agents = gauge(METRIC.agents, 'Registered agents, by liveness.', '{agent}');
+  const available = gauge(METRIC.storeAvailable, 'Whether the store answers: 1 or 0.', '{state}');
+  const loop = eventLoopGauges(meter);
+
+  return {
+    rpcFinished: (call) => {
+      const attributes: Attributes = {
+        [ATTR.rpcSystem]: rpcSystem(call.listener),
+        [ATTR.rpcMethod]: `${call.service}/${call.method}`,
+        [ATTR.rpcStatus]: call.code,
+      };
+      rpcDuration.record(call.elapsedMs / 1_000, attributes);
+    },
+    heartbeat: (rttMs) => heartbeatRtt.record(rttMs / 1_000),
+    missedPing: () => missedPings.add(1),
+    sessionOpened: () => sessionsOpened.add(1),
+    sessionClosed: (reason) => sessionsClosed.add(1, { [ATTR.reason]: reason }),
+    sessionCutOff: (reason) => sessionsCutOff.add(1, { [ATTR.reason]: reason }),
+    verdict: (liveness) => verdicts.add(1, { [ATTR.liveness]: liveness }),
+    connectionRejected: (reason) => rejected.add(1, { [ATTR.reason]: reason }),
+    storeOperation: (operation, system) => {
+      storeDuration.record(operation.elapsedMs / 1_000, {
+        [ATTR.dbSystem]: system,
+        [ATTR.dbOperation]: operation.name,
+        ...outcomeAttributes(operation.outcome),
+      });
+    },
+    observeRpcInFlight: (read) => rpcInFlight((result) => result.observe(read())),
+    observeSessions: (read) => sessions((result) => result.observe(read())),
+    observeWatches: (read) => watches((result) => result.observe(read())),
+    observeAgents: (read) =>
+      agents((result) => {
+        for (const [liveness, count] of read()) result.observe(count, { [ATTR.liveness]: liveness });
+      }),
+    observeStore: (read) =>
+      available((result) => {
+        const { kind, available: answers } = read();
+        result.observe(answers ? 1 : 0, { [ATTR.dbSystem]: kind });
+      }),
+    observeEventLoop: loop,
+  };
+}
+
+/** An outcome is a word, or the class of the error. */
+export function outcomeAttributes(outcome: string): Attributes {
+  if (outcome === '') return {};
+  return /Error$/.test(outcome) ? { [ATTR.errorType]: outcome } : { [ATTR.storeOutcome]: outcome };
+}
+
+function eventLoopGauges(meter: Meter): Instruments['observeEventLoop'] {
+  const options = (description: string) => ({ description, unit: 's' });
+  const p99 = meter.createObservableGauge(
+    METRIC.loopDelayP99,
+    options('Event-loop delay over ten seconds, 99th percentile.'),
+  );
+  const max = meter.createObservableGauge(
+    METRIC.loopDelayMax,
+    options('Event-loop delay over ten seconds, longest.'),
+  );
+  const stalls = meter.createObservableCounter(
+    METRIC.stallTime,
+    options('Time in which this process stood still.'),
+  );
+  let source: Pick<EventLoopMonitor, 'reading' | 'totalStallMs'> | undefined;
+  meter.addBatchObservableCallback(
+    (result) => {
+      if (source === undefined) return;
+      const { delayP99Ms, delayMaxMs } = source.reading();
+      result.observe(p99, delayP99Ms / 1_000);
+      result.observe(max, delayMaxMs / 1_000);
+      result.observe(stalls, source.totalStallMs() / 1_000);
+    },
+    [p99, max, stalls],
+  );
+  return (monitor) => {
+    source = monitor;
+  };
+}

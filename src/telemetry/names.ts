@@ -1,0 +1,112 @@
+/**
+ * Every span, metric and attribute name. OpenTelemetry's semantic conventions where they have one (a test compares
+ * them with the published package), else under `orchestrator.`. Few, and of low cardinality: no agent ids in metrics.
+ *
+ * Prometheus names are made from these by rule, see `prometheus.ts`.
+ */
+
+/** The instrumentation scope. */
+export const SCOPE = 'mycosoft.orchestrator';
+
+export const ATTR = {
+  rpcSystem: 'rpc.system.name',
+  /** "package.Service/Method". */
+  rpcMethod: 'rpc.method',
+  /** The code's name in capitals on both listeners: "OK", "NOT_FOUND". */
+  rpcStatus: 'rpc.response.status_code',
+  errorType: 'error.type',
+  peerAddress: 'network.peer.address',
+  peerPort: 'network.peer.port',
+  dbSystem: 'db.system.name',
+  dbOperation: 'db.operation.name',
+  serviceName: 'service.name',
+  serviceVersion: 'service.version',
+  serviceInstance: 'service.instance.id',
+  hostName: 'host.name',
+  processPid: 'process.pid',
+  runtimeName: 'process.runtime.name',
+  runtimeVersion: 'process.runtime.version',
+  exceptionType: 'exception.type',
+  exceptionMessage: 'exception.message',
+  /** "grpc", "grpc_web" or "connect". */
+  rpcProtocol: 'orchestrator.rpc.protocol',
+  /** The domain error's reason, "AGENT_NOT_FOUND". */
+  rpcReason: 'orchestrator.rpc.reason',
+  namespace: 'orchestrator.namespace',
+  /** "committed", "conflict" or "repeated". */
+  storeOutcome: 'orchestrator.store.outcome',
+  liveness: 'orchestrator.agent.liveness',
+  reason: 'orchestrator.reason',
+  version: 'version',
+} as const;
+
+export const METRIC = {
+  rpcDuration: 'rpc.server.call.duration',
+  rpcInFlight: 'orchestrator.rpc.in_flight',
+  heartbeatRtt: 'orchestrator.session.heartbeat.rtt',
+  missedPings: 'orchestrator.session.missed_pings',
+  sessions: 'orchestrator.sessions',
+  sessionsOpened: 'orchestrator.sessions.opened',
+  sessionsClosed: 'orchestrator.sessions.closed',
+  sessionsCutOff: 'orchestrator.sessions.cut_off',
+  verdicts: 'orchestrator.agent.verdicts',
+  agents: 'orchestrator.agents',
+  watches: 'orchestrator.watches',
+  connectionsRejected: 'orchestrator.connections.rejected',
+  storeDuration: 'db.client.operation.duration',
+  storeAvailable: 'orchestrator.store.available',
+  loopDelayP99: 'nodejs.eventloop.delay.p99',
+  loopDelayMax: 'nodejs.eventloop.delay.max',
+  stallTime: 'orchestrator.process.stall.time',
+  cpuTime: 'process.cpu.time',
+  memory: 'process.memory.usage',
+  openFiles: 'process.unix.file_descriptor.count',
+  uptime: 'process.uptime',
+  startTime: 'process.start_time',
+  buildInfo: 'orchestrator.build.info',
+} as const;
+
+/** Spans of calls are named "package.Service/Method". */
+export const SPAN = { storeCommit: 'store commit' } as const;
+
+/** Names of google.rpc.Code by number. */
+const CODES = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+] as const;
+
+export function codeName(code: number): string {
+  return CODES[code] ?? 'UNKNOWN';
+}
+
+/** Codes that are the server's fault, by the conventions for server spans; the others leave the span's status unset. */
+export const SERVER_FAULTS: ReadonlySet<string> = new Set([
+  'UNKNOWN',
+  'DEADLINE_EXCEEDED',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+]);
+
+/** How a call came in. */
+export type Protocol = 'grpc' | 'grpc_web' | 'connect';
+
+export function rpcSystem(protocol: Protocol): string {
+  return protocol === 'connect' ? 'connectrpc' : 'grpc';
+}

@@ -1,0 +1,35 @@
+import type { Store, StoreOperation } from '../state/store.ts';
+import type { Instruments } from './instruments.ts';
+import type { Tracing } from './tracing.ts';
+
+/** What a store adapter is given to tell its operations to. */
+export function storeObserver(instruments: Instruments, system: string): (operation: StoreOperation) => void {
+  return (operation) => instruments.storeOperation(operation, system);
+}
+
+/** The same store, whose commits are child spans of the call that makes them. */
+export function traceStore(store: Store, tracer: Tracing): Store {
+  const system = store.status().kind;
+  return {
+    commit: (commit) =>
+      tracer.withStoreSpan(
+        { system, namespace: commit.namespace },
+        () => store.commit(commit),
+        ({ kind }) => kind,
+      ),
+    get: (namespace, key) => store.get(namespace, key),
+    getRequest: (namespace, id) => store.getRequest(namespace, id),
+    scan: (namespace, options) => store.scan(namespace, options),
+    namespaces: () => store.namespaces(),
+    position: (namespace) => store.position(namespace),
+    changes: (namespace, after, limit) => store.changes(namespace, after, limit),
+    readSeries: (namespace, series, range) => store.readSeries(namespace, series, range),
+    trimSeries: (namespace, series, beforeMs, limit) => store.trimSeries(namespace, series, beforeMs, limit),
+    follow: (follower) => store.follow(follower),
+    putLive: (records) => store.putLive(records),
+    scanLive: (namespace) => store.scanLive(namespace),
+    now: () => store.now(),
+    status: () => store.status(),
+    close: () => store.close(),
+  };
+}
