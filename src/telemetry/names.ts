@@ -35,7 +35,7 @@ export const ATTR = {
   namespace: 'orchestrator.namespace',
   /** "committed", "conflict" or "repeated". */
   storeOutcome: 'orchestrator.store.outcome',
-  liveness: 'orchestrator.agent.liveness',
+  liveness: 'orchestrator.liveness',
   reason: 'orchestrator.reason',
   version: 'version',
 } as const;

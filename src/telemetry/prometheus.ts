@@ -1,3 +1,4 @@
+import type { Attributes } from '@opentelemetry/api';
 import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import type { MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { METRIC } from './names.ts';
@@ -37,5 +38,13 @@ function renamed(metric: MetricData): MetricData {
   const { name, unit } = metric.descriptor;
   // A "# UNIT" line belongs to OpenMetrics; the suffix says it.
   const descriptor = { ...metric.descriptor, name: prometheusName(name, unit), unit: '' };
-  return { ...metric, descriptor };
+  const dataPoints = metric.dataPoints.map((point) => ({ ...point, attributes: labels(point.attributes) }));
+  return { ...metric, descriptor, dataPoints } as MetricData;
+}
+
+/** Our own attributes lose their prefix: the metric's name has it. */
+function labels(attributes: Attributes): Attributes {
+  return Object.fromEntries(
+    Object.entries(attributes).map(([name, value]) => [name.replace(/^orchestrator\./, ''), value]),
+  );
 }

@@ -1,3 +1,4 @@
+import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CommitOutcome, Store } from '../../src/state/store.ts';
 import { StoreUnavailableError } from '../../src/state/store.ts';
@@ -129,6 +130,57 @@ describe.each(['http/protobuf', 'http/json'])('over %s', (protocol) => {
       new Set(['/v1/traces', '/v1/metrics', '/v1/logs']),
     );
     expect(collector.requests.every((request) => request.headers['x-api-key'] === 'abc')).toBe(true);
+  });
+});
+
+describe('over grpc', () => {
+  it('spans, metrics and logs arrive', async () => {
+    const server = new Server();
+    const received = new Map<string, Buffer>();
+    for (const [signal, service] of [
+      ['trace', 'TraceService'],
+      ['metrics', 'MetricsService'],
+      ['logs', 'LogsService'],
+    ] as const) {
+      const path = `/opentelemetry.proto.collector.${signal}.v1.${service}/Export`;
+      const bytes = (buffer: Buffer) => buffer;
+      const method = {
+        path,
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: bytes,
+        requestDeserialize: bytes,
+        responseSerialize: bytes,
+        responseDeserialize: bytes,
+      };
+      server.addService(
+        { Export: method },
+        {
+          Export: (unary: ServerUnaryCall<Buffer, Buffer>, answer: sendUnaryData<Buffer>) => {
+            received.set(signal, unary.request);
+            answer(null, Buffer.alloc(0));
+          },
+        },
+      );
+    }
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+        error === null ? resolve(bound) : reject(error),
+      ),
+    );
+    open.push({ close: async () => server.forceShutdown() });
+    const { telemetry } = start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+    });
+    createRpcObserver(telemetry)
+      .start({ ...call, header: headers({}) })
+      .finish({ code: 0, reason: undefined, elapsedMs: 1 });
+    telemetry.log.info({}, 'by grpc');
+    await telemetry.shutdown();
+    expect(received.get('trace')?.toString('latin1')).toContain('AgentService/RegisterAgent');
+    expect(received.get('metrics')?.toString('latin1')).toContain('rpc.server.call.duration');
+    expect(received.get('logs')?.toString('latin1')).toContain('by grpc');
   });
 });
 
