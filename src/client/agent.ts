@@ -245,7 +245,7 @@ export class Agent implements AgentHandle {
         delivery: (delivery) => this.#desk.take(delivery),
         revoke: (revoke) => {
           this.#desk.revoke(revoke);
-          this.#options.onRevoke?.(revoke);
+          this.#tell('onRevoke', () => this.#options.onRevoke?.(revoke));
         },
         result: (result) => this.#outbox.settle(result),
         heard: () => this.#lease.heard(),
@@ -289,10 +289,15 @@ export class Agent implements AgentHandle {
 
   #setState(change: StateChange): void {
     this.#state = change.state;
+    this.#tell('onState', () => this.#options.onState?.(change));
+  }
+
+  /** Calls back; a callback that throws must not break the session. */
+  #tell(name: string, callback: () => void): void {
     try {
-      this.#options.onState?.(change);
+      callback();
     } catch (error) {
-      this.#log.warn({ err: error }, 'the onState callback failed');
+      this.#log.warn({ err: error }, `the ${name} callback failed`);
     }
   }
 }

@@ -2,6 +2,7 @@ import { Agent } from './agent.ts';
 import { createGrpcTransport } from './grpc-transport.ts';
 import type { AgentHandle, ConnectAgentOptions } from './options.ts';
 
+export { Relationship_Type } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 export type {
   Delivery,
   Message,

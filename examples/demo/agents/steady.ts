@@ -1,3 +1,4 @@
+import { Relationship_Type } from '../../../src/client/index.ts';
 import { labels, live, pause, type Simulation, type Spec } from '../simulation.ts';
 
 interface Role {
@@ -47,8 +48,10 @@ function specOf(role: Role): Spec {
     capabilities: [{ name: role.capability, version: '1', inputTypes: ['text/plain'] }],
     labels: labels({ tier: role.kind === 'supervisor' ? 'control' : 'work' }),
     relationships: [
-      ...(role.dependsOn ?? []).map((agentId) => ({ type: 1 as const, agentId })),
-      ...(role.id === 'supervisor-1' ? [] : [{ type: 2 as const, agentId: 'supervisor-1' }]),
+      ...(role.dependsOn ?? []).map((agentId) => ({ type: Relationship_Type.DEPENDS_ON, agentId })),
+      ...(role.id === 'supervisor-1'
+        ? []
+        : [{ type: Relationship_Type.SUPERVISED_BY, agentId: 'supervisor-1' }]),
     ],
     capacity: { slots: 8n, cpu_milli: 2_000n, memory_bytes: 4n << 30n },
     activities: [{ name: role.activity, progressBudget: { seconds: 30n } }],
