@@ -1,0 +1,240 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { StoreOpenError, type StoreStatus } from '../store.ts';
+import { Connection } from './connection.ts';
+import { Epochs } from './epochs.ts';
+import { describeFault, unavailable } from './errors.ts';
+import type { Keys } from './keys.ts';
+import * as scripts from './scripts.ts';
+import { inspectServer, parseInfo, type ServerInfo } from './server-info.ts';
+import { StoreClock } from './store-clock.ts';
+import type { Target } from './target.ts';
+
+export interface LinkOptions {
+  target: Target;
+  keys: Keys;
+  clock: Clock;
+  log: Logger;
+  minReplicas: number;
+  /** The highest store epoch that is known from elsewhere. */
+  minEpoch: bigint;
+  timeoutMs: number;
+  /** Everything that followers heard may be void or incomplete: the epoch changed, or the feed was interrupted. */
+  onResume: () => void;
+  onMessage: (channel: string, message: Buffer) => void;
+}
+
+/** How long a call waits for a connection that broke a moment ago. */
+const PATIENCE_MS = 300;
+const PULSE_MS = 1_000;
+/** A server that still loads its data is waited for at start. */
+const OPEN_TIMEOUT_MS = 15_000;
+
+/**
+ * The store's three connections and what they must agree on: the same server, and its epoch. `commits` is apart,
+ * because WAIT blocks it; `feed` is in subscriber mode.
+ */
+export class Link {
+  readonly commits: Connection;
+  readonly reads: Connection;
+  readonly feed: Connection;
+  readonly time: StoreClock;
+  readonly #options: LinkOptions;
+  readonly epochs: Epochs;
+  readonly #waiters = new Set<() => void>();
+  readonly #pulseTimer: NodeJS.Timeout;
+  #server: ServerInfo | undefined;
+  #pulsing = false;
+  #available = false;
+  #sinceMs: number;
+  #closed = false;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.epochs = new Epochs({ ...options, connection: () => this.commits, onChange: options.onResume });
+    this.#sinceMs = options.clock.wallMs();
+    this.time = new StoreClock(options);
+    const connection = (name: string, prepare: (connection: Connection) => Promise<void>): Connection =>
+      new Connection({
+        ...options,
+        redis: options.target.options,
+        name,
+        prepare,
+        onUp: () => this.#changed(name),
+        onDown: () => this.#changed(name),
+      });
+    this.commits = connection('commits', (made) => this.#prepareCommits(made));
+    this.reads = connection('reads', (made) => this.#requireSameServer(made));
+    this.feed = connection('feed', async (made) => {
+      await this.#requireSameServer(made);
+      await made.subscribe(options.keys.newsChannel, options.keys.liveChannel);
+    });
+    this.#pulseTimer = setInterval(() => void this.#pulse(), PULSE_MS);
+    this.#pulseTimer.unref();
+  }
+
+  /** Connects for the first time. Throws StoreOpenError. */
+  async open(): Promise<void> {
+    const { clock } = this.#options;
+    const deadlineMs = clock.monoMs() + OPEN_TIMEOUT_MS;
+    this.commits.connect();
+    while (!this.commits.up) {
+      await this.#change(deadlineMs - clock.monoMs());
+      const { fault } = this.commits;
+      if (this.commits.up || (fault === undefined && clock.monoMs() < deadlineMs)) continue;
+      if (fault instanceof LoadingError && clock.monoMs() < deadlineMs) continue;
+      throw this.#openError(fault);
+    }
+    this.reads.connect();
+    this.feed.connect();
+    while (!this.#available) {
+      await this.#change(deadlineMs - clock.monoMs());
+      if (clock.monoMs() >= deadlineMs) throw this.#openError(this.reads.fault ?? this.feed.fault);
+    }
+  }
+
+  /** Resolves when commands may be sent; throws StoreUnavailableError when that is not soon. */
+  async ready(): Promise<void> {
+    const { clock } = this.#options;
+    if (this.usable) return;
+    const deadlineMs = clock.monoMs() + PATIENCE_MS;
+    const brokenMs = clock.wallMs() - this.#sinceMs;
+    while (!this.usable && !this.#closed && brokenMs < PATIENCE_MS && clock.monoMs() < deadlineMs) {
+      await this.#change(deadlineMs - clock.monoMs());
+    }
+    if (!this.usable) throw unavailable(this.#closed ? 'the store is closed' : this.detail, 'not_applied');
+  }
+
+  /** Resolves when commands may be sent again, or after `timeoutMs` with false. */
+  async usableWithin(timeoutMs: number): Promise<boolean> {
+    const deadlineMs = this.#options.clock.monoMs() + timeoutMs;
+    while (!this.usable && !this.#closed && this.#options.clock.monoMs() < deadlineMs) {
+      await this.#change(deadlineMs - this.#options.clock.monoMs());
+    }
+    return this.usable;
+  }
+
+  get status(): StoreStatus {
+    return {
+      kind: 'redis',
+      available: this.#available,
+      detail: this.detail,
+      durability: this.#server?.durability ?? 'process',
+      epoch: this.epochs.current,
+      sinceMs: this.#sinceMs,
+    };
+  }
+
+  get detail(): string {
+    const { label } = this.#options.target;
+    if (this.#available) return `${label}: ${this.#server?.durabilityDetail ?? ''}`;
+    const broken = [this.commits, this.reads, this.feed].find((connection) => !connection.up);
+    return `Redis at ${label}: ${describeFault(broken?.fault)}`;
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#pulseTimer);
+    for (const connection of [this.feed, this.reads, this.commits]) connection.close();
+  }
+
+  /** Whether commands may be sent. */
+  get usable(): boolean {
+    return this.commits.up && this.reads.up && !this.#closed;
+  }
+
+  async #prepareCommits(connection: Connection): Promise<void> {
+    const { minReplicas } = this.#options;
+    const server = await inspectServer(connection, minReplicas);
+    if (server.loading) throw new LoadingError('Redis is loading its data');
+    if (!server.primary) {
+      this.epochs.leave();
+      throw new Error('this Redis is a replica of another; connect to the primary');
+    }
+    const moved = this.#server?.runId !== server.runId;
+    this.#server = server;
+    if (moved) this.time.reset();
+    await scripts.loadScripts(connection);
+    await this.#takePulse(connection);
+    await this.epochs.agree(connection, server.runId);
+    // The others may still talk to the server of before.
+    if (moved)
+      for (const other of [this.reads, this.feed]) if (other.up) other.drop(new Error('the server changed'));
+  }
+
+  async #requireSameServer(connection: Connection): Promise<void> {
+    const [reply] = await connection.send([['info', 'server']]);
+    if (reply === undefined || reply instanceof Error) throw reply ?? new Error('INFO was not answered');
+    const deadlineMs = this.#options.clock.monoMs() + this.#options.timeoutMs;
+    while (!this.commits.up && this.#options.clock.monoMs() < deadlineMs) {
+      await this.#change(deadlineMs - this.#options.clock.monoMs());
+    }
+    if (!this.commits.up || parseInfo(reply).get('run_id') !== this.epochs.runId) {
+      throw new Error('the connections went to different servers');
+    }
+  }
+
+  async #pulse(): Promise<void> {
+    if (this.#pulsing) return;
+    this.#pulsing = true;
+    try {
+      const others = [this.reads, this.feed].filter(({ up }) => up);
+      await Promise.all([
+        ...(this.commits.up ? [this.#takePulse(this.commits, true)] : []),
+        ...others.map((connection) => connection.call('ping')),
+      ]);
+    } catch (error) {
+      // A connection without a pulse ends by itself; this is for what Redis answers.
+      this.#options.log.debug({ reason: describeFault(error as Error) }, 'no heartbeat from Redis');
+    } finally {
+      this.#pulsing = false;
+    }
+  }
+
+  async #takePulse(connection: Connection, compare = false): Promise<void> {
+    const askedMs = this.#options.clock.monoMs();
+    const beat = await scripts.pulse(connection, this.#options.keys.store);
+    this.time.sample(beat.timeMs, askedMs);
+    if (!compare) return;
+    if (!beat.primary) {
+      this.epochs.leave();
+      connection.drop(new Error('this Redis became a replica of another'));
+    } else if (beat.epoch !== this.epochs.current || beat.runId !== this.epochs.runId) {
+      await this.epochs.reopen();
+    }
+  }
+
+  #changed(name: string): void {
+    const { clock, log, target } = this.#options;
+    const available = this.commits.up && this.reads.up && this.feed.up;
+    if (available !== this.#available) {
+      this.#available = available;
+      this.#sinceMs = clock.wallMs();
+      const fields = { redis: target.label, connection: name };
+      if (available) log.info(fields, 'Redis is available');
+      else if (!this.#closed) log.warn({ ...fields, detail: this.detail }, 'Redis is not available');
+      if (available) this.#options.onResume();
+    }
+    for (const wake of [...this.#waiters]) wake();
+  }
+
+  /** Resolves at the next change of a connection, or after `timeoutMs`. */
+  async #change(timeoutMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, Math.max(timeoutMs, 1));
+      this.#waiters.add(wake);
+    });
+  }
+
+  #openError(fault: Error | undefined): StoreOpenError {
+    if (fault instanceof StoreOpenError) return fault;
+    return new StoreOpenError(`cannot use Redis at ${this.#options.target.label}: ${describeFault(fault)}`);
+  }
+}
+
+class LoadingError extends Error {}

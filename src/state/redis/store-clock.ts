@@ -1,0 +1,54 @@
+import type { Clock } from '../../lib/clock.ts';
+
+interface Sample {
+  /** The server's clock, read at some moment before `atMs`. */
+  serverMs: number;
+  /** Own monotonic clock when the answer was here. */
+  atMs: number;
+  /** How long the question took: the sample is late by at most that. */
+  roundTripMs: number;
+}
+
+const KEEP = 8;
+
+/**
+ * The clock of Redis without a round trip for each look: from the quickest of the last heartbeats. It is behind the
+ * true one by at most that round trip, never ahead, and not behind any commit that this replica made.
+ */
+export class StoreClock {
+  readonly #clock: Clock;
+  #samples: Sample[] = [];
+  #latestMs = 0;
+
+  constructor(options: { clock: Clock }) {
+    this.#clock = options.clock;
+  }
+
+  /** Another server: what is known of the old one's clock means nothing. */
+  reset(): void {
+    this.#samples = [];
+    this.#latestMs = 0;
+  }
+
+  sample(serverMs: number, askedMs: number): void {
+    const atMs = this.#clock.monoMs();
+    this.#samples.push({ serverMs, atMs, roundTripMs: atMs - askedMs });
+    if (this.#samples.length > KEEP) this.#samples.shift();
+  }
+
+  /** The store's clock was at least at `timeMs`. */
+  atLeast(timeMs: number): void {
+    this.#latestMs = Math.max(this.#latestMs, timeMs);
+  }
+
+  nowMs(): number | undefined {
+    let best: Sample | undefined;
+    for (const sample of this.#samples) {
+      if (best === undefined || sample.roundTripMs <= best.roundTripMs) best = sample;
+    }
+    if (best === undefined) return undefined;
+    const now = Math.floor(best.serverMs + this.#clock.monoMs() - best.atMs);
+    this.#latestMs = Math.max(this.#latestMs, now);
+    return this.#latestMs;
+  }
+}
