@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
@@ -33,7 +35,17 @@ const pingTimeoutMs = 5_000;
 /** Opens nothing yet. Throws UsageError for an address or a file that cannot be used. */
 export function createConnection(options: ConnectionOptions): Connection {
   const url = parseServer(options.server);
-  const sessions = new Http2SessionManager(url, { pingIntervalMs, pingTimeoutMs }, tlsOptions(url, options));
+  const ca = readAuthorities(url, options);
+  const sockets = new Set<Socket>();
+  // The sockets are opened here, so that close() can end them: the manager's own abort() takes its listeners off a
+  // session that is failing at that moment, and the session's error then ends the process (connect-node 2.1.2).
+  const createConnection = () => {
+    const socket = openSocket(url, ca);
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    return socket;
+  };
+  const sessions = new Http2SessionManager(url, { pingIntervalMs, pingTimeoutMs }, { createConnection });
   const transport = createGrpcTransport({
     baseUrl: url.origin,
     sessionManager: sessions,
@@ -44,7 +56,9 @@ export function createConnection(options: ConnectionOptions): Connection {
     address: url.protocol === 'https:' ? url.origin : url.host,
     agents: createClient(AgentService, transport),
     monitoring: createClient(MonitoringService, transport),
-    close: () => sessions.abort(),
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+    },
   };
 }
 
@@ -63,13 +77,25 @@ export function parseServer(text: string): URL {
   return url;
 }
 
-function tlsOptions(url: URL, options: ConnectionOptions): { ca: string } | undefined {
-  if (options.caFile === undefined) return undefined;
+function openSocket(url: URL, ca: string | undefined): Socket {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  if (url.protocol === 'http:') return connectTcp({ host, port: Number(url.port || 80) });
+  return connectTls({
+    host,
+    port: Number(url.port || 443),
+    ALPNProtocols: ['h2'],
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(ca === undefined ? {} : { ca }),
+  });
+}
+
+function readAuthorities(url: URL, { caFile }: ConnectionOptions): string | undefined {
+  if (caFile === undefined) return undefined;
   if (url.protocol !== 'https:') throw new UsageError('--ca-file needs a server that begins with https://');
   try {
-    return { ca: readFileSync(options.caFile, 'utf8') };
+    return readFileSync(caFile, 'utf8');
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
-    throw new UsageError(`cannot read --ca-file ${options.caFile}: ${code}`);
+    throw new UsageError(`cannot read --ca-file ${caFile}: ${code}`);
   }
 }

@@ -63,13 +63,17 @@ function reportCall(error: ConnectError, address: string | undefined): ErrorRepo
     return {
       lines: [
         headline(`cannot reach ${address ?? 'the service'}: ${connection}`),
-        hint('is the service running there? --server or ORCHESTRATOR_SERVER names another address'),
+        hint(
+          connection.startsWith('TLS')
+            ? '--ca-file names the authorities to trust'
+            : 'is the service running there? --server or ORCHESTRATOR_SERVER names another address',
+        ),
       ],
       exitCode: exitCodes.failed,
     };
   }
   const details = readErrorDetails(error);
-  const lines = [headline(error.rawMessage || 'the call failed', details.reason || codeName(error.code))];
+  const lines = [headline(wording(error, details.reason, address), details.reason || codeName(error.code))];
   for (const { field, description } of details.violations) {
     lines.push([plain('  '), { text: field, tone: 'strong' }, plain(`: ${description}`)]);
   }
@@ -82,6 +86,13 @@ function reportCall(error: ConnectError, address: string | undefined): ErrorRepo
     lines.push(hint(`the same may work after ${formatMs(details.retryAfterMs)}`));
   }
   return { lines, exitCode: codeExit(error.code) };
+}
+
+/** The service's own words; the transport's where it said nothing. */
+function wording(error: ConnectError, reason: string, address: string | undefined): string {
+  if (error.code === Code.DeadlineExceeded && reason === '')
+    return `no answer from ${address ?? 'the service'} in time`;
+  return error.rawMessage || 'the call failed';
 }
 
 function headline(message: string, reason?: string): Line {
@@ -121,10 +132,13 @@ function connectionTrouble(error: ConnectError): string | undefined {
     const code = 'code' in cause ? String(cause.code) : '';
     const words = connectionWords[code];
     if (words !== undefined) return words;
-    if (/CERT|TLS|SSL|ALPN/.test(code)) return `TLS: ${cause.message} (${code})`;
+    if (/CERT|TLS|SSL|ALPN|SELF_SIGNED|ISSUER/.test(code)) return `TLS: ${cause.message} (${code})`;
     cause = cause instanceof AggregateError ? cause.errors[0] : cause.cause;
   }
-  return undefined;
+  // So the transport says that a connection ended under a call that nobody here ended.
+  return error.code === Code.Canceled && /^http\/2 /.test(error.rawMessage)
+    ? connectionWords.EPIPE
+    : undefined;
 }
 
 const connectionWords: Readonly<Record<string, string>> = {

@@ -202,7 +202,7 @@ describe('agents watch', () => {
       },
     });
     expect(await watch.ended).toBe(1);
-    expect(watch.stderr).toContain('does not answer in time');
+    expect(watch.stderr).toContain(`no answer from ${service?.address} in time`);
   });
 });
 

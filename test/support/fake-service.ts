@@ -1,4 +1,10 @@
-import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
@@ -19,6 +25,8 @@ export interface FakeServiceOptions {
   /** Newest first. */
   events?: readonly Event[];
   status?: SystemStatus;
+  /** PEM; with TLS. */
+  tls?: { cert: string; key: string };
   /** Methods that answer otherwise. */
   agent?: Partial<ServiceImpl<typeof AgentService>>;
   monitoring?: Partial<ServiceImpl<typeof MonitoringService>>;
@@ -36,42 +44,42 @@ export interface FakeService {
 export async function startFakeService(options: FakeServiceOptions = {}): Promise<FakeService> {
   const agents = options.agents ?? [];
   const events = options.events ?? [];
-  const server: Http2Server = createServer(
-    connectNodeAdapter({
-      routes: (router) => {
-        router.service(AgentService, {
-          getAgent: ({ agentId }) => ({ agent: find(agents, agentId), revision: 7n }),
-          listAgents: ({ pageSize, pageToken }) => {
-            const start = Number(pageToken || '0');
-            const end = start + Math.min(2, pageSize || 100);
-            return create(ListAgentsResponseSchema, {
-              agents: agents.slice(start, end),
-              nextPageToken: end < agents.length ? String(end) : '',
-              revision: 7n,
-              totalSize: agents.length,
-            });
-          },
-          explainAgent: ({ agentId }) => ({ agent: find(agents, agentId), summary: 'nothing to say' }),
-          deregisterAgent: ({ agentId }) => ({ agent: find(agents, agentId), revision: 8n }),
-          ...options.agent,
-        });
-        router.service(MonitoringService, {
-          getSystemStatus: () => ({ ...(options.status && { status: options.status }) }),
-          listEvents: ({ pageSize, pageToken }) => {
-            const start = Number(pageToken || '0');
-            const end = start + Math.min(2, pageSize || 100);
-            return {
-              events: events.slice(start, end),
-              nextPageToken: end < events.length ? String(end) : '',
-            };
-          },
-          ...options.monitoring,
-        });
-      },
-    }),
-  );
+  const handler = connectNodeAdapter({
+    routes: (router) => {
+      router.service(AgentService, {
+        getAgent: ({ agentId }) => ({ agent: find(agents, agentId), revision: 7n }),
+        listAgents: ({ pageSize, pageToken }) => {
+          const start = Number(pageToken || '0');
+          const end = start + Math.min(2, pageSize || 100);
+          return create(ListAgentsResponseSchema, {
+            agents: agents.slice(start, end),
+            nextPageToken: end < agents.length ? String(end) : '',
+            revision: 7n,
+            totalSize: agents.length,
+          });
+        },
+        explainAgent: ({ agentId }) => ({ agent: find(agents, agentId), summary: 'nothing to say' }),
+        deregisterAgent: ({ agentId }) => ({ agent: find(agents, agentId), revision: 8n }),
+        ...options.agent,
+      });
+      router.service(MonitoringService, {
+        getSystemStatus: () => ({ ...(options.status && { status: options.status }) }),
+        listEvents: ({ pageSize, pageToken }) => {
+          const start = Number(pageToken || '0');
+          const end = start + Math.min(2, pageSize || 100);
+          return {
+            events: events.slice(start, end),
+            nextPageToken: end < events.length ? String(end) : '',
+          };
+        },
+        ...options.monitoring,
+      });
+    },
+  });
+  const server: Http2Server | Http2SecureServer =
+    options.tls === undefined ? createServer(handler) : createSecureServer(options.tls, handler);
   const sessions = new Set<ServerHttp2Session>();
-  server.on('session', (session) => {
+  server.on('session', (session: ServerHttp2Session) => {
     sessions.add(session);
     session.on('error', () => {});
     session.on('close', () => sessions.delete(session));
