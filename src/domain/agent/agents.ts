@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { Agent } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import { AgentSpecSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { type AgentSpec, AgentSpecSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   type DeregisterAgentRequest,
   DeregisterAgentRequestSchema,
@@ -49,7 +49,7 @@ export interface AgentsOptions {
   /** Agents that a namespace may have. */
   maxAgents: number;
   /** Checks a spec that came about by an update. */
-  validateSpec(spec: Agent['spec']): FieldViolation[];
+  validateSpec(spec: AgentSpec, agentId: string): FieldViolation[];
   responsibleFor(known: Pick<KnownAgent, 'record'>): boolean;
 }
 
@@ -152,7 +152,7 @@ export class Agents {
       const current = agent.spec ?? create(AgentSpecSchema);
       const update = request.spec ?? create(AgentSpecSchema);
       agent.spec = applySpecMask(current, update, request.updateMask?.paths ?? []);
-      const violations = this.#options.validateSpec(agent.spec);
+      const violations = this.#options.validateSpec(agent.spec, agent.id);
       if (violations.length > 0) throw invalid(violations);
       agent.updateTime = timestampFromMs(clock.wallMs());
       const event = events.append({

@@ -36,6 +36,8 @@ export interface SessionsOptions {
   maxSessions: number;
   /** Whether this replica looks after the agent (the configured relationships). */
   responsibleFor(known: KnownAgent): boolean;
+  /** A session is over; its last reading can be kept. */
+  onEnded(session: Session): void;
 }
 
 /** A session with its stream and the revision at which it was attached. */
@@ -121,7 +123,7 @@ export class Sessions implements SessionOwner {
   /** The call behind a session is over. */
   lost(session: Session, detail: string): void {
     if (!this.#remove(session, 'closed')) return;
-    const { context, absences, verdicts } = this.#options;
+    const { context, absences } = this.#options;
     if (this.#leaving) return;
     const nowMs = context.clock.monoMs();
     const { leaseMs, agentId, namespace, epoch } = session;
@@ -129,22 +131,22 @@ export class Sessions implements SessionOwner {
     const graceMs = Math.max(context.config.reconnectGraceMs, leaseMs - session.silenceMs(nowMs));
     absences.begin({ namespace, agentId, epoch, sinceMs: nowMs, graceMs, rule: 'reconnect_grace' });
     const verdict = session.verdict('stream_closed', detail, nowMs);
-    void this.#submit(session, Agent_Liveness.DISCONNECTED, verdict, verdicts);
+    void this.#submit(session, Agent_Liveness.DISCONNECTED, verdict);
   }
 
   /** The agent said goodbye; resolves when that is stored. */
   async left(session: Session, reason: string): Promise<void> {
     if (!this.#remove(session, 'left')) return;
-    const { context, verdicts } = this.#options;
+    const { context } = this.#options;
     const detail = reason === '' ? 'said goodbye' : `said goodbye: ${reason}`;
     const verdict = session.verdict('left', detail, context.clock.monoMs());
-    await this.#submit(session, Agent_Liveness.LEFT, verdict, verdicts);
+    await this.#submit(session, Agent_Liveness.LEFT, verdict);
   }
 
   judged(session: Session, liveness: Agent_Liveness, verdict: Verdict): void {
     if (liveness === Agent_Liveness.SUSPECT) this.#suspects += 1;
     else if (verdict.rule === 'answered') this.#suspects -= 1;
-    void this.#submit(session, liveness, verdict, this.#options.verdicts);
+    void this.#submit(session, liveness, verdict);
   }
 
   progressJudged(session: Session, stuck: boolean, detail: string): void {
@@ -261,19 +263,15 @@ export class Sessions implements SessionOwner {
     const key = `${session.namespace}/${session.agentId}`;
     if (this.#byAgent.get(key)?.session === session) this.#byAgent.delete(key);
     context.metrics.sessionClosed(reason);
+    this.#options.onEnded(session);
     log.debug({ agent: key, epoch: `${session.epoch}`, reason }, 'session ended');
     return true;
   }
 
-  #submit(
-    session: Session,
-    liveness: Agent_Liveness,
-    verdict: Verdict,
-    verdicts: VerdictWriter,
-  ): Promise<void> {
+  #submit(session: Session, liveness: Agent_Liveness, verdict: Verdict): Promise<void> {
     const known = livenessWords(liveness);
     this.#options.context.metrics.verdict(known.name);
-    return verdicts.submit({
+    return this.#options.verdicts.submit({
       namespace: session.namespace,
       agentId: session.agentId,
       epoch: session.epoch,

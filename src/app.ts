@@ -1,0 +1,297 @@
+import type { Config } from './config/config.ts';
+import { describeConfig } from './config/describe.ts';
+import { livenessWords } from './domain/agent/liveness.ts';
+import { PollSessions } from './domain/agent/poll-sessions.ts';
+import { agentOf } from './domain/agent/record.ts';
+import type { SessionProtocolOptions } from './domain/agent/session-protocol.ts';
+import { EventLog } from './domain/monitoring/event-log.ts';
+import { REPLICA_BEAT_MS, Replicas } from './domain/monitoring/replicas.ts';
+import { SystemStatusReader } from './domain/monitoring/status.ts';
+import { validateFrame } from './domain/validation/frames.ts';
+import { validateRequest } from './domain/validation/requests.ts';
+import { createFleet, type Fleet } from './fleet.ts';
+import { startHttpListener } from './http/server.ts';
+import { Background } from './lib/background.ts';
+import { type Clock, systemClock } from './lib/clock.ts';
+import { CloseStack } from './lib/close-stack.ts';
+import { EventLoopMonitor } from './lib/event-loop.ts';
+import { every } from './lib/every.ts';
+import { type Ids, systemIds } from './lib/ids.ts';
+import { RollingP99 } from './lib/rolling-p99.ts';
+import { packageVersion } from './lib/version.ts';
+import { createAgentService } from './rpc/agent-service.ts';
+import { ErrorMapper } from './rpc/errors.ts';
+import { startGrpcListener } from './rpc/grpc.ts';
+import { createHealth } from './rpc/health.ts';
+import { gateServices } from './rpc/method-gate.ts';
+import { createMonitoringService } from './rpc/monitoring-service.ts';
+import { Pipeline } from './rpc/pipeline.ts';
+import { createReflection } from './rpc/reflection.ts';
+import { createSessionService } from './rpc/session-service.ts';
+import { StoreUnavailableError } from './state/store.ts';
+import { openStores } from './stores.ts';
+import { createRpcObserver } from './telemetry/rpc-observer.ts';
+import { traceStore } from './telemetry/store-observer.ts';
+import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
+
+export interface AppOverrides {
+  clock?: Clock;
+  ids?: Ids;
+  /** Instead of telemetry of its own; closed by whoever started it. */
+  telemetry?: Telemetry;
+  env?: NodeJS.ProcessEnv;
+}
+
+export interface RunningApp {
+  /** "host:port" of each listener. */
+  grpc: string;
+  http: string;
+  /** Where the agents are kept, and what an acknowledgement is worth. */
+  store: string;
+  durability: string;
+  /** Not ready, goaway to every session, drain, close in reverse; bounded by `shutdown.timeout`. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface App {
+  /** @throws StoreOpenError, ListenError: one clear line for the operator; whatever was opened is closed again. */
+  start(): Promise<RunningApp>;
+}
+
+const JANITOR_MS = 2000;
+const TRIM_MS = 60_000;
+
+/** The composition root: builds the service from its configuration; nothing runs before `start`. */
+export function createApp(
+  config: Config,
+  sources: Record<string, string> = {},
+  overrides: AppOverrides = {},
+): App {
+  return { start: () => start(config, sources, overrides) };
+}
+
+async function start(
+  config: Config,
+  sources: Record<string, string>,
+  overrides: AppOverrides,
+): Promise<RunningApp> {
+  const clock = overrides.clock ?? systemClock;
+  const ids = overrides.ids ?? systemIds;
+  const version = packageVersion();
+  const closing = new CloseStack();
+  const telemetry =
+    overrides.telemetry ?? startTelemetry({ config, version, env: overrides.env ?? process.env });
+  if (overrides.telemetry === undefined) closing.push('telemetry', () => telemetry.shutdown());
+  const { log, instruments } = telemetry;
+  const onCloseError = (name: string, error: unknown): void =>
+    log.error({ part: name, err: error }, 'close failed');
+  try {
+    const loop = new EventLoopMonitor({ clock });
+    loop.start();
+    closing.push('event loop monitor', () => loop.stop());
+    const background = new Background({ log });
+    const commits = new RollingP99({ clock });
+    const stores = await openStores({
+      config,
+      clock,
+      log,
+      closing,
+      onOperation: (operation, kind) => {
+        if (operation.name === 'commit') commits.add(operation.elapsedMs);
+        instruments.storeOperation(operation, kind);
+      },
+    });
+    const store = traceStore(stores.agents, telemetry.tracer);
+    const replicas: Replicas = new Replicas({
+      store: stores.system,
+      clock,
+      log,
+      replicaId: config.id,
+      maxPingsPerSecond: config.session.maxPingsPerSecond,
+      read: () => {
+        const reading = loop.reading();
+        return {
+          sessions: fleet.sessions.size,
+          eventLoopDelayP99Ms: reading.delayP99Ms,
+          eventLoopDelayMaxMs: reading.delayMaxMs,
+          cpuCores: reading.cpuCores,
+          memoryBytes: reading.rssBytes,
+          pingIntervalMs: fleet.pacing().intervalMs,
+          draining: state === 'leaving',
+        };
+      },
+    });
+    const fleet = createFleet({
+      config,
+      store,
+      clock,
+      ids,
+      log,
+      background,
+      loop,
+      metrics: instruments,
+      replicaAlive: (id) => replicas.isAlive(id),
+    });
+    let state: 'starting' | 'ready' | 'leaving' = 'starting';
+
+    await fleet.views.start();
+    closing.push('views', () => fleet.views.stop());
+    closing.push('background work', () => background.idle());
+    for (const namespace of await store.namespaces()) await fleet.observations.load(namespace);
+    const unfollow = await stores.system.follow({
+      batch: () => {},
+      snapshot: () => {},
+      live: (records) => replicas.live(records),
+    });
+    closing.push('replicas', unfollow);
+    fleet.wheel.start();
+    closing.push('timing wheel', () => fleet.wheel.stop());
+    closing.push('verdicts', () => fleet.verdicts.close());
+
+    const events = new EventLog({ store, views: fleet.views, clock, retentionMs: config.events.retentionMs });
+    for (const [name, intervalMs, work] of [
+      ['announce replica', REPLICA_BEAT_MS, () => replicas.beat()],
+      ['flush observations', fleet.observations.intervalMs, () => fleet.observations.flush()],
+      ['look after orphans', JANITOR_MS, () => fleet.janitor.sweep()],
+      ['trim events', TRIM_MS, () => events.trim()],
+    ] as const) {
+      closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));
+    }
+
+    const mapper = new ErrorMapper({ log, ids });
+    const pipeline = new Pipeline({
+      observer: createRpcObserver({ tracer: telemetry.tracer, instruments }),
+      mapper,
+      log,
+      clock,
+      validate: validateRequest,
+      limits: config.limits,
+      drainTimeoutMs: config.session.drainTimeoutMs,
+    });
+    const protocol: SessionProtocolOptions = {
+      sessions: fleet.sessions,
+      background,
+      validateFrame,
+      wireError: (error) => {
+        const { code, reason, message, retryAfterMs } = mapper.map(error, 'OpenSession');
+        return { code, reason, detail: message, retryAfterMs };
+      },
+      replicaId: config.id,
+      maxFrameBytes: config.limits.maxMessageBytes,
+      reconnectGraceMs: config.session.reconnectGraceMs,
+      pacing: fleet.pacing,
+    };
+    const polls = new PollSessions({
+      protocol,
+      clock,
+      wheel: fleet.wheel,
+      leaseMs: () => fleet.pacing().leaseMs,
+    });
+    const status = new SystemStatusReader({
+      config,
+      version,
+      clock,
+      store,
+      directory: fleet.directory,
+      reader: fleet.reader,
+      verdicts: fleet.verdicts,
+      replicas,
+      commitP99Ms: () => commits.value(),
+    });
+    const described = describeConfig(config, sources);
+    const gated = gateServices(config.capabilities, {
+      agent_management: [
+        createAgentService({
+          agents: fleet.agents,
+          reader: fleet.reader,
+          sessions: fleet.sessions,
+          views: fleet.views,
+          watch: { ...fleet },
+          explain: { absences: fleet.absences, context: fleet.context },
+        }),
+        createSessionService({ protocol, polls, clock, windowBytes: config.session.outboundWindowBytes }),
+      ],
+      monitoring: [
+        createMonitoringService({
+          status,
+          events,
+          config: described,
+          updateIntervalMs: config.updateIntervalMs,
+        }),
+      ],
+    });
+    const health = createHealth(gated);
+    const services = [...gated, health.binding, ...createReflection([...gated, health.binding])];
+    const listening = {
+      services,
+      pipeline,
+      log,
+      maxMessageBytes: config.limits.maxMessageBytes,
+      drainTimeoutMs: config.session.drainTimeoutMs,
+      onRejected: (reason: string) => instruments.connectionRejected(reason),
+    };
+
+    instruments.observeSessions(() => fleet.sessions.size);
+    instruments.observeRpcInFlight(() => pipeline.active);
+    instruments.observeWatches(() => pipeline.limits.watches);
+    instruments.observeStore(() => store.status());
+    instruments.observeEventLoop(loop);
+    instruments.observeAgents(() => countByLiveness(fleet));
+
+    const grpc = await startGrpcListener({ ...listening, config: config.grpc });
+    closing.push('gRPC listener', () => grpc.close({ graceMs: GRACE_MS }));
+    const http = await startHttpListener({
+      ...listening,
+      config: config.http,
+      renderMetrics: () => telemetry.renderMetrics(),
+      readiness: () => ({ ready: state === 'ready', parts: { state } }),
+    });
+    closing.push('HTTP listener', () => http.close({ graceMs: GRACE_MS }));
+    state = 'ready';
+    health.setServing(true);
+
+    let closed: Promise<void> | undefined;
+    const close = async (): Promise<void> => {
+      state = 'leaving';
+      health.setServing(false);
+      log.info({ sessions: fleet.sessions.size }, 'leaving: sending agents away');
+      await fleet.observations.flushAll().catch((error: unknown) => onCloseError('observations', error));
+      await fleet.sessions.leave(config.shutdown.spreadMs);
+      await replicas.leave().catch((error: unknown) => onCloseError('replica record', error));
+      await closing.close(onCloseError);
+    };
+    return {
+      grpc: addressOf(grpc.address),
+      http: addressOf(http.address),
+      store: store.status().kind,
+      durability: store.status().durability,
+      close: () => (closed ??= close()),
+    };
+  } catch (error) {
+    await closing.close(onCloseError);
+    throw error;
+  }
+}
+
+/** How long calls under way may take when the service leaves. */
+const GRACE_MS = 2000;
+
+/** A store that is away is told of by its status; these tasks simply come again. */
+function unlessStoreAway(work: () => Promise<void>): () => Promise<void> {
+  return () =>
+    work().catch((error: unknown) => {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+    });
+}
+
+function* countByLiveness(fleet: Fleet): Generator<readonly [string, number]> {
+  const counts = new Map<string, number>();
+  for (const known of fleet.directory.all()) {
+    const { name } = livenessWords(agentOf(known.record).liveness);
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  yield* counts;
+}
+
+const addressOf = ({ host, port }: { host: string; port: number }): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

@@ -1,0 +1,160 @@
+import type { Config } from './config/config.ts';
+import { Absences } from './domain/agent/absences.ts';
+import { AgentReader, progressBudget } from './domain/agent/agent-reader.ts';
+import { Agents } from './domain/agent/agents.ts';
+import { AgentDirectory, type KnownAgent } from './domain/agent/directory.ts';
+import { Janitor } from './domain/agent/janitor.ts';
+import { matches, parseLabelSelector } from './domain/agent/label-selector.ts';
+import { Observations } from './domain/agent/observations.ts';
+import { pacingFor } from './domain/agent/pacing.ts';
+import { agentOf } from './domain/agent/record.ts';
+import type { SessionContext, SessionMetrics } from './domain/agent/session.ts';
+import { Sessions } from './domain/agent/sessions.ts';
+import { VerdictWriter } from './domain/agent/verdict-writer.ts';
+import { EventWriter } from './domain/monitoring/events.ts';
+import { validateSpec } from './domain/validation/agent-spec.ts';
+import type { Background } from './lib/background.ts';
+import type { Clock } from './lib/clock.ts';
+import type { EventLoopMonitor } from './lib/event-loop.ts';
+import type { Ids } from './lib/ids.ts';
+import type { Logger } from './lib/logger.ts';
+import { TimingWheel } from './lib/timing-wheel.ts';
+import type { Store } from './state/store.ts';
+import { Views } from './state/views.ts';
+
+export interface FleetOptions {
+  config: Config;
+  store: Store;
+  clock: Clock;
+  ids: Ids;
+  log: Logger;
+  background: Background;
+  loop: EventLoopMonitor;
+  metrics: SessionMetrics;
+  replicaAlive(replicaId: string): boolean;
+}
+
+/** Everything that looks after agents, wired together. */
+export type Fleet = ReturnType<typeof createFleet>;
+
+/** Resolution of the timing wheel, and how far it reaches in one turn. */
+const WHEEL = { tickMs: 20, slots: 512, stallMs: 200 };
+
+export function createFleet(options: FleetOptions) {
+  const { config, store, clock, ids, log, background, loop } = options;
+  const replicaId = config.id;
+  const wheel = new TimingWheel({
+    clock,
+    ...WHEEL,
+    onStall: (stallMs) =>
+      log.warn({ stall_ms: Math.round(stallMs) }, 'this process stood still; deadlines wait'),
+    onError: (error) => log.error({ err: error }, 'a deadline failed'),
+  });
+  const directory = new AgentDirectory();
+  const events = new EventWriter({ replicaId, wallMs: () => clock.wallMs() });
+  const pacing = () => pacingFor(sessions.size, config.session);
+  const context: SessionContext = {
+    clock,
+    wheel,
+    config: config.session,
+    replicaId,
+    metrics: options.metrics,
+    self: {
+      stallMs: (fromMs, toMs) => loop.stallMs(fromMs, toMs),
+      eventLoopDelayMs: () => loop.eventLoopDelayMs(),
+      storeAvailable: () => store.status().available,
+    },
+    pacing,
+    shareInTrouble: () => sessions.shareInTrouble,
+    progressBudgetMs: (namespace, agentId, activity) => {
+      const known = directory.get(namespace, agentId);
+      const spec = known === undefined ? undefined : agentOf(known.record).spec;
+      return progressBudget(spec, activity, config.session.progressBudgetMs);
+    },
+  };
+  const observed: { current: Observations | undefined } = { current: undefined };
+  const views = new Views({
+    store,
+    watchBuffer: config.limits.watchBuffer,
+    views: [
+      directory,
+      {
+        reset: () => {},
+        apply: (batch) => observed.current?.apply(batch),
+        live: (records) => observed.current?.live(records),
+      },
+    ],
+  });
+  const verdicts = new VerdictWriter({ store, views, directory, events, clock, background, log });
+  const absences = new Absences({
+    clock,
+    wheel,
+    self: context.self,
+    onOver: (absence) => janitor.absenceOver(absence),
+  });
+  const responsibleFor = responsibility(config.relationships);
+  const sessions: Sessions = new Sessions({
+    context,
+    store,
+    directory,
+    verdicts,
+    absences,
+    events,
+    ids,
+    log,
+    maxSessions: config.limits.maxSessions,
+    responsibleFor,
+    onEnded: (session) => observed.current?.ended(session),
+  });
+  const observations = new Observations({ store, context, sessions });
+  observed.current = observations;
+  const janitor: Janitor = new Janitor({
+    context,
+    store,
+    directory,
+    sessions,
+    absences,
+    verdicts,
+    events,
+    ids,
+    log,
+    replicaAlive: options.replicaAlive,
+  });
+  const agents = new Agents({
+    store,
+    views,
+    directory,
+    events,
+    clock,
+    ids,
+    replicaId,
+    maxAgents: config.limits.maxAgents,
+    validateSpec: (spec, agentId) => validateSpec(spec, agentId),
+    responsibleFor,
+  });
+  const reader = new AgentReader({ views, directory, observations, verdicts });
+  return {
+    wheel,
+    directory,
+    context,
+    views,
+    verdicts,
+    absences,
+    sessions,
+    observations,
+    janitor,
+    agents,
+    reader,
+    pacing,
+  };
+}
+
+/** The configured relationships as a rule: "all_agents", or label selectors of which one must match. */
+function responsibility(relationships: readonly string[]): (known: Pick<KnownAgent, 'record'>) => boolean {
+  if (relationships.includes('all_agents')) return () => true;
+  const selectors = relationships.map((text) => parseLabelSelector(text));
+  return ({ record }) => {
+    const labels = agentOf(record).spec?.labels ?? {};
+    return selectors.some((selector) => matches(selector, labels));
+  };
+}

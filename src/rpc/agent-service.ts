@@ -1,0 +1,65 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  AgentService,
+  type GetAgentRequest,
+  GetAgentResponseSchema,
+  type ListAgentsRequest,
+} from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import type { AgentReader } from '../domain/agent/agent-reader.ts';
+import { type AgentWatchOptions, watchAgents } from '../domain/agent/agent-watch.ts';
+import { type Agents, agentNotFound, type Caller } from '../domain/agent/agents.ts';
+import { type ExplainInput, explainAgent } from '../domain/agent/explain.ts';
+import type { Sessions } from '../domain/agent/sessions.ts';
+import { namespaceOf } from '../domain/namespaces.ts';
+import type { Views } from '../state/views.ts';
+import { bindService, type CallContext, type ServiceBinding } from './service.ts';
+
+export interface AgentServiceOptions {
+  agents: Agents;
+  reader: AgentReader;
+  sessions: Sessions;
+  views: Views;
+  watch: AgentWatchOptions;
+  explain: Pick<ExplainInput, 'absences' | 'context'>;
+}
+
+/** The longest wait for min_revision when the caller has no deadline. */
+const MAX_WAIT_MS = 10_000;
+
+export function createAgentService(options: AgentServiceOptions): ServiceBinding {
+  const { agents, reader, sessions, views } = options;
+
+  const seen = async (request: GetAgentRequest | ListAgentsRequest, context: CallContext): Promise<void> => {
+    if (request.minRevision === 0n) return;
+    const waitMs = Math.min(MAX_WAIT_MS, context.timeLeftMs() ?? MAX_WAIT_MS);
+    await views.waitFor(namespaceOf(request), request.minRevision, waitMs, context.signal);
+  };
+
+  return bindService(AgentService, {
+    registerAgent: (request, context) => agents.register(request, callerOf(context)),
+    getAgent: async (request, context) => {
+      await seen(request, context);
+      const namespace = namespaceOf(request);
+      const agent = reader.get(namespace, request.agentId);
+      return create(GetAgentResponseSchema, { agent, revision: views.position(namespace).revision });
+    },
+    listAgents: async (request, context) => {
+      await seen(request, context);
+      return reader.list(request);
+    },
+    watchAgents: (request, context) => watchAgents(request, context.signal, options.watch),
+    updateAgent: (request, context) => agents.update(request, callerOf(context)),
+    deregisterAgent: (request, context) => agents.deregister(request, callerOf(context)),
+    explainAgent: async (request) => {
+      const namespace = namespaceOf(request);
+      const known = options.watch.directory.get(namespace, request.agentId);
+      if (known === undefined) throw agentNotFound(namespace, request.agentId);
+      const session = sessions.get(namespace, request.agentId);
+      return explainAgent({ ...options.explain, known, session, agent: reader.present(known) });
+    },
+  });
+}
+
+function callerOf(context: CallContext): Caller {
+  return { principal: context.principal.name, token: context.principal.token };
+}

@@ -1,0 +1,54 @@
+import type { Config } from './config/config.ts';
+import { storeKind } from './config/store-url.ts';
+import type { Clock } from './lib/clock.ts';
+import type { CloseStack } from './lib/close-stack.ts';
+import type { Logger } from './lib/logger.ts';
+import { openLmdbStore } from './state/lmdb/store.ts';
+import { openRedisStore } from './state/redis/store.ts';
+import type { Store, StoreOperation } from './state/store.ts';
+
+export interface OpenStoresOptions {
+  config: Pick<Config, 'store' | 'databases' | 'redis'>;
+  clock: Clock;
+  log: Logger;
+  onOperation: (operation: StoreOperation, kind: string) => void;
+  closing: CloseStack;
+}
+
+/** The stores behind the three databases; two names may stand for one store. */
+export interface Stores {
+  system: Store;
+  agents: Store;
+}
+
+/**
+ * Opens the databases of the configuration: a URL as it stands, a name in the default store.
+ * @throws StoreOpenError
+ */
+export async function openStores(options: OpenStoresOptions): Promise<Stores> {
+  const opened = new Map<string, Store>();
+  const open = async (role: 'system' | 'agents'): Promise<Store> => {
+    const value = options.config.databases[role];
+    const isUrl = storeKind(value) !== undefined;
+    const place = { url: isUrl ? value : options.config.store, database: isUrl ? role : value };
+    const key = `${place.url} ${place.database}`;
+    const known = opened.get(key);
+    if (known !== undefined) return known;
+    const store = await openStore({ ...options, ...place });
+    options.closing.push(`store ${place.database}`, () => store.close());
+    opened.set(key, store);
+    return store;
+  };
+  return { agents: await open('agents'), system: await open('system') };
+}
+
+function openStore(options: OpenStoresOptions & { url: string; database: string }): Promise<Store> {
+  const { url, database, clock, log, config } = options;
+  const kind = storeKind(url) ?? 'lmdb';
+  const onOperation = (operation: StoreOperation): void => options.onOperation(operation, kind);
+  if (kind === 'lmdb') {
+    return openLmdbStore({ directory: url.slice('lmdb:'.length), database, clock, log, onOperation });
+  }
+  const { keyPrefix, minReplicas, waitTimeoutMs } = config.redis;
+  return openRedisStore({ url, database, keyPrefix, minReplicas, waitTimeoutMs, clock, log, onOperation });
+}
