@@ -58,6 +58,18 @@ describe('attaching', () => {
     expect(it.network.registrations).toHaveLength(1);
   });
 
+  test('registers without its kept token when that one is refused', async () => {
+    it.network.onRegister = (_, token) => {
+      if (token !== undefined) throw new AgentError({ code: Code.UNAUTHENTICATED, message: 'not yours' });
+      return 'fresh';
+    };
+    it.start({ token: 'kept' });
+    await it.pass(1_000);
+    it.network.stream.welcome(1n);
+    await it.agent.attached;
+    expect(it.agent.token).toBe('fresh');
+  });
+
   test('stops trying when its signal fires', async () => {
     const controller = new AbortController();
     it.start({ signal: controller.signal });
@@ -206,6 +218,18 @@ describe('sending', () => {
     await Promise.all([first, second]);
   });
 
+  test('does not send again what was stored', async () => {
+    await it.connected();
+    const sent = it.agent.send(message);
+    const frameId = it.network.stream.up.at(-1)?.frameId ?? '';
+    it.network.stream.down({ case: 'result', value: { frameId } });
+    await sent;
+    it.lost();
+    await it.pass(500);
+    it.network.stream.welcome(2n);
+    expect(it.network.stream.frames('message')).toHaveLength(0);
+  });
+
   test('refuses more than a bounded number of unanswered frames', async () => {
     await it.connected();
     const waiting = Array.from({ length: 1_024 }, () => it.agent.send(message));
@@ -232,6 +256,14 @@ describe('leaving', () => {
     });
     await left;
     expect(await it.agent.closed).toBeUndefined();
+    expect(it.changes.map(({ state }) => state)).toEqual(['connecting', 'connected', 'closed']);
+  });
+
+  test('does not plan to come back when the service ends the session before it answers the goodbye', async () => {
+    await it.connected();
+    const left = it.agent.leave();
+    it.network.stream.ended();
+    await left;
     expect(it.changes.map(({ state }) => state)).toEqual(['connecting', 'connected', 'closed']);
   });
 
