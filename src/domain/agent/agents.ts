@@ -27,6 +27,7 @@ import type { EventWriter } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
+import { agentNotFound, contention, invalidFields, notResponsible } from './errors.ts';
 import { applySpecMask } from './field-mask.ts';
 import { agentKey, agentOf, copyRecord, decodeRecord, encodeRecord, publicAgent } from './record.ts';
 import { decideRegister, withToken } from './register.ts';
@@ -153,7 +154,8 @@ export class Agents {
       const update = request.spec ?? create(AgentSpecSchema);
       agent.spec = applySpecMask(current, update, request.updateMask?.paths ?? []);
       const violations = this.#options.validateSpec(agent.spec, agent.id);
-      if (violations.length > 0) throw invalid(violations);
+      if (violations.length > 0)
+        throw invalidFields('the spec would break the rules of its fields', violations);
       agent.updateTime = timestampFromMs(clock.wallMs());
       const event = events.append({
         type: 'agent.updated',
@@ -271,13 +273,6 @@ export class Agents {
   }
 }
 
-export function agentNotFound(namespace: string, agentId: string): DomainError {
-  return new DomainError({
-    reason: ErrorReason.AGENT_NOT_FOUND,
-    message: `there is no agent ${agentId} in namespace ${namespace}`,
-  });
-}
-
 function registered(agent: Agent, agentToken: string): RegisterAgentResponse {
   return create(RegisterAgentResponseSchema, { agent, agentToken });
 }
@@ -295,23 +290,3 @@ function checkRevision(known: KnownAgent, expected: bigint | undefined): void {
     metadata: { current_revision: `${known.revision}` },
   });
 }
-
-const invalid = (violations: FieldViolation[]): DomainError =>
-  new DomainError({
-    reason: ErrorReason.INVALID_FIELDS,
-    message: 'the spec would break the rules of its fields',
-    violations,
-  });
-
-const contention = (): DomainError =>
-  new DomainError({
-    reason: ErrorReason.CONTENTION,
-    message: 'the agent was changed concurrently again and again',
-    retryAfterMs: 500,
-  });
-
-const notResponsible = (agentId: string): DomainError =>
-  new DomainError({
-    reason: ErrorReason.NOT_RESPONSIBLE,
-    message: `this orchestrator's relationships do not select agent ${agentId}`,
-  });

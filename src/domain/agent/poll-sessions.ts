@@ -11,6 +11,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { durationFromMs, msFromDuration } from '../../lib/proto-time.ts';
 import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
+import { tokenMissing } from './errors.ts';
 import { goAwayFrame, pingFrame } from './frames.ts';
 import { type FrameCarrier, SessionProtocol, type SessionProtocolOptions } from './session-protocol.ts';
 import { claimOf, hashToken, knowsToken } from './token.ts';
@@ -147,10 +148,7 @@ export class PollSessions {
     const token = caller.token;
     const claim = token === undefined ? undefined : claimOf(token);
     if (token === undefined || claim === undefined) {
-      throw new DomainError({
-        reason: ErrorReason.TOKEN_INVALID,
-        message: 'metadata must have "authorization: Bearer <agent_token>" from RegisterAgent',
-      });
+      throw tokenMissing();
     }
     const name = `${claim.namespace}/${claim.agentId}`;
     const carrier =

@@ -11,6 +11,7 @@ import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_
 import type { Background } from '../../lib/background.ts';
 import { DomainError, type FieldViolation } from '../../lib/errors.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp } from '../../lib/proto-time.ts';
+import { invalidFields, protocolViolation, tokenMissing } from './errors.ts';
 import type { Session } from './session.ts';
 import type { SessionLine, Sessions } from './sessions.ts';
 import { claimOf, hashToken } from './token.ts';
@@ -104,10 +105,10 @@ export class SessionProtocol {
     }
     const violations = this.#options.validateFrame(frame);
     if (violations.length > 0) {
-      this.#refuse(frame, invalid(violations));
+      this.#refuse(frame, invalidFields('the frame breaks the rules of its fields', violations));
       return;
     }
-    if (this.#state === 'leaving') this.fail(violation('a frame came after leave'));
+    if (this.#state === 'leaving') this.fail(protocolViolation('a frame came after leave'));
     else if (this.#state === 'new') this.#first(frame);
     else if (this.#state === 'attaching') this.#hold(frame);
     else this.#next(frame);
@@ -140,17 +141,12 @@ export class SessionProtocol {
   #first(frame: OpenSessionRequest): void {
     if (frame.frame.case !== 'hello') {
       const got = frame.frame.case ?? 'an unknown frame';
-      this.fail(violation(`the first frame must be hello, not ${got}`));
+      this.fail(protocolViolation(`the first frame must be hello, not ${got}`));
       return;
     }
     const claim = this.#token === undefined ? undefined : claimOf(this.#token);
     if (this.#token === undefined || claim === undefined) {
-      this.fail(
-        new DomainError({
-          reason: ErrorReason.TOKEN_INVALID,
-          message: 'metadata must have "authorization: Bearer <agent_token>" from RegisterAgent',
-        }),
-      );
+      this.fail(tokenMissing());
       return;
     }
     this.#state = 'attaching';
@@ -226,7 +222,7 @@ export class SessionProtocol {
         this.#leave(session, frame.frame.value.reason, frame.frameId);
         return;
       case 'hello':
-        this.fail(violation('hello came twice'));
+        this.fail(protocolViolation('hello came twice'));
         return;
       case 'deliveryUpdate':
         this.#refuse(
@@ -301,16 +297,6 @@ function heartbeat(session: Session, frame: Heartbeat): void {
 
 const goAway = (reason: GoAway_Reason, detail: string): OpenSessionResponse =>
   create(OpenSessionResponseSchema, { frame: { case: 'goAway', value: { reason, detail } } });
-
-const violation = (message: string): DomainError =>
-  new DomainError({ reason: ErrorReason.PROTOCOL_VIOLATION, message });
-
-const invalid = (violations: FieldViolation[]): DomainError =>
-  new DomainError({
-    reason: ErrorReason.INVALID_FIELDS,
-    message: 'the frame breaks the rules of its fields',
-    violations,
-  });
 
 const isProtocolFault = (reason: ErrorReason): boolean =>
   reason === ErrorReason.PROTOCOL_VIOLATION ||

@@ -11,6 +11,7 @@ import type { EventWriter } from '../monitoring/events.ts';
 import type { Absences } from './absences.ts';
 import { decideAttach } from './attach.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
+import { agentNotFound, contention, notResponsible } from './errors.ts';
 import { livenessWords } from './liveness.ts';
 import { agentKey, agentOf, decodeRecord, encodeRecord } from './record.ts';
 import { type PingSender, Session, type SessionContext, type SessionOwner } from './session.ts';
@@ -91,8 +92,8 @@ export class Sessions implements SessionOwner {
     if (known === undefined || !knowsToken(known.record.tokenHashes, tokenHash))
       known = await this.#load(claim);
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      if (known === undefined) throw notFound(claim);
-      if (!this.#options.responsibleFor(known)) throw notResponsible(claim);
+      if (known === undefined) throw agentNotFound(claim.namespace, claim.agentId);
+      if (!this.#options.responsibleFor(known)) throw notResponsible(claim.agentId);
       const decided = decideAttach({
         record: known.record,
         tokenHash,
@@ -113,11 +114,7 @@ export class Sessions implements SessionOwner {
       }
       known = await this.#load(claim);
     }
-    throw new DomainError({
-      reason: ErrorReason.CONTENTION,
-      message: 'the agent was changed concurrently again and again',
-      retryAfterMs: 500,
-    });
+    throw contention();
   }
 
   /** The call behind a session is over. */
@@ -322,20 +319,6 @@ export class Sessions implements SessionOwner {
       revision: entry.revision,
     };
   }
-}
-
-function notFound(claim: TokenClaim): DomainError {
-  return new DomainError({
-    reason: ErrorReason.AGENT_NOT_FOUND,
-    message: `agent ${claim.agentId} is not registered in namespace ${claim.namespace}; register first`,
-  });
-}
-
-function notResponsible(claim: TokenClaim): DomainError {
-  return new DomainError({
-    reason: ErrorReason.NOT_RESPONSIBLE,
-    message: `this orchestrator's relationships do not select agent ${claim.agentId}`,
-  });
 }
 
 function superseded(): DomainError {

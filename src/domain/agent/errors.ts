@@ -1,0 +1,34 @@
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { DomainError, type FieldViolation } from '../../lib/errors.ts';
+
+export const agentNotFound = (namespace: string, agentId: string): DomainError =>
+  new DomainError({
+    reason: ErrorReason.AGENT_NOT_FOUND,
+    message: `there is no agent ${agentId} in namespace ${namespace}; register it first`,
+  });
+
+/** The configured relationships leave the agent out. */
+export const notResponsible = (agentId: string): DomainError =>
+  new DomainError({
+    reason: ErrorReason.NOT_RESPONSIBLE,
+    message: `this orchestrator's relationships do not select agent ${agentId}`,
+  });
+
+export const contention = (): DomainError =>
+  new DomainError({
+    reason: ErrorReason.CONTENTION,
+    message: 'the agent was changed concurrently again and again',
+    retryAfterMs: 500,
+  });
+
+export const tokenMissing = (): DomainError =>
+  new DomainError({
+    reason: ErrorReason.TOKEN_INVALID,
+    message: 'metadata must have "authorization: Bearer <agent_token>" from RegisterAgent',
+  });
+
+export const protocolViolation = (message: string): DomainError =>
+  new DomainError({ reason: ErrorReason.PROTOCOL_VIOLATION, message });
+
+export const invalidFields = (message: string, violations: FieldViolation[]): DomainError =>
+  new DomainError({ reason: ErrorReason.INVALID_FIELDS, message, violations });
