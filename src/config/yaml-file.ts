@@ -18,9 +18,8 @@ import { didYouMean } from './suggest.ts';
 import type { Raw } from './values.ts';
 
 export const MAX_FILE_BYTES = 65_536;
-/** Nodes visited, aliases counted each time they are used: bounds what a small file can unfold to. */
-const MAX_NODES = 10_000;
-const MAX_DEPTH = 32;
+/** Each is looked for in the whole document. Nothing unfolds: only known keys and one level of lists are entered. */
+const MAX_ALIASES = 100;
 const MAX_FAULTS = 100;
 const ROOT = 'orchestrator';
 
@@ -112,7 +111,7 @@ class Walk {
   readonly #lines: LineCounter;
   readonly #file: string;
   readonly #content: FileContent = { values: [], faults: [] };
-  #nodes = 0;
+  #aliases = 0;
 
   constructor(document: Document.Parsed, lines: LineCounter, file: string) {
     this.#document = document;
@@ -129,7 +128,7 @@ class Walk {
     }
     for (const pair of root.items) {
       const name = this.#keyName(pair, '');
-      if (name === ROOT) this.#section(pair, '', 0);
+      if (name === ROOT) this.#section(pair, '');
       else if (name !== undefined) {
         const belongs = BY_PATH.has(name) || SECTIONS.has(name) ? `; it belongs under "${ROOT}:"` : '';
         this.#fault(pair.key, '', `unknown key ${shown(name)}${belongs || didYouMean(name, [ROOT])}`);
@@ -138,8 +137,8 @@ class Walk {
     return this.#content;
   }
 
-  #section(pair: Pair, path: string, depth: number): void {
-    const node = this.#resolve(pair.value, path, depth);
+  #section(pair: Pair, path: string): void {
+    const node = this.#resolve(pair.value, path);
     if (node === undefined || (isScalar(node) && node.value === null)) return;
     if (!isMap(node)) {
       this.#fault(node, path, 'must be a section with keys of its own');
@@ -154,14 +153,14 @@ class Walk {
       if (seen.has(name)) this.#fault(inner.key, innerPath, 'this key stands there twice');
       seen.add(name);
       const key = BY_PATH.get(innerPath);
-      if (key !== undefined) this.#leaf(key, inner, depth + 1);
-      else if (SECTIONS.has(innerPath)) this.#section(inner, innerPath, depth + 1);
+      if (key !== undefined) this.#leaf(key, inner);
+      else if (SECTIONS.has(innerPath)) this.#section(inner, innerPath);
       else this.#unknown(inner, name, path);
     }
   }
 
-  #leaf(key: KeySpec, pair: Pair, depth: number): void {
-    const node = this.#resolve(pair.value, key.path, depth);
+  #leaf(key: KeySpec, pair: Pair): void {
+    const node = this.#resolve(pair.value, key.path);
     if (node === undefined) {
       if (pair.value === null) this.#fault(pair.key, key.path, 'has no value');
       return;
@@ -173,7 +172,7 @@ class Walk {
     let raw: Raw;
     if (isSeq(node)) {
       raw = node.items.map((item) => {
-        const inner = this.#resolve(item, key.path, depth + 1);
+        const inner = this.#resolve(item, key.path);
         return isScalar(inner) ? inner.value : null;
       });
     } else raw = isScalar(node) ? (node.value as Raw) : null;
@@ -203,19 +202,20 @@ class Walk {
   }
 
   /** Follows aliases; undefined where there is nothing (then a fault was noted, unless it is plainly empty). */
-  #resolve(node: unknown, path: string, depth: number): Node | undefined {
-    if (++this.#nodes > MAX_NODES || depth > MAX_DEPTH) {
-      this.#fault(node, path, 'unfolds to too much (aliases or nesting)');
+  #resolve(node: unknown, path: string): Node | undefined {
+    if (!isAlias(node)) return isMap(node) || isSeq(node) || isScalar(node) ? node : undefined;
+    this.#aliases += 1;
+    if (this.#aliases > MAX_ALIASES) {
+      if (this.#aliases === MAX_ALIASES + 1) this.#fault(node, path, `more than ${MAX_ALIASES} aliases`);
       return undefined;
     }
-    if (!isAlias(node)) return isMap(node) || isSeq(node) || isScalar(node) ? node : undefined;
     const target = node.resolve(this.#document);
     if (target === undefined) this.#fault(node, path, 'refers to an anchor that does not exist');
     return target;
   }
 
   #keyName(pair: Pair, path: string): string | undefined {
-    const key = this.#resolve(pair.key, path, 0);
+    const key = this.#resolve(pair.key, path);
     if (isScalar(key) && key.value !== null) return String(key.value);
     this.#fault(pair.key, path, 'holds a key that is not a word');
     return undefined;

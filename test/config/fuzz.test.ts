@@ -85,12 +85,15 @@ describe('arbitrary input', () => {
     const hostile = [
       `${laughs.join('\n')}\norchestrator: { relationships: *a20 }`,
       'orchestrator: &a { session: *a }',
+      `a: &a x\norchestrator: { relationships: [${'*a ,'.repeat(16_000)}] }`,
       `orchestrator: ${'['.repeat(MAX_FILE_BYTES - 20)}`,
       `orchestrator: ${'{a: '.repeat(16_000)}`,
       `orchestrator:\n${Array.from({ length: 6_000 }, (_, i) => `  k${i}: 1`).join('\n')}`,
       `orchestrator: { id: "${'a'.repeat(60_000)}" }`,
       `orchestrator: { relationships: [${'a,'.repeat(30_000)}] }`,
     ];
+    const { faults } = parseConfigText(hostile[2] ?? '', 'f');
+    expect(faults.map(({ message }) => message)).toContain('more than 100 aliases');
     for (const text of hostile) {
       expect(text.length).toBeLessThanOrEqual(MAX_FILE_BYTES);
       const started = performance.now();
