@@ -209,7 +209,14 @@ async function start(
           watch: { ...fleet },
           explain: { absences: fleet.absences, context: fleet.context },
         }),
-        createSessionService({ protocol, polls, clock, windowBytes: config.session.outboundWindowBytes }),
+        createSessionService({
+          protocol,
+          polls,
+          clock,
+          wheel: fleet.wheel,
+          helloTimeoutMs: config.grpc.helloTimeoutMs,
+          windowBytes: config.session.outboundWindowBytes,
+        }),
       ],
       monitoring: [
         createMonitoringService({

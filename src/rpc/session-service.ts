@@ -3,21 +3,25 @@ import type { PollSessions } from '../domain/agent/poll-sessions.ts';
 import type { SessionProtocolOptions } from '../domain/agent/session-protocol.ts';
 import { StreamCarrier } from '../domain/agent/stream-carrier.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { TimingWheel } from '../lib/timing-wheel.ts';
 import { bindService, type ServiceBinding } from './service.ts';
 
 export interface SessionServiceOptions {
   protocol: SessionProtocolOptions;
   polls: PollSessions;
   clock: Clock;
+  wheel: TimingWheel;
+  /** Hello must come within this time. */
+  helloTimeoutMs: number;
   /** What may be on its way to one agent. */
   windowBytes: number;
 }
 
 export function createSessionService(options: SessionServiceOptions): ServiceBinding {
-  const { protocol, polls, clock, windowBytes } = options;
+  const { polls, ...carrier } = options;
   return bindService(SessionService, {
     openSession: (channel, context) =>
-      new StreamCarrier({ protocol, channel, clock, windowBytes, token: context.principal.token }),
+      new StreamCarrier({ ...carrier, channel, token: context.principal.token }),
     pollSession: (request, context) =>
       polls.poll(request, { token: context.principal.token, peer: context.peer }, context.signal),
   });

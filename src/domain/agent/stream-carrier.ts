@@ -8,6 +8,8 @@ import {
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DomainError } from '../../lib/errors.ts';
+import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
+import { protocolViolation } from './errors.ts';
 import { encodeFrame, encodePlainPing, goAwayFrame, pingFrame } from './frames.ts';
 import { decodePlainHeartbeat } from './heartbeat-codec.ts';
 import { type FrameCarrier, SessionProtocol, type SessionProtocolOptions } from './session-protocol.ts';
@@ -26,6 +28,9 @@ export interface StreamCarrierOptions {
   channel: FrameChannel;
   clock: Clock;
   token: string | undefined;
+  wheel: TimingWheel;
+  /** Hello must come within this time. */
+  helloTimeoutMs: number;
   /** What may be on its way to the client. */
   windowBytes: number;
 }
@@ -38,11 +43,14 @@ const MAX_WAITING = 1024;
  * transport queues without bound for a client that does not read: pings go first and conflate (one waits at most),
  * results follow in order.
  */
-export class StreamCarrier implements FrameCarrier {
+export class StreamCarrier implements FrameCarrier, WheelTask {
+  /** Until hello came: when it is overdue. */
+  readonly wheel = wheelLink();
   readonly peer: string;
   readonly protocol: SessionProtocol;
   readonly #channel: FrameChannel;
   readonly #clock: Clock;
+  readonly #wheel: TimingWheel;
   readonly #windowBytes: number;
   #waiting: Uint8Array[] = [];
   #waitingPing: Uint8Array | undefined;
@@ -56,6 +64,13 @@ export class StreamCarrier implements FrameCarrier {
     this.#windowBytes = options.windowBytes;
     this.protocol = new SessionProtocol(options.protocol, this, options.token);
     options.channel.onDrain = () => this.#drained();
+    this.#wheel = options.wheel;
+    this.#wheel.schedule(this, this.#clock.monoMs() + options.helloTimeoutMs);
+  }
+
+  /** No hello came in time. */
+  due(): void {
+    if (this.protocol.silent) this.protocol.fail(protocolViolation('no hello came in time'));
   }
 
   /** One encoded frame from the client. */
@@ -87,6 +102,7 @@ export class StreamCarrier implements FrameCarrier {
   closed(): void {
     this.#finished = true;
     this.#waiting = [];
+    this.#wheel.cancel(this);
     this.#channel.onDrain = undefined;
     this.protocol.closed('the stream broke');
   }
