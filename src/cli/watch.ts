@@ -18,6 +18,8 @@ export interface WatchOptions<Response> {
   resumed(): void;
   /** The service no longer has what follows the cursor: begin anew. Absent: fail with its error. */
   restart?: ((error: ConnectError) => void) | undefined;
+  /** It broke before it had a cursor: what came so far comes again. */
+  anew?(): void;
   /** Ends the watch; it then resolves. */
   signal: AbortSignal;
   /** How long a new stream may take to say its first word, milliseconds. */
@@ -39,6 +41,7 @@ export async function runWatch<Response>(options: WatchOptions<Response>): Promi
   let down = false;
   let tries = 0;
   while (!options.signal.aborted) {
+    if (wasUp && cursor === '') options.anew?.();
     try {
       for await (const response of attempt(options, cursor)) {
         if (down) options.resumed();

@@ -127,6 +127,34 @@ describe('agents watch', () => {
   });
   let watchedOnce = false;
 
+  it('takes up a snapshot that broke in the middle without showing an agent twice or keeping one that is gone', async () => {
+    let tries = 0;
+    const watch = await start('agents watch', {
+      agent: {
+        async *watchAgents(_request, { signal }) {
+          if (tries++ === 0) {
+            yield { changes: [upsert(sampleAgent('a')), upsert(sampleAgent('b'))] };
+            throw new ConnectError('leaving', Code.Unavailable);
+          }
+          yield { changes: [upsert(sampleAgent('a')), upsert(sampleAgent('c'))], cursor: '9', synced: true };
+          await untilAborted(signal);
+        },
+      },
+    });
+    await watch.shows('changes follow');
+    const lines = watch.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.slice(9));
+    expect(lines.map((line) => line.slice(0, 8))).toEqual([
+      '+ a  ACT',
+      '+ b  ACT',
+      '+ c  ACT',
+      '- b  der',
+      '2 agents',
+    ]);
+  });
+
   it('fails for programs when its cursor is too old, because they keep the state themselves', async () => {
     const watch = await start('agents watch -o json --cursor old', {
       agent: {

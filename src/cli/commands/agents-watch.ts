@@ -50,6 +50,7 @@ async function watchAgents(context: Context, options: WatchOptions): Promise<num
       else for (const line of feed.receive(response)) context.say(line);
     },
     ...watchNotices(context),
+    anew: () => feed.restart(),
     restart: json
       ? undefined
       : () => {
@@ -57,7 +58,6 @@ async function watchAgents(context: Context, options: WatchOptions): Promise<num
             warn('the change log no longer reaches back that far: '),
             plain('comparing with a new snapshot'),
           ]);
-          feed.restart();
         },
     signal,
     firstWithinMs: timeoutMs,
