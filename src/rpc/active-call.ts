@@ -26,6 +26,7 @@ export interface ActiveCallOptions {
 export class ActiveCall implements CallContext {
   readonly method: DescMethod;
   readonly protocol: Protocol;
+  readonly listener: CallInfo['listener'];
   readonly peer: string;
   readonly startMs: number;
   readonly observation: RpcObservation;
@@ -43,6 +44,7 @@ export class ActiveCall implements CallContext {
     const { info, timeoutMs } = options;
     this.method = info.method;
     this.protocol = info.protocol;
+    this.listener = info.listener;
     this.peer = info.peer;
     this.observation = options.observation;
     this.#nowMs = options.nowMs;

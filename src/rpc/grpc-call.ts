@@ -20,6 +20,7 @@ export class GrpcCall implements CallInfo, StatusOwner, WaitingCall {
   readonly call: ServerInterceptingCallInterface;
   readonly method: DescMethod;
   readonly protocol = 'grpc';
+  readonly listener = 'grpc';
   readonly peer: string;
   readonly #host: GrpcHost;
   readonly #handler: Exclude<Handler, { kind: 'session' }>;

@@ -22,6 +22,7 @@ export class GrpcSession implements SessionChannel, CallInfo, StatusOwner, Waiti
   readonly call: ServerInterceptingCallInterface;
   readonly method: DescMethod;
   readonly protocol = 'grpc';
+  readonly listener = 'grpc';
   readonly peer: string;
   onDrain: (() => void) | undefined;
   readonly #host: GrpcHost;

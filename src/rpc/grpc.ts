@@ -95,7 +95,7 @@ export async function startGrpcListener(options: GrpcListenerOptions): Promise<R
     listener.stopAccepting();
     // GOAWAY to every connection: calls under way go on, and a connection closes with its last one.
     injector.drain(graceMs + 500);
-    const forced = setTimeout(() => pipeline.endAll((call) => call.protocol === 'grpc'), graceMs);
+    const forced = setTimeout(() => pipeline.endAll('grpc'), graceMs);
     await listener.close(graceMs + 500);
     clearTimeout(forced);
     server.forceShutdown();

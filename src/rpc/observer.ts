@@ -8,6 +8,8 @@ export type Protocol = 'grpc' | 'grpc_web' | 'connect';
 export interface CallInfo {
   method: DescMethod;
   protocol: Protocol;
+  /** Which listener it came in by. */
+  listener?: 'grpc' | 'http';
   /** "address:port" of the caller. */
   peer: string;
   /** A request header by its lower-case name; for `traceparent` and `tracestate`. Untrusted. */

@@ -159,9 +159,9 @@ export class Pipeline {
       if (call.method.methodKind === 'server_streaming') call.end(shuttingDown());
   }
 
-  /** Ends everything that is still under way on one listener (`protocols`) or all. */
-  endAll(belongs: (call: ActiveCall) => boolean = () => true): void {
-    for (const call of this.#calls) if (belongs(call)) call.end(shuttingDown());
+  /** Ends everything that is still under way on a listener. */
+  endAll(listener: 'grpc' | 'http'): void {
+    for (const call of this.#calls) if (call.listener === listener) call.end(shuttingDown());
   }
 
   #admit(call: ActiveCall, authorization: string | undefined): void {

@@ -1,0 +1,115 @@
+import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import type { Logger } from '../lib/logger.ts';
+import { Code } from '../rpc/codes.ts';
+import type { NodeRequest, NodeResponse } from '../rpc/connect.ts';
+import { connectErrorJson } from '../rpc/connect-errors.ts';
+import { describeRefusal } from '../rpc/errors.ts';
+import { landingPage, landingPolicy } from './landing.ts';
+
+/** Whether this replica takes calls, and its parts. `ready` is false only while it starts or leaves. */
+export interface Readiness {
+  ready: boolean;
+  /** Small facts by part, for people: `{"store": {"available": true}}`. No secrets. */
+  parts: Record<string, unknown>;
+}
+
+export interface PagesOptions {
+  name: string;
+  version: string;
+  /** Full names of the services, for the landing page. */
+  services: readonly string[];
+  /** The Prometheus exposition. */
+  metrics: () => Promise<{ contentType: string; body: string }>;
+  readiness: () => Readiness;
+  log: Logger;
+}
+
+interface Page {
+  status: number;
+  contentType: string;
+  body: string | Uint8Array;
+  headers?: Record<string, string>;
+}
+
+const json = 'application/json; charset=utf-8';
+
+/** Answers what is not an RPC: the pages that exist, 405 for other methods on them, 404 for the rest. */
+export function createPages(options: PagesOptions): (request: NodeRequest, response: NodeResponse) => void {
+  const landing = landingPage(options);
+  const pages: Record<string, () => Page | Promise<Page>> = {
+    '/': () => ({
+      status: 200,
+      contentType: 'text/html; charset=utf-8',
+      body: landing,
+      headers: { 'content-security-policy': landingPolicy, 'referrer-policy': 'no-referrer' },
+    }),
+    '/healthz': () => ({ status: 200, contentType: 'text/plain; charset=utf-8', body: 'ok\n' }),
+    '/readyz': () => {
+      const readiness = options.readiness();
+      const body = `${JSON.stringify(readiness)}\n`;
+      return { status: readiness.ready ? 200 : 503, contentType: json, body };
+    },
+    '/metrics': async () => {
+      const { contentType, body } = await options.metrics();
+      return { status: 200, contentType, body };
+    },
+  };
+  return (request, response) => {
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    if (page === undefined) return notFound(path, request, response);
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      const body = JSON.stringify({ code: 'unimplemented', message: `${path} is read with GET` });
+      return write(request, response, {
+        status: 405,
+        contentType: json,
+        body,
+        headers: { allow: 'GET, HEAD' },
+      });
+    }
+    (async () => write(request, response, await page()))().catch((error: unknown) => {
+      options.log.error({ err: error, path }, 'a page could not be made');
+      const body = JSON.stringify({ code: 'internal', message: 'the page could not be made' });
+      write(request, response, { status: 500, contentType: json, body });
+    });
+  };
+}
+
+/** Nothing there: for a gRPC client as a status, for everyone else as an error of the Connect protocol. */
+function notFound(path: string, request: NodeRequest, response: NodeResponse): void {
+  const isMethod = /^\/[\w.]+\/\w+$/.test(path);
+  const message = isMethod ? 'there is no such method' : 'there is nothing here; / says what is';
+  const error = describeRefusal({ reason: ErrorReason.METHOD_NOT_SERVED, message });
+  const contentType = request.headers['content-type'] ?? '';
+  if (contentType.startsWith('application/grpc')) {
+    const headers = { 'grpc-status': String(Code.UNIMPLEMENTED), 'grpc-message': message };
+    write(request, response, { status: 200, contentType, body: '', headers });
+    return;
+  }
+  const headers = { 'error-reason': error.reason };
+  write(request, response, {
+    status: 404,
+    contentType: 'application/json',
+    body: connectErrorJson(error),
+    headers,
+  });
+}
+
+function write(request: NodeRequest, response: NodeResponse, page: Page): void {
+  if (response.headersSent || response.destroyed) return;
+  const body = Buffer.from(page.body);
+  // The types of node:http and node:http2's responses have no common signature.
+  const out = response as unknown as {
+    writeHead(status: number, headers: Record<string, string | number>): void;
+    end(body?: Buffer): void;
+  };
+  out.writeHead(page.status, {
+    'content-type': page.contentType,
+    'content-length': body.byteLength,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...page.headers,
+  });
+  if (request.method === 'HEAD') out.end();
+  else out.end(body);
+}

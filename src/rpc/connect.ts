@@ -1,0 +1,191 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { Message } from '@bufbuild/protobuf';
+import {
+  Code as ConnectCode,
+  ConnectError,
+  type ConnectRouter,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from '@connectrpc/connect';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from '@connectrpc/connect-node';
+import type { Logger } from '../lib/logger.ts';
+import { type ActiveCall, cancelled, deadlineExceeded } from './active-call.ts';
+import { connectError, explainResponse } from './connect-errors.ts';
+import { ConnectSession } from './connect-session.ts';
+import type { Protocol } from './observer.ts';
+import { CallFailure, type Pipeline } from './pipeline.ts';
+import type { Handler, ServiceBinding } from './service.ts';
+
+export type NodeRequest = IncomingMessage | Http2ServerRequest;
+export type NodeResponse = ServerResponse | Http2ServerResponse;
+
+export interface ConnectOptions {
+  services: readonly ServiceBinding[];
+  pipeline: Pipeline;
+  maxMessageBytes: number;
+  /** How long a client may leave the end of a call unread before its stream is broken off. */
+  drainTimeoutMs: number;
+  log: Logger;
+}
+
+/** Handles a request if its path is a method's; returns whether it did. */
+export type ConnectHandler = (request: NodeRequest, response: NodeResponse) => boolean;
+
+/** What Connect's context does not know of a call. */
+interface Site {
+  peer: string;
+  abort: () => void;
+}
+
+const siteKey = createContextKey<Site>({ peer: 'unknown', abort: () => {} });
+
+/**
+ * Serves Connect and gRPC-Web (and gRPC over HTTP/2) for the HTTP listener, by the same pipeline as the gRPC
+ * listener. Unknown fields in JSON are refused: whoever writes JSON by hand must learn of a misspelt field.
+ */
+export function createConnectHandler(options: ConnectOptions): ConnectHandler {
+  const router = createConnectRouter({
+    readMaxBytes: options.maxMessageBytes,
+    jsonOptions: { ignoreUnknownFields: false },
+    acceptCompression: [compressionGzip, compressionBrotli],
+    // Beyond it setTimeout overflows.
+    maxTimeoutMs: 0x7fff_ffff,
+  });
+  for (const { handlers } of options.services)
+    for (const handler of handlers) mount(router, handler, options);
+  const methods = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return (request, response) => {
+    const handler = methods.get((request.url ?? '').split('?', 1)[0] ?? '');
+    if (handler === undefined) return false;
+    serve(handler, request, response).catch((error: unknown) => {
+      // A client that went away; anything else was mapped and logged inside.
+      options.log.debug({ err: error }, 'a response could not be written');
+      response.destroy();
+    });
+    return true;
+  };
+}
+
+async function serve(handler: UniversalHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
+  const { remoteAddress, remotePort } = request.socket;
+  const contextValues = createContextValues().set(siteKey, {
+    peer: `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`,
+    abort: () => response.destroy(),
+  });
+  const call = universalRequestFromNodeRequest(
+    request as IncomingMessage,
+    response as ServerResponse,
+    undefined,
+    contextValues,
+  );
+  const answer = await explainResponse(await handler(call));
+  await universalResponseToNodeResponse(answer, response as ServerResponse);
+}
+
+function mount(router: ConnectRouter, handler: Handler, options: ConnectOptions): void {
+  const { pipeline } = options;
+  switch (handler.kind) {
+    case 'unary':
+      router.rpc(
+        handler.method as never,
+        (async (request: Message, context: HandlerContext) => {
+          const call = begin(handler, context, options);
+          try {
+            return await pipeline.unary(call, handler.handle, authorizationOf(context), () => request);
+          } catch (error) {
+            throw failure(error);
+          }
+        }) as never,
+      );
+      break;
+    case 'server_stream':
+      router.rpc(
+        handler.method as never,
+        ((request: Message, context: HandlerContext) => {
+          const call = begin(handler, context, options);
+          const authorization = authorizationOf(context);
+          return failing(pipeline.serverStream(call, handler.handle, authorization, () => request));
+        }) as never,
+      );
+      break;
+    case 'bidi':
+      router.rpc(
+        handler.method as never,
+        ((requests: AsyncIterable<Message>, context: HandlerContext) => {
+          const call = begin(handler, context, options);
+          return failing(pipeline.bidi(call, handler.handle, authorizationOf(context), requests));
+        }) as never,
+      );
+      break;
+    case 'session':
+      router.rpc(
+        handler.method as never,
+        ((requests: AsyncIterable<Message>, context: HandlerContext) => {
+          const call = begin(handler, context, options);
+          const { method, handle } = handler;
+          const { abort } = context.values.get(siteKey);
+          const authorization = authorizationOf(context);
+          const session = new ConnectSession({ pipeline, call, method, handle, authorization, abort });
+          return failing(session.run(requests));
+        }) as never,
+      );
+      break;
+  }
+}
+
+const protocols: Record<string, Protocol> = { grpc: 'grpc', 'grpc-web': 'grpc_web', connect: 'connect' };
+
+function begin(handler: Handler, context: HandlerContext, options: ConnectOptions): ActiveCall {
+  const site = context.values.get(siteKey);
+  const info = {
+    method: handler.method,
+    protocol: protocols[context.protocolName] ?? 'connect',
+    listener: 'http' as const,
+    peer: site.peer,
+    header: (name: string) => context.requestHeader.get(name) ?? undefined,
+  };
+  // A call ended early while its client does not read cannot say so: its stream is broken off.
+  const onEnded = () => {
+    if (context.signal.aborted) return;
+    const linger = setTimeout(site.abort, options.drainTimeoutMs);
+    linger.unref();
+    context.signal.addEventListener('abort', () => clearTimeout(linger), { once: true });
+  };
+  const call = options.pipeline.begin(info, context.timeoutMs(), onEnded);
+  const { signal } = context;
+  const end = () => call.end(isDeadline(signal.reason) ? deadlineExceeded() : cancelled());
+  if (signal.aborted) end();
+  else signal.addEventListener('abort', end, { once: true });
+  return call;
+}
+
+function isDeadline(reason: unknown): boolean {
+  return reason instanceof ConnectError && reason.code === ConnectCode.DeadlineExceeded;
+}
+
+function authorizationOf(context: HandlerContext): string | undefined {
+  return context.requestHeader.get('authorization') ?? undefined;
+}
+
+async function* failing(
+  responses: AsyncGenerator<Message, void, undefined>,
+): AsyncGenerator<Message, void, undefined> {
+  try {
+    yield* responses;
+  } catch (error) {
+    throw failure(error);
+  }
+}
+
+function failure(error: unknown): unknown {
+  return error instanceof CallFailure ? connectError(error.mapped) : error;
+}
