@@ -23,6 +23,9 @@ export interface AbsencesOptions {
   onOver(absence: Absence): void;
 }
 
+/** How soon it is looked again whether the store is back. */
+const STORE_AWAY_MS = 1000;
+
 /** Waits for agents to come back; a stall of our own lengthens the wait. */
 export class Absences {
   readonly #options: AbsencesOptions;
@@ -56,8 +59,9 @@ export class Absences {
       wheel: wheelLink(),
       due: (nowMs: number): void => {
         const left = absence.graceMs - silenceMs(self, absence.sinceMs, nowMs);
-        if (left > 0) {
-          wheel.schedule(task, nowMs + left);
+        // Without the store nobody could come back.
+        if (left > 0 || !self.storeAvailable()) {
+          wheel.schedule(task, nowMs + (left > 0 ? left : STORE_AWAY_MS));
           return;
         }
         this.#tasks.delete(key);

@@ -222,7 +222,9 @@ export class Session implements WheelTask {
       return;
     }
     const silence = this.silenceMs(nowMs);
-    if (silence >= this.#toldLeaseMs) {
+    // Without the store nobody could attach again: a loss is judged when it is back.
+    const overdue = silence >= this.#toldLeaseMs;
+    if (overdue && this.#context.self.storeAvailable()) {
       this.#judge(
         Agent_Liveness.LOST,
         'lease',
@@ -234,7 +236,7 @@ export class Session implements WheelTask {
     }
     this.#watchProgress(nowMs);
     if (!this.#sender.ready()) {
-      this.#context.wheel.schedule(this, nowMs + Math.min(SUSPECT_PROBE_MS, this.#toldLeaseMs - silence));
+      this.#context.wheel.schedule(this, nowMs + Math.min(SUSPECT_PROBE_MS, this.#untilLease(silence)));
       return;
     }
     const unanswered = this.probes.outstanding;
@@ -256,7 +258,11 @@ export class Session implements WheelTask {
     }
     const wait = lateAfterMs(this.roundTrips);
     const next = this.liveness === Agent_Liveness.SUSPECT ? Math.max(wait, SUSPECT_PROBE_MS) : wait;
-    this.#context.wheel.schedule(this, Math.min(nowMs + next, nowMs + this.#toldLeaseMs - silence));
+    this.#context.wheel.schedule(this, nowMs + Math.min(next, this.#untilLease(silence)));
+  }
+
+  #untilLease(silenceMs: number): number {
+    return silenceMs < this.#toldLeaseMs ? this.#toldLeaseMs - silenceMs : SUSPECT_PROBE_MS;
   }
 
   #ping(nowMs: number): void {
