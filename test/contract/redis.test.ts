@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
-import { openRedisStore } from '../../src/state/redis/redis-store.ts';
+import { openRedisStore } from '../../src/state/redis/store.ts';
 import { type RedisServer, startRedis } from '../support/redis-server.ts';
 import { describeStoreContract } from './store-contract.ts';
 import { describeStoreProperties } from './store-properties.ts';

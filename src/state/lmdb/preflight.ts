@@ -1,0 +1,78 @@
+import { accessSync, closeSync, constants, mkdirSync, openSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+const MAGIC = 0xbeefc0de;
+const META_PAGES = 2;
+const SMALLEST_PAGE = 4_096;
+// Offsets in a meta page, from LMDB's MDB_page header (24 bytes) and MDB_meta.
+const AT = { magic: 24, pageSize: 48, freeRoot: 88, mainRoot: 136, txnId: 152 };
+const NO_PAGE = 0xffff_ffff_ffff_ffffn;
+
+/**
+ * Makes the directory and looks at what is in it, before LMDB does: lmdb-js crashes on a file that is not LMDB's, and
+ * a root page beyond the end of a cut file is a bus error. Throws an Error with a short reason.
+ */
+export function preflight(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+    accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new Error(reasonOf(error));
+  }
+  const file = join(path, 'data.mdb');
+  let descriptor: number;
+  try {
+    accessSync(file, constants.R_OK | constants.W_OK);
+    descriptor = openSync(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw new Error(`data.mdb: ${reasonOf(error)}`);
+  }
+  try {
+    checkHeader(descriptor, statSync(file).size);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function checkHeader(descriptor: number, size: number): void {
+  // A crash while the file was made leaves it empty: LMDB begins again.
+  if (size === 0) return;
+  const head = Buffer.alloc(AT.txnId + 8);
+  let pageSize = SMALLEST_PAGE;
+  let newest: { txnId: bigint; roots: bigint[] } | undefined;
+  for (let page = 0; page < META_PAGES; page++) {
+    const read = readSync(descriptor, head, 0, head.length, page * pageSize);
+    if (read < head.length || head.readUInt32LE(AT.magic) !== MAGIC)
+      throw new Error('data.mdb is not an LMDB file');
+    if (page === 0) pageSize = Math.max(SMALLEST_PAGE, head.readUInt32LE(AT.pageSize));
+    const txnId = head.readBigUInt64LE(AT.txnId);
+    if (!newest || txnId > newest.txnId) {
+      newest = { txnId, roots: [head.readBigUInt64LE(AT.freeRoot), head.readBigUInt64LE(AT.mainRoot)] };
+    }
+  }
+  for (const root of newest?.roots ?? []) {
+    if (root !== NO_PAGE && (root + 1n) * BigInt(pageSize) > BigInt(size))
+      throw new Error('data.mdb is cut short');
+  }
+}
+
+const REASONS: Record<string, string> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'a part of the path is a file',
+  EEXIST: 'it is a file, not a directory',
+  ENOSPC: 'no space is left on the device',
+  EDQUOT: 'the disk quota is used up',
+};
+
+/** A system error in a few words, without a path or stack. */
+export function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return (
+    (typeof code === 'string' && REASONS[code]) ||
+    (message ?? String(error)).split('\n')[0] ||
+    'unknown error'
+  );
+}

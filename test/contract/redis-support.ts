@@ -1,0 +1,41 @@
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { onTestFinished } from 'vitest';
+import { systemClock } from '../../src/lib/clock.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import { openRedisStore, type RedisStoreOptions } from '../../src/state/redis/store.ts';
+import type { Store } from '../../src/state/store.ts';
+import { type FaultProxy, startProxy } from '../support/redis-proxy.ts';
+import { type RedisServer, type RedisServerOptions, startRedis } from '../support/redis-server.ts';
+
+/** A redis-server that ends with the test. */
+export async function useRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const server = await startRedis(options);
+  onTestFinished(() => server.stop());
+  return server;
+}
+
+export async function useProxy(server: RedisServer): Promise<FaultProxy & { url: string }> {
+  const proxy = await startProxy(server.port);
+  onTestFinished(() => proxy.close());
+  return { ...proxy, url: `redis://127.0.0.1:${proxy.port}` };
+}
+
+/** A store that is closed when the test ends; the database is a fresh one unless named. */
+export async function useStore(url: string, options: Partial<RedisStoreOptions> = {}): Promise<Store> {
+  const store = await openRedisStore({
+    ...{ url, keyPrefix: 'test', database: randomBytes(6).toString('hex'), minReplicas: 0 },
+    ...{ waitTimeoutMs: 500, clock: systemClock, log: silentLogger },
+    ...options,
+  });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+/** A plain client, for what an operator or a fault would do. */
+export function useClient(server: RedisServer): Redis {
+  const client = new Redis(server.port, '127.0.0.1', { retryStrategy: () => 50 });
+  client.on('error', () => {});
+  onTestFinished(() => client.disconnect());
+  return client;
+}
