@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../lib/clock.ts';
 import { changesOf } from '../limits.ts';
 import type { Commit } from '../store.ts';
-import { type Command, LostError, type Reply } from './connection.ts';
+import { type Command, LostError, NotSentError, type Reply } from './connection.ts';
 import { toStoreError, unavailable } from './errors.ts';
 import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
@@ -18,6 +19,7 @@ import {
 export interface CommitterOptions {
   link: Link;
   keys: Keys;
+  clock: Clock;
   minReplicas: number;
   waitTimeoutMs: number;
   timeoutMs: number;
@@ -42,7 +44,7 @@ interface Waiting {
 /** Commits under way at a time; beyond it, callers are sent away. */
 const MAX_UNDER_WAY = 20_000;
 /** How long a lost answer is looked for after the connection broke. */
-const SETTLE_MS = 1_000;
+const SETTLE_MS = 500;
 /** How long Redis remembers what became of a commit: far longer than anybody asks. */
 const DONE_TTL_MS = 60_000;
 const MAX_ATTEMPTS = 5;
@@ -135,21 +137,12 @@ export class Committer {
 
   /** Finds out what became of a commit whose answer was lost. */
   async #settle(namespace: string, id: string): Promise<CommitReply | { kind: 'answered' }> {
-    const { link, keys } = this.#options;
-    const unknown = (cause?: unknown): Error =>
-      unavailable('Redis went away while it had the commit', 'unknown', cause);
-    if (!(await link.usableWithin(SETTLE_MS))) throw unknown();
-    const call: ScriptCall = {
+    const { keys } = this.#options;
+    const reply = await this.#ask({
       script: 'settle',
       keys: [keys.done(namespace, id)],
       args: [this.#doneTtlMs],
-    };
-    let reply: Reply;
-    try {
-      reply = await this.#enqueue(call, true);
-    } catch (error) {
-      throw unknown(error);
-    }
+    });
     const settled = parseSettlement(reply);
     switch (settled.kind) {
       case 'committed':
@@ -159,6 +152,22 @@ export class Committer {
       case 'refused':
         throw unavailable('Redis went away before the commit arrived', 'not_applied');
     }
+  }
+
+  /** Asks as soon as Redis is there again. Unlike a commit, the question may be put twice. */
+  async #ask(call: ScriptCall): Promise<Reply> {
+    const { link, clock } = this.#options;
+    const deadlineMs = clock.monoMs() + SETTLE_MS;
+    let cause: unknown;
+    while (await link.usableWithin(deadlineMs - clock.monoMs())) {
+      try {
+        return await this.#enqueue(call, true);
+      } catch (error) {
+        cause = error;
+        if (!(error instanceof LostError || error instanceof NotSentError)) break;
+      }
+    }
+    throw unavailable('Redis went away while it had the commit', 'unknown', cause);
   }
 
   get #doneTtlMs(): number {

@@ -54,11 +54,12 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    const redis: RedisOptions = {
+    const redis: RedisOptions & { replyMapping: 'legacy' } = {
       ...options.redis,
       connectionName: `orchestrator-${options.name}`,
       lazyConnect: true,
       protocol: 2,
+      replyMapping: 'legacy',
       disableClientInfo: true,
       enableReadyCheck: false,
       // ioredis would send a commit again whose answer was lost, and so apply it twice.
@@ -76,7 +77,7 @@ export class Connection {
       this.#faultIsNew = false;
     });
     this.#redis.on('ready', () => void this.#prepare());
-    this.#redis.on('close', () => this.#lost());
+    this.#redis.on('close', () => this.#lose(new Error('the connection was closed by the other side')));
     this.#redis.on('error', (error: Error) => this.#blame(error));
     this.#redis.on('messageBuffer', (channel: Buffer, message: Buffer) =>
       options.onMessage?.(channel.toString(), message),
@@ -112,7 +113,8 @@ export class Connection {
    * each. Rejects with NotSentError or LostError, which then goes for all of them.
    */
   async send(commands: readonly Command[], timeoutMs = this.#options.timeoutMs): Promise<(Reply | Error)[]> {
-    if (this.#redis.status !== 'ready') throw new NotSentError('not connected');
+    if (this.#redis.status !== 'ready' || this.#redis.stream.destroyed)
+      throw new NotSentError('not connected');
     const pipeline = this.#redis.pipeline();
     for (const [name, ...args] of commands) pipeline.callBuffer(name, args);
     const answered = pipeline.exec();
@@ -141,8 +143,7 @@ export class Connection {
 
   /** Gives the connection up; another is made, unless closed. */
   drop(fault: Error): void {
-    this.#blame(fault);
-    for (const { lose } of this.#inFlight) lose(new LostError(fault.message));
+    this.#lose(fault);
     // Not `disconnect`, which waits for the other side to close as well.
     this.#redis.stream?.destroy();
   }
@@ -152,7 +153,6 @@ export class Connection {
     clearInterval(this.#watch);
     this.#redis.disconnect();
     this.drop(new Error('closed'));
-    this.#lost();
   }
 
   #flush(): void {
@@ -190,11 +190,11 @@ export class Connection {
     this.#options.onUp();
   }
 
-  #lost(): void {
+  #lose(fault: Error): void {
     this.#connectingSinceMs = undefined;
-    for (const { lose } of this.#inFlight) lose(new LostError('the connection broke before the answer came'));
-    this.#blame(new Error('the connection was closed by the other side'));
+    this.#blame(fault);
     this.#up = false;
+    for (const { lose } of this.#inFlight) lose(new LostError(fault.message));
     this.#options.onDown();
   }
 

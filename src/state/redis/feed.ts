@@ -29,6 +29,8 @@ export class Feed {
   async follow(follower: Follower): Promise<() => void> {
     const { link, reader, live, log, background } = this.#options;
     await link.ready();
+    // What was published before this call is read before this answer, so it is not told to the new follower.
+    await link.feed.call('ping');
     const subscription = new Subscription({ follower, link, reader, live, log, background });
     const stop = (): void => {
       subscription.stop();

@@ -97,9 +97,8 @@ export class Link {
   async ready(): Promise<void> {
     const { clock } = this.#options;
     if (this.usable) return;
-    const deadlineMs = clock.monoMs() + PATIENCE_MS;
-    const brokenMs = clock.wallMs() - this.#sinceMs;
-    while (!this.usable && !this.#closed && brokenMs < PATIENCE_MS && clock.monoMs() < deadlineMs) {
+    const deadlineMs = clock.monoMs() + PATIENCE_MS - Math.max(0, clock.wallMs() - this.#sinceMs);
+    while (!this.usable && !this.#closed && clock.monoMs() < deadlineMs) {
       await this.#change(deadlineMs - clock.monoMs());
     }
     if (!this.usable) throw unavailable(this.#closed ? 'the store is closed' : this.detail, 'not_applied');
@@ -111,7 +110,7 @@ export class Link {
     while (!this.usable && !this.#closed && this.#options.clock.monoMs() < deadlineMs) {
       await this.#change(deadlineMs - this.#options.clock.monoMs());
     }
-    return this.usable;
+    return this.usable && this.#options.clock.monoMs() < deadlineMs;
   }
 
   get status(): StoreStatus {

@@ -91,7 +91,16 @@ class RedisStore implements Store {
     this.#reader = new Reader({ link, keys });
     this.#live = new LiveRecords({ link, keys });
     this.#committer = new Committer({
-      ...{ link, keys, minReplicas, waitTimeoutMs, timeoutMs: commandTimeoutMs, logMaxAgeMs, logMaxBytes },
+      ...{
+        link,
+        keys,
+        clock,
+        minReplicas,
+        waitTimeoutMs,
+        timeoutMs: commandTimeoutMs,
+        logMaxAgeMs,
+        logMaxBytes,
+      },
     });
     const background = this.#background;
     this.#feed = new Feed({ link, keys, reader: this.#reader, live: this.#live, log, background });
