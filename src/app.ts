@@ -250,8 +250,13 @@ async function start(
     const http = await startHttpListener({
       ...listening,
       config: config.http,
-      renderMetrics: () => telemetry.renderMetrics(),
-      readiness: () => ({ ready: state === 'ready', parts: { state } }),
+      maxStreamsPerConnection: config.grpc.maxStreamsPerConnection,
+      pages: {
+        name: config.name,
+        version,
+        metrics: async () => ({ contentType: PROMETHEUS, body: await telemetry.renderMetrics() }),
+        readiness: () => ({ ready: state === 'ready', parts: { state } }),
+      },
     });
     closing.push('HTTP listener', () => http.close({ graceMs: GRACE_MS }));
     state = 'ready';
@@ -279,6 +284,9 @@ async function start(
     throw error;
   }
 }
+
+/** The text format of Prometheus. */
+const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** How long calls under way may take when the service leaves. */
 const GRACE_MS = 2000;

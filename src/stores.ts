@@ -3,7 +3,7 @@ import { storeKind } from './config/store-url.ts';
 import type { Clock } from './lib/clock.ts';
 import type { CloseStack } from './lib/close-stack.ts';
 import type { Logger } from './lib/logger.ts';
-import { openLmdbStore } from './state/lmdb/store.ts';
+import { openLmdbStore } from './state/lmdb/lmdb-store.ts';
 import { openRedisStore } from './state/redis/store.ts';
 import type { Store, StoreOperation } from './state/store.ts';
 
