@@ -1,5 +1,6 @@
 import { ConnectError } from '@connectrpc/connect';
 import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../lib/version.ts';
 import { addAgentCommands } from './commands/agents.ts';
 import { addCompletionCommands } from './commands/completion.ts';
 import { addConfigCommands } from './commands/config.ts';
@@ -10,7 +11,6 @@ import { addGlobalOptions, type Context, colourChoice, createContext, type Runne
 import { type ExitCode, exitCodes, reportError } from './errors.ts';
 import { type CliIo, styleOf } from './io.ts';
 import { renderLine } from './output/text.ts';
-import { packageVersion } from './version.ts';
 
 /** Parses, runs, releases. Resolves to the exit code; never rejects for what a user or a service did. */
 export async function runCli(io: CliIo): Promise<ExitCode> {
@@ -44,7 +44,6 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
     exitCode = code;
   });
   addCompletionCommands(program, run);
-  inherit(program);
   try {
     await program.parseAsync([...io.argv], { from: 'user' });
     return exitCode;
@@ -58,13 +57,5 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
     return report.exitCode;
   } finally {
     context?.connection.close();
-  }
-}
-
-/** Subcommands that were made before the program was set up, too: errors throw instead of ending the process. */
-function inherit(command: Command): void {
-  for (const child of command.commands) {
-    child.copyInheritedSettings(command);
-    inherit(child);
   }
 }
