@@ -11,7 +11,8 @@ export class Background {
 
   /** Starts `work` now. `name` stands in the log if it fails. */
   run(name: string, work: () => Promise<void>): void {
-    const task: Promise<void> = work()
+    // Also what throws before its first await must not reach the caller, which may be a timer.
+    const task: Promise<void> = (async () => work())()
       .catch((error: unknown) => this.#log.error({ task: name, err: error }, 'background work failed'))
       .finally(() => this.#running.delete(task));
     this.#running.add(task);
