@@ -117,3 +117,11 @@ function remember(
   tree.putSync(place, writeRequest(writer, { expiresMs, revision, fingerprint, response }));
   tree.putSync(expiryKey(expiresMs, id, request.id), Buffer.alloc(0));
 }
+
+/** About how much a commit writes. */
+export function sizeOf(commit: Commit): number {
+  let bytes = (commit.request?.response.length ?? 0) + 64;
+  for (const { value } of commit.puts ?? []) bytes += value.length;
+  for (const { value } of commit.appends ?? []) bytes += value.length;
+  return bytes;
+}

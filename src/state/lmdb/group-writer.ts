@@ -15,17 +15,23 @@ interface Job {
   fail: (error: Error) => void;
 }
 
+/** What callers get when a group failed. */
+export interface Failed {
+  /** For the jobs of the group. */
+  tried: Error;
+  /** For those that wait, or come before the store has recovered. */
+  waiting: Error;
+  recovered: Promise<void>;
+}
+
 export interface GroupWriterOptions {
   tree: () => Tree;
   /** Called when a group is stored, before any of its promises resolves. */
   onStored: () => void;
   /** Called between the sync of a group and its acknowledgement; a rejection counts as a failed write. */
   onSync: (() => Promise<void>) | undefined;
-  /**
-   * A group failed; nothing may be written until this resolves. `tried` is for the jobs of the group, `waiting` for
-   * those that come before it resolves.
-   */
-  onFailure: (error: unknown) => Promise<{ tried: Error; waiting: Error; recovered: Promise<void> }>;
+  /** A group failed; nothing may be written until `recovered` resolves. */
+  onFailure: (error: unknown) => Promise<Failed>;
 }
 
 /**

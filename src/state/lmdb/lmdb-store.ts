@@ -1,4 +1,3 @@
-import { Background } from '../../lib/background.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { checkCommit, checkKey, checkLimit } from '../limits.ts';
@@ -17,60 +16,26 @@ import type {
   StoreStatus,
 } from '../store.ts';
 import { StoreOpenError, StoreUnavailableError } from '../store.ts';
-import { applyCommit } from './apply.ts';
+import { applyCommit, sizeOf } from './apply.ts';
+import { Availability } from './availability.ts';
 import { Environment, type Tree } from './environment.ts';
 import { Followers, type Snapshot } from './followers.ts';
 import { GroupWriter } from './group-writer.ts';
-import { entryKey, LIVE_RANGE, namesOfLiveKey, requestKey, seriesEnd, seriesStart } from './keys.ts';
+import { entryKey, LIVE_RANGE, namesOfLiveKey, requestKey } from './keys.ts';
 import { LiveTable } from './live-table.ts';
-import {
-  forgetRequests,
-  hasExpired,
-  isOver,
-  type LogBounds,
-  trimLogs,
-  writeLiveRecords,
-} from './maintenance.ts';
+import { trimSeriesEntries } from './maintenance.ts';
 import { headOf, Namespaces } from './namespaces.ts';
+import type { LmdbStoreOptions } from './options.ts';
 import { reasonOf } from './preflight.ts';
 import { readChanges, readSeriesEntries, scanEntries } from './reads.ts';
-import {
-  RecordWriter,
-  readLive,
-  readRequest,
-  revisionOfEntry,
-  timeOfSeriesEntry,
-  valueOfEntry,
-} from './records.ts';
-import { errorsOf, explain, recover } from './recovery.ts';
+import { RecordWriter, readLive, readRequest, revisionOfEntry, valueOfEntry } from './records.ts';
+import { Upkeep } from './upkeep.ts';
 
 const DEFAULT_LOG_MAX_AGE_MS = 10 * 60_000;
 const DEFAULT_LOG_MAX_BYTES = 64 << 20;
 const DEFAULT_LIVE_FLUSH_MS = 5_000;
-const MAINTENANCE_MS = 1_000;
-const LIVE_STEP = 2_000;
-const SNAPSHOT_ENTRIES = 1_000_000_000;
-
-export interface LmdbStoreOptions {
-  /** Where the databases lie; made if missing. */
-  directory: string;
-  /** The logical database: a directory in it. */
-  database: string;
-  clock: Clock;
-  log: Logger;
-  /** Told after each operation, for metrics. */
-  onOperation?: (operation: StoreOperation) => void;
-  /** Awaited after the sync of every group of commits, before any is acknowledged or seen by a follower. For tests. */
-  onSync?: () => Promise<void>;
-  /** How old the change log of a namespace may become; default ten minutes. */
-  logMaxAgeMs?: number;
-  /** How large it may become, in bytes; default 64 MiB. */
-  logMaxBytes?: number;
-  /** How often live records are written to disk; default 5 s. */
-  liveFlushMs?: number;
-  /** Address space set aside for the file; it may outgrow it. Default 16 GiB. */
-  mapSizeBytes?: number;
-}
+/** A follower's snapshot is the whole namespace. */
+const SNAPSHOT_ENTRIES = Number.MAX_SAFE_INTEGER - 1;
 
 /** Opens, or makes, a logical database in process. Throws StoreOpenError. */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
@@ -89,49 +54,57 @@ class LmdbStore implements Store {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #onOperation: ((operation: StoreOperation) => void) | undefined;
-  readonly #bounds: LogBounds;
-  readonly #liveFlushMs: number;
   readonly #environment: Environment;
   readonly #namespaces = new Namespaces();
   readonly #records = new RecordWriter();
   readonly #live = new LiveTable();
   readonly #followers: Followers;
   readonly #writer: GroupWriter;
-  readonly #background: Background;
-  readonly #maintenance: NodeJS.Timeout;
-  readonly #closing = new AbortController();
+  readonly #upkeep: Upkeep;
+  readonly #availability: Availability;
   #closed: Promise<void> | undefined;
-  #trouble: string | undefined;
-  #sinceMs: number;
-  #flushedMs: number;
-  #maintaining = false;
 
   constructor(options: LmdbStoreOptions, environment: Environment) {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#onOperation = options.onOperation;
-    this.#bounds = {
-      logMaxAgeMs: options.logMaxAgeMs ?? DEFAULT_LOG_MAX_AGE_MS,
-      logMaxBytes: options.logMaxBytes ?? DEFAULT_LOG_MAX_BYTES,
-    };
-    this.#liveFlushMs = options.liveFlushMs ?? DEFAULT_LIVE_FLUSH_MS;
     this.#environment = environment;
-    this.#sinceMs = options.clock.wallMs();
-    this.#flushedMs = options.clock.monoMs();
     this.#namespaces.load(environment.tree);
     for (const { key, value } of environment.tree.getRange(LIVE_RANGE)) {
       this.#live.load({ ...namesOfLiveKey(key), ...readLive(value) });
     }
     this.#followers = new Followers({ log: options.log });
-    this.#background = new Background({ log: options.log });
+    this.#availability = new Availability({
+      environment,
+      namespaces: this.#namespaces,
+      followers: this.#followers,
+      clock: options.clock,
+      log: options.log,
+    });
     this.#writer = new GroupWriter({
       tree: () => environment.tree,
-      onStored: () => this.#namespaces.publish(),
+      onStored: () => {
+        this.#namespaces.publish();
+        this.#records.shrink();
+      },
       onSync: options.onSync,
-      onFailure: (error) => this.#onFailure(error),
+      onFailure: (error) => this.#availability.failed(error),
     });
-    const interval = Math.max(20, Math.min(MAINTENANCE_MS, this.#bounds.logMaxAgeMs / 4, this.#liveFlushMs));
-    this.#maintenance = setInterval(() => this.#maintain(), interval).unref();
+    this.#upkeep = new Upkeep({
+      tree: () => environment.tree,
+      writer: this.#writer,
+      namespaces: this.#namespaces,
+      live: this.#live,
+      records: this.#records,
+      bounds: {
+        logMaxAgeMs: options.logMaxAgeMs ?? DEFAULT_LOG_MAX_AGE_MS,
+        logMaxBytes: options.logMaxBytes ?? DEFAULT_LOG_MAX_BYTES,
+      },
+      liveFlushMs: options.liveFlushMs ?? DEFAULT_LIVE_FLUSH_MS,
+      clock: options.clock,
+      log: options.log,
+      writable: () => this.#availability.trouble === undefined,
+    });
   }
 
   async commit(commit: Commit): Promise<CommitOutcome> {
@@ -156,8 +129,7 @@ class LmdbStore implements Store {
           if (batch) this.#followers.batch(batch);
         },
       );
-      const state = this.#namespaces.get(commit.namespace);
-      if (state && state.headBytes - state.bytesBefore > this.#bounds.logMaxBytes * 1.25) this.#maintain();
+      this.#upkeep.committed(commit.namespace);
       this.#observe('commit', started, outcome.kind);
       return outcome;
     } catch (error) {
@@ -221,17 +193,9 @@ class LmdbStore implements Store {
     const started = this.#clock.monoMs();
     const id = this.#namespaces.get(namespace)?.id;
     if (id === undefined) return 0;
-    const trimmed = await this.#writer.run(0, () => {
-      const { tree } = this.#environment;
-      const old: Buffer[] = [];
-      const range = { start: seriesStart(id, series), end: seriesEnd(id, series), limit };
-      for (const { key, value } of tree.getRange(range)) {
-        if (timeOfSeriesEntry(value) >= beforeMs) break;
-        old.push(key);
-      }
-      for (const key of old) tree.removeSync(key);
-      return old.length;
-    });
+    const trimmed = await this.#writer.run(0, () =>
+      trimSeriesEntries(this.#environment.tree, id, series, beforeMs, limit),
+    );
     this.#observe('series', started, 'ok');
     return trimmed;
   }
@@ -264,15 +228,14 @@ class LmdbStore implements Store {
   }
 
   status(): StoreStatus {
+    const { trouble, sinceMs } = this.#availability;
     return {
       kind: 'lmdb',
-      available: this.#trouble === undefined && !this.#closed,
-      detail: this.#closed
-        ? 'the store is closed'
-        : (this.#trouble ?? `embedded in ${this.#environment.path}`),
+      available: trouble === undefined,
+      detail: trouble ?? `embedded in ${this.#environment.path}`,
       durability: 'disk',
       epoch: this.#environment.epoch,
-      sinceMs: this.#sinceMs,
+      sinceMs,
     };
   }
 
@@ -282,16 +245,8 @@ class LmdbStore implements Store {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#maintenance);
-    this.#sinceMs = this.#clock.wallMs();
-    this.#closing.abort();
-    await this.#background.idle();
-    await this.#writer.idle();
-    try {
-      while (this.#live.dirty) await this.#flushLive();
-    } catch (error) {
-      this.#log.warn({ reason: reasonOf(error) }, 'the latest soft records could not be written');
-    }
+    this.#availability.close();
+    await this.#upkeep.stop();
     await this.#writer.idle();
     try {
       await this.#environment.close();
@@ -343,94 +298,4 @@ class LmdbStore implements Store {
       outcome: typeof outcome === 'string' ? outcome : outcome instanceof Error ? outcome.name : 'Error',
     });
   }
-
-  /** Starts one run of the background work, unless it is under way; it goes on as long as there is some. */
-  #maintain(): void {
-    if (this.#maintaining || this.#closed || this.#trouble !== undefined) return;
-    this.#maintaining = true;
-    this.#background.run('store maintenance', async () => {
-      try {
-        while (!this.#closed && this.#trouble === undefined && (await this.#maintainOnce())) {
-          // Each step is a transaction of its own, so commits come in between.
-        }
-      } finally {
-        this.#maintaining = false;
-      }
-    });
-  }
-
-  /** Returns whether there was something to do. */
-  async #maintainOnce(): Promise<boolean> {
-    const nowMs = this.#clock.wallMs();
-    this.#live.sweep(nowMs);
-    if (this.#live.dirty && this.#clock.monoMs() - this.#flushedMs >= this.#liveFlushMs) {
-      await this.#flushLive();
-      if (!this.#live.dirty) this.#flushedMs = this.#clock.monoMs();
-      return true;
-    }
-    const over = [...this.#namespaces.entries()].some(([, state]) => isOver(state, this.#bounds, nowMs));
-    const { tree } = this.#environment;
-    if (!over && !hasExpired(tree, nowMs)) return false;
-    await this.#writer.run(0, () => {
-      forgetRequests(this.#environment.tree, nowMs);
-      trimLogs(this.#environment.tree, this.#namespaces, this.#bounds, nowMs);
-    });
-    return true;
-  }
-
-  async #flushLive(): Promise<void> {
-    const records = this.#live.takeDirty(LIVE_STEP);
-    try {
-      await this.#writer.run(0, () => writeLiveRecords(this.#environment.tree, this.#records, records));
-    } catch (error) {
-      this.#live.giveBack(records);
-      throw error;
-    }
-  }
-
-  async #onFailure(error: unknown): Promise<{ tried: Error; waiting: Error; recovered: Promise<void> }> {
-    const failure = await explain(error, this.#environment.path);
-    this.#namespaces.discard();
-    this.#setTrouble(failure.detail);
-    this.#log.error({ reason: failure.detail }, 'the store takes no writes');
-    const recovered = recover({
-      environment: this.#environment,
-      log: this.#log,
-      onReopened: () => this.#catchUp(),
-      signal: this.#closing.signal,
-    }).then(() => {
-      this.#setTrouble(undefined);
-      this.#log.info({}, 'the store takes writes again');
-    });
-    return { ...errorsOf(failure, error), recovered };
-  }
-
-  /** Followers hear of what was stored although its commit was reported as unknown. */
-  #catchUp(): void {
-    const { tree, epoch } = this.#environment;
-    const before = new Map(this.#namespaces.entries());
-    this.#namespaces.load(tree);
-    for (const [namespace, { id, head }] of this.#namespaces.entries()) {
-      let revision = before.get(namespace)?.head ?? 0n;
-      while (revision < head) {
-        const page = readChanges(tree, { namespace, id, epoch }, { epoch, revision }, 1_000);
-        if (page.kind !== 'page') break;
-        for (const batch of page.batches) this.#followers.batch(batch);
-        revision = page.batches.at(-1)?.revision ?? head;
-      }
-    }
-  }
-
-  #setTrouble(detail: string | undefined): void {
-    this.#trouble = detail;
-    this.#sinceMs = this.#clock.wallMs();
-  }
-}
-
-/** About how much a commit writes. */
-function sizeOf(commit: Commit): number {
-  let bytes = (commit.request?.response.length ?? 0) + 64;
-  for (const { value } of commit.puts ?? []) bytes += value.length;
-  for (const { value } of commit.appends ?? []) bytes += value.length;
-  return bytes;
 }

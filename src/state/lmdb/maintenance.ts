@@ -1,8 +1,8 @@
 import type { LiveRecord } from '../store.ts';
 import type { Tree } from './environment.ts';
-import { EXPIRY_START, expiryEnd, liveKey, logKey, requestOfExpiry } from './keys.ts';
+import { EXPIRY_START, expiryEnd, liveKey, logKey, requestOfExpiry, seriesEnd, seriesStart } from './keys.ts';
 import { type NamespaceState, type Namespaces, withOldest } from './namespaces.ts';
-import { type RecordWriter, readRequest, writeLive } from './records.ts';
+import { type RecordWriter, readRequest, timeOfSeriesEntry, writeLive } from './records.ts';
 
 /** Work of one step, so that no commit waits long behind it. */
 const STEP_BATCHES = 200;
@@ -36,6 +36,27 @@ export function trimLogs(tree: Tree, namespaces: Namespaces, bounds: LogBounds, 
     namespaces.set(name, state);
     if (left === 0) return;
   }
+}
+
+/** Removes entries older than `beforeMs`, within a transaction; returns how many. */
+export function trimSeriesEntries(
+  tree: Tree,
+  id: number,
+  series: string,
+  beforeMs: number,
+  limit: number,
+): number {
+  const old: Buffer[] = [];
+  for (const { key, value } of tree.getRange({
+    start: seriesStart(id, series),
+    end: seriesEnd(id, series),
+    limit,
+  })) {
+    if (timeOfSeriesEntry(value) >= beforeMs) break;
+    old.push(key);
+  }
+  for (const key of old) tree.removeSync(key);
+  return old.length;
 }
 
 /** Whether the answer of a request is to be forgotten. */
