@@ -1,8 +1,8 @@
 import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import type { Logger } from '../lib/logger.ts';
 import { Code } from '../rpc/codes.ts';
-import type { NodeRequest, NodeResponse } from '../rpc/connect.ts';
 import { connectErrorJson } from '../rpc/connect-errors.ts';
+import type { NodeRequest, NodeResponse } from '../rpc/connect-response.ts';
 import { describeRefusal } from '../rpc/errors.ts';
 import { landingPage, landingPolicy } from './landing.ts';
 

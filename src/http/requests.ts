@@ -1,4 +1,4 @@
-import type { NodeRequest, NodeResponse } from '../rpc/connect.ts';
+import type { NodeRequest, NodeResponse } from '../rpc/connect-response.ts';
 
 export interface RequestsOptions {
   /** How long a request body may take to arrive. */

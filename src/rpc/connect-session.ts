@@ -94,15 +94,10 @@ export class ConnectSession implements SessionChannel {
   }
 
   async #receive(requests: AsyncIterable<Message>, receiver: SessionReceiver): Promise<void> {
-    const { method, call } = this.#options;
-    try {
-      for await (const request of requests) {
-        if (this.#ended) return;
-        receiver.message(toBinary(method.input, request));
-      }
-    } catch (error) {
-      // The body breaks off when the client goes away; that is not the session's fault.
-      throw call.signal.aborted ? cancelled() : error;
+    const { method } = this.#options;
+    for await (const request of requests) {
+      if (this.#ended) return;
+      receiver.message(toBinary(method.input, request));
     }
     if (!this.#ended) receiver.halfClosed();
   }

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { constants } from 'node:http2';
 import type { Message } from '@bufbuild/protobuf';
 import {
   Code as ConnectCode,
@@ -15,18 +15,19 @@ import {
   compressionBrotli,
   compressionGzip,
   universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
 } from '@connectrpc/connect-node';
+import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { DomainError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type ActiveCall, cancelled, deadlineExceeded } from './active-call.ts';
-import { connectError, explainResponse } from './connect-errors.ts';
+import { connectError, connectErrorJson } from './connect-errors.ts';
+import { explainRefusal } from './connect-refusals.ts';
+import { type NodeRequest, type NodeResponse, writeResponse } from './connect-response.ts';
 import { ConnectSession } from './connect-session.ts';
+import { describeRefusal } from './errors.ts';
 import type { Protocol } from './observer.ts';
 import { CallFailure, type Pipeline } from './pipeline.ts';
 import type { Handler, ServiceBinding } from './service.ts';
-
-export type NodeRequest = IncomingMessage | Http2ServerRequest;
-export type NodeResponse = ServerResponse | Http2ServerResponse;
 
 export interface ConnectOptions {
   services: readonly ServiceBinding[];
@@ -43,10 +44,12 @@ export type ConnectHandler = (request: NodeRequest, response: NodeResponse) => b
 /** What Connect's context does not know of a call. */
 interface Site {
   peer: string;
+  /** Whether a method of ours took the call. */
+  begun: boolean;
   abort: () => void;
 }
 
-const siteKey = createContextKey<Site>({ peer: 'unknown', abort: () => {} });
+const siteKey = createContextKey<Site>({ peer: 'unknown', begun: false, abort: () => {} });
 
 /**
  * Serves Connect and gRPC-Web (and gRPC over HTTP/2) for the HTTP listener, by the same pipeline as the gRPC
@@ -67,9 +70,9 @@ export function createConnectHandler(options: ConnectOptions): ConnectHandler {
     const handler = methods.get((request.url ?? '').split('?', 1)[0] ?? '');
     if (handler === undefined) return false;
     serve(handler, request, response).catch((error: unknown) => {
-      // A client that went away; anything else was mapped and logged inside.
-      options.log.debug({ err: error }, 'a response could not be written');
-      response.destroy();
+      // A request without a usable host, or a client that went away; what methods throw was mapped inside.
+      options.log.debug({ err: error }, 'an RPC could not be answered');
+      refuse(response);
     });
     return true;
   };
@@ -77,18 +80,37 @@ export function createConnectHandler(options: ConnectOptions): ConnectHandler {
 
 async function serve(handler: UniversalHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
   const { remoteAddress, remotePort } = request.socket;
-  const contextValues = createContextValues().set(siteKey, {
+  const site: Site = {
     peer: `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`,
-    abort: () => response.destroy(),
-  });
+    begun: false,
+    abort: () => breakOff(response),
+  };
   const call = universalRequestFromNodeRequest(
     request as IncomingMessage,
     response as ServerResponse,
     undefined,
-    contextValues,
+    createContextValues().set(siteKey, site),
   );
-  const answer = await explainResponse(await handler(call));
-  await universalResponseToNodeResponse(answer, response as ServerResponse);
+  const answer = await explainRefusal(await handler(call), () => site.begun);
+  await writeResponse(answer, response);
+}
+
+/** Ends an answer that its client does not read. */
+function breakOff(response: NodeResponse): void {
+  if ('stream' in response) response.stream?.close(constants.NGHTTP2_CANCEL);
+  else response.destroy();
+}
+
+function refuse(response: NodeResponse): void {
+  if (response.headersSent || response.destroyed) {
+    breakOff(response);
+    return;
+  }
+  const message = 'the request cannot be read: its path or host is not valid';
+  const body = connectErrorJson(describeRefusal({ reason: ErrorReason.MALFORMED_MESSAGE, message }));
+  const out = response as ServerResponse;
+  out.writeHead(400, { 'content-type': 'application/json', 'content-length': body.byteLength });
+  out.end(body);
 }
 
 function mount(router: ConnectRouter, handler: Handler, options: ConnectOptions): void {
@@ -122,7 +144,7 @@ function mount(router: ConnectRouter, handler: Handler, options: ConnectOptions)
         handler.method as never,
         ((requests: AsyncIterable<Message>, context: HandlerContext) => {
           const call = begin(handler, context, options);
-          return failing(pipeline.bidi(call, handler.handle, authorizationOf(context), requests));
+          return failing(pipeline.bidi(call, handler.handle, authorizationOf(context), readable(requests)));
         }) as never,
       );
       break;
@@ -135,7 +157,7 @@ function mount(router: ConnectRouter, handler: Handler, options: ConnectOptions)
           const { abort } = context.values.get(siteKey);
           const authorization = authorizationOf(context);
           const session = new ConnectSession({ pipeline, call, method, handle, authorization, abort });
-          return failing(session.run(requests));
+          return failing(session.run(readable(requests)));
         }) as never,
       );
       break;
@@ -146,6 +168,7 @@ const protocols: Record<string, Protocol> = { grpc: 'grpc', 'grpc-web': 'grpc_we
 
 function begin(handler: Handler, context: HandlerContext, options: ConnectOptions): ActiveCall {
   const site = context.values.get(siteKey);
+  site.begun = true;
   const info = {
     method: handler.method,
     protocol: protocols[context.protocolName] ?? 'connect',
@@ -183,6 +206,19 @@ async function* failing(
     yield* responses;
   } catch (error) {
     throw failure(error);
+  }
+}
+
+/** Request messages; what Connect says of those that it cannot read, in our words. */
+async function* readable(requests: AsyncIterable<Message>): AsyncGenerator<Message, void, undefined> {
+  try {
+    yield* requests;
+  } catch (error) {
+    const { code, rawMessage: message } = ConnectError.from(error);
+    if (code === ConnectCode.Canceled || code === ConnectCode.Aborted) throw cancelled();
+    const tooLarge = code === ConnectCode.ResourceExhausted;
+    const reason = tooLarge ? ErrorReason.MESSAGE_TOO_LARGE : ErrorReason.MALFORMED_MESSAGE;
+    throw new DomainError({ reason, message });
   }
 }
 
