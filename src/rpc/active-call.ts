@@ -8,6 +8,8 @@ import type { CallContext, Principal } from './service.ts';
 /** The longest delay that setTimeout takes; deadlines beyond it (24 days) are none. */
 const maxTimerMs = 0x7fff_ffff;
 
+const deadlineSlackMs = 10;
+
 export interface ActiveCallOptions {
   info: CallInfo;
   /** Milliseconds until the caller's deadline; undefined: none. */
@@ -92,6 +94,11 @@ export class ActiveCall implements CallContext {
     this.#onEnd?.(reason);
     this.#onEnded?.();
     this.#controller?.abort(reason);
+  }
+
+  /** The caller went away: at its deadline, if it had one (its own timer beats ours by a little), or before. */
+  leave(): void {
+    this.end((this.timeLeftMs() ?? Infinity) <= deadlineSlackMs ? deadlineExceeded() : cancelled());
   }
 
   /** Marks the call as over; true the first time. A signal that was handed out fires, so that nothing hangs on it. */

@@ -185,7 +185,7 @@ function begin(handler: Handler, context: HandlerContext, options: ConnectOption
   };
   const call = options.pipeline.begin(info, context.timeoutMs(), onEnded);
   const { signal } = context;
-  const end = () => call.end(isDeadline(signal.reason) ? deadlineExceeded() : cancelled());
+  const end = () => (isDeadline(signal.reason) ? call.end(deadlineExceeded()) : call.leave());
   if (signal.aborted) end();
   else signal.addEventListener('abort', end, { once: true });
   return call;

@@ -90,7 +90,7 @@ export class GrpcCall implements CallInfo, StatusOwner, WaitingCall {
     this.#host.gone(this);
     const active = this.#active;
     if (active === undefined) return;
-    active.end(cancelled());
+    active.leave();
     this.#requests?.end();
     this.#resume();
     // While a handler runs, the pipeline reports the end when it has let go.

@@ -99,7 +99,7 @@ export class GrpcSession implements SessionChannel, CallInfo, StatusOwner, Waiti
     const active = this.#active;
     if (!this.#ended) {
       this.#ended = true;
-      active?.end(cancelled());
+      active?.leave();
     }
     if (active !== undefined && !active.finished) this.#host.pipeline.fail(active, cancelled());
     const receiver = this.#receiver;

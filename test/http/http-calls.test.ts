@@ -11,8 +11,11 @@ import {
   AgentService,
   GetAgentRequestSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
-import { SessionService } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { gateService } from '../../src/rpc/interceptors/gate.ts';
+import {
+  PayloadSchema,
+  SessionService,
+} from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { gateServices } from '../../src/rpc/method-gate.ts';
 import { fakeAgentService, fakePipeline, fakeSessionService, until } from '../rpc/fakes.ts';
 import { framed, grpcClient, rawGrpcStream } from '../rpc/grpc-support.ts';
 import { failureOf, postJson, startHttp } from './http-support.ts';
@@ -141,7 +144,7 @@ describe('Connect JSON by plain fetch', () => {
       code: 'invalid_argument',
       details: [{}, { debug: { fieldViolations: [{ field: 'agent_id', description: 'is empty' }] } }],
     });
-    const gated = await startHttp([gateService(fakeAgentService().binding, 'agent_management')]);
+    const gated = await startHttp([...gateServices([], { agent_management: [fakeAgentService().binding] })]);
     cleanups.push(() => gated.listener.close({ graceMs: 0 }));
     expect(await failureOf(await postJson(gated.url, getAgent, '{}'))).toMatchObject({
       code: 'unimplemented',
@@ -192,6 +195,61 @@ test('gRPC-Web by plain fetch: frames and trailers are in the body', async () =>
     headers: { 'content-type': 'application/grpc-web' },
   });
   expect([unknown.status, unknown.headers.get('grpc-status')]).toEqual([200, '12']);
+});
+
+describe.each([
+  ['gRPC-Web', (url: string) => createGrpcWebTransport({ baseUrl: url, httpVersion: '1.1' })],
+  ['gRPC', (url: string) => createGrpcTransport({ baseUrl: url })],
+  [
+    'Connect',
+    (url: string) => createConnectTransport({ baseUrl: url, httpVersion: '2', useBinaryFormat: true }),
+  ],
+])('what cannot be read is refused with its reason, by %s', (_, transport) => {
+  /** The real method, sent a Payload: its field 2 is any bytes, where the method has a string or a message. */
+  const forged = (kind: 'unary' | 'stream') => {
+    const method = AgentService.method[kind === 'unary' ? 'getAgent' : 'watchAgents'];
+    return { ...method, input: PayloadSchema } as unknown as typeof AgentService.method.getAgent;
+  };
+  async function failureOfForged(
+    url: string,
+    kind: 'unary' | 'stream',
+    bytes: Uint8Array,
+  ): Promise<ConnectError> {
+    const send = transport(url);
+    const message = create(PayloadSchema, { data: { case: 'binary', value: bytes } });
+    try {
+      if (kind === 'unary') {
+        await send.unary(forged(kind), undefined, undefined, undefined, message as never);
+      } else {
+        const input = (async function* () {
+          yield message as never;
+        })();
+        const response = await send.stream(
+          forged(kind) as never,
+          undefined,
+          undefined,
+          undefined,
+          input as never,
+        );
+        for await (const _message of response.message) break;
+      }
+    } catch (error) {
+      return ConnectError.from(error);
+    }
+    throw new Error('it was read');
+  }
+
+  test.each(['unary', 'stream'] as const)('%s', async (kind) => {
+    const { url, logged, pipeline } = await setUp({ maxMessageBytes: 1_000 });
+    const malformed = await failureOfForged(url, kind, Buffer.from([0xc3, 0x28]));
+    expect(malformed.code).toBe(Code.InvalidArgument);
+    expect(malformed.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: 'MALFORMED_MESSAGE' }]);
+    const large = await failureOfForged(url, kind, Buffer.alloc(2_000));
+    expect(large.code).toBe(Code.ResourceExhausted);
+    expect(large.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: 'MESSAGE_TOO_LARGE' }]);
+    expect(logged.filter(({ level }) => level === 'error')).toEqual([]);
+    expect(pipeline.active).toBe(0);
+  });
 });
 
 describe.each([

@@ -8,7 +8,7 @@ import {
   AgentService,
   WatchAgentsRequestSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
-import { gateService } from '../../src/rpc/interceptors/gate.ts';
+import { gateServices } from '../../src/rpc/method-gate.ts';
 import { fakeAgentService, fakePipeline, until } from './fakes.ts';
 import { detailsOf, grpcClient, rawGrpcStream, startGrpc } from './grpc-support.ts';
 
@@ -137,10 +137,12 @@ test('an unknown method is UNIMPLEMENTED', async () => {
 });
 
 test('a part that is turned off says so for every kind of call', async () => {
-  const agents = fakeAgentService();
-  const { client } = await setUp({
-    agents: { ...agents, binding: gateService(agents.binding, 'agent_management') },
-  });
+  const server = await startGrpc(gateServices([], { agent_management: [fakeAgentService().binding] }));
+  const client = grpcClient(server.target);
+  cleanups.push(
+    () => server.listener.close({ graceMs: 0 }),
+    () => client.close(),
+  );
   const unary = await failure(client.unary(getAgent, {}));
   expect([unary.code, detailsOf(unary).reason]).toEqual([Status.UNIMPLEMENTED, 'CAPABILITY_DISABLED']);
   const { error } = await drain(client.serverStream(watchAgents, new Uint8Array()));

@@ -9,7 +9,7 @@ import {
 } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/health/v1/health_pb.ts';
-import { gateService } from '../../src/rpc/interceptors/gate.ts';
+import { gateServices } from '../../src/rpc/method-gate.ts';
 import { startHttp } from '../http/http-support.ts';
 import { fakeServer } from './fake-server.ts';
 import { fakePipeline } from './fakes.ts';
@@ -27,7 +27,9 @@ describe.each([
   ['HTTP', startHttp],
 ])('on the %s listener', (_, start) => {
   async function setUp(gated = false, fake = fakePipeline()) {
-    const server = fakeServer((binding) => (gated ? gateService(binding, 'agent_management') : binding));
+    const server = fakeServer((bindings) =>
+      gateServices(gated ? [] : ['agent_management'], { agent_management: bindings }),
+    );
     const { listener, ...rest } = await start(server.services, { fake });
     cleanups.push(() => listener.close({ graceMs: 0 }));
     const transport = createGrpcTransport({ baseUrl: `http://127.0.0.1:${listener.address.port}` });
