@@ -1,5 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { readErrorDetails } from './error-details.ts';
+import { type ErrorDetails, readErrorDetails } from './error-details.ts';
 import { bad, dim, type Line, plain } from './output/text.ts';
 import { formatMs } from './output/time.ts';
 
@@ -73,7 +73,7 @@ function reportCall(error: ConnectError, address: string | undefined): ErrorRepo
     };
   }
   const details = readErrorDetails(error);
-  const lines = [headline(wording(error, details.reason, address), details.reason || codeName(error.code))];
+  const lines = [headline(wording(error, details, address), details.reason || codeName(error.code))];
   for (const { field, description } of details.violations) {
     lines.push([plain('  '), { text: field, tone: 'strong' }, plain(`: ${description}`)]);
   }
@@ -89,7 +89,14 @@ function reportCall(error: ConnectError, address: string | undefined): ErrorRepo
 }
 
 /** The service's own words; the transport's where it said nothing. */
-function wording(error: ConnectError, reason: string, address: string | undefined): string {
+function wording(
+  error: ConnectError,
+  { reason, violations }: ErrorDetails,
+  address: string | undefined,
+): string {
+  // The service's message has them all on one line; here they follow one a line.
+  if (violations.length === 1) return 'a field is not as it must be';
+  if (violations.length > 1) return `${violations.length} fields are not as they must be`;
   if (error.code === Code.DeadlineExceeded && reason === '')
     return `no answer from ${address ?? 'the service'} in time`;
   return error.rawMessage || 'the call failed';

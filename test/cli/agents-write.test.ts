@@ -117,7 +117,7 @@ describe('agents register', () => {
     const { code, stderr } = await cli([...at(), 'agents', 'register', 'a b']);
     expect(code).toBe(2);
     expect(stderr).toBe(
-      'error: 2 fields break their rules (INVALID_FIELDS)\n  agent_id: must not hold spaces\n  spec.kind: is too long\\x1b[2J\n',
+      'error: 2 fields are not as they must be (INVALID_FIELDS)\n  agent_id: must not hold spaces\n  spec.kind: is too long\\x1b[2J\n',
     );
   });
 

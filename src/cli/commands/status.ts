@@ -90,12 +90,15 @@ function createScreen(context: Context): Screen {
     if (latest === undefined) return;
     const ageMs = performance.now() - latest.atMs;
     const style = { ...context.style, columns: context.io.stdout.columns };
-    const footer =
-      trouble === undefined
-        ? [dim(`received ${formatMs(Math.round(ageMs / 1000) * 1000)} ago; Ctrl-C ends`)]
-        : [warn(`STALE: no news for ${formatMs(ageMs)}, trying again: `), plain(trouble)];
-    const picture = renderStatus(latest.status, trouble === undefined ? style : { ...style, colour: false });
-    view.draw([...picture, '', renderLine(footer, style)]);
+    if (trouble === undefined) {
+      const received = `received ${formatMs(Math.round(ageMs / 1000) * 1000)} ago; Ctrl-C ends`;
+      view.draw([...renderStatus(latest.status, style), '', renderLine([dim(received)], style)]);
+      return;
+    }
+    // Above the old picture and without its colours, so that nobody takes its OK for one of now.
+    const stale = [warn(`STALE: no news for ${formatMs(ageMs)}, trying again: `), plain(trouble)];
+    const picture = renderStatus(latest.status, { ...style, colour: false });
+    view.draw([renderLine(stale, style), '', ...picture]);
   }
   const timer = setInterval(draw, redrawMs);
   return {

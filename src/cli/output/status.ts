@@ -111,7 +111,7 @@ function storeField(store: StoreStatus, nowMs: number): [string, Line] {
   if (store.commitP99 !== undefined) line.push(plain(`, commits p99 ${formatDuration(store.commitP99)}`));
   line.push(dim(`, epoch ${store.epoch}`));
   if (store.pendingVerdicts > 0) line.push(warn(`, ${store.pendingVerdicts} verdicts wait to be stored`));
-  if (store.detail !== '') line.push(warn(`: ${store.detail}`));
+  if (store.detail !== '') line.push(store.available ? dim(`, ${store.detail}`) : warn(`: ${store.detail}`));
   return ['store', line];
 }
 

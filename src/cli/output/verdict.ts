@@ -15,8 +15,9 @@ export function verdictLines(verdict: Verdict, nowMs: number): [string, Line][] 
         ),
       ],
     ],
-    ['saw', [plain(seen(verdict))]],
   ];
+  const evidence = seen(verdict);
+  if (evidence !== '') lines.push(['saw', [plain(evidence)]]);
   if (verdict.sampleMs.length > 0) lines.push(['answers', samplesLine(verdict.sampleMs, 16)]);
   const { observer } = verdict;
   if (observer !== undefined) {
@@ -31,7 +32,7 @@ export function verdictLines(verdict: Verdict, nowMs: number): [string, Line][] 
 
 /** What the rule looked at, as far as it looked at anything. */
 function seen(verdict: Verdict): string {
-  const parts = [`session epoch ${verdict.epoch}`];
+  const parts: string[] = verdict.epoch > 0n ? [`session epoch ${verdict.epoch}`] : [];
   if (verdict.silence !== undefined) parts.push(`silent for ${formatDuration(verdict.silence)}`);
   if (verdict.unansweredProbes > 0) parts.push(`${verdict.unansweredProbes} unanswered probes`);
   if (verdict.phi > 0) parts.push(`suspicion ${verdict.phi.toFixed(1)}`);
