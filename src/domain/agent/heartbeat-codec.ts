@@ -15,6 +15,8 @@ const NANOS = 0x10;
 
 /** No plain heartbeat is longer. */
 const MAX_LENGTH = 64;
+/** A longer delay breaks the rules of the field: the validator says so. */
+const MAX_HELD_MS = 24 * 3600 * 1000;
 
 /** Reused: decoding a heartbeat allocates nothing. */
 const result: PlainHeartbeat = { echo: 0, heldMs: 0, agentWallMs: undefined };
@@ -48,6 +50,7 @@ export function decodePlainHeartbeat(bytes: Uint8Array): PlainHeartbeat | undefi
     } else if (tag === HEARTBEAT_HELD || tag === HEARTBEAT_AGENT_TIME) {
       const ms = secondsAndNanos(bytes, length);
       if (ms === undefined) return undefined;
+      if (tag === HEARTBEAT_HELD && ms > MAX_HELD_MS) return undefined;
       if (tag === HEARTBEAT_HELD) result.heldMs = ms;
       else result.agentWallMs = ms;
     } else {
@@ -59,6 +62,7 @@ export function decodePlainHeartbeat(bytes: Uint8Array): PlainHeartbeat | undefi
 
 /** A Duration or Timestamp that is not negative, in milliseconds; undefined if it is anything else. */
 function secondsAndNanos(bytes: Uint8Array, length: number): number | undefined {
+  if (cursor >= length) return undefined;
   const end = cursor + 1 + (bytes[cursor] ?? 0);
   cursor += 1;
   if (end > length) return undefined;
