@@ -14,7 +14,11 @@ let watch: CliProcess | undefined;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'orchestrator-cli-'));
   service = await ServiceProcess.start({
-    env: { ORCHESTRATOR_SESSION_PING_INTERVAL: '500ms', ORCHESTRATOR_SESSION_LEASE: '2s' },
+    env: {
+      ORCHESTRATOR_SESSION_PING_INTERVAL: '500ms',
+      ORCHESTRATOR_SESSION_LEASE: '2s',
+      ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '500ms',
+    },
   });
 });
 afterEach(async () => {
