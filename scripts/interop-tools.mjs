@@ -69,7 +69,7 @@ async function python() {
 async function protoc() {
   const home = join(cache, 'protoc');
   const lib = join(home, 'usr', 'lib', `${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`);
-  const protoc = { command: join(home, 'usr', 'bin', 'protoc'), env: { LD_LIBRARY_PATH: lib } };
+  const protoc = { command: join(home, 'usr', 'bin', 'protoc'), args: [], env: { LD_LIBRARY_PATH: lib } };
   await once('protoc', 'debian', async () => {
     await debian(home, ['protobuf-compiler', 'libprotoc32', 'libprotobuf32', 'libprotobuf-dev']);
   });

@@ -109,8 +109,8 @@ async function show(world: World, rows: readonly Row[], view: FleetView): Promis
       process.stdout.write(`\x1b[H\x1b[2J${render(rows, process.stdout.columns, elapsed).join('\n')}\n`);
     } else {
       for (const { id, seen, doing } of rows) {
-        const liveness = seen?.liveness ?? 'unknown';
-        if (before.get(id) === liveness) continue;
+        const liveness = seen?.liveness ?? (before.has(id) ? 'deregistered' : undefined);
+        if (liveness === undefined || before.get(id) === liveness) continue;
         before.set(id, liveness);
         console.log(`${elapsed.toFixed(0).padStart(4)} s  ${id.padEnd(14)} ${liveness.padEnd(13)} ${doing}`);
       }

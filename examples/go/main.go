@@ -142,6 +142,7 @@ func (a *agent) session(leaving context.Context) (wait time.Duration, again bool
 		} else if err != nil {
 			return 0, true, err
 		}
+		a.watch(func() {}) // a process that was frozen reads first what waited for it
 		a.heard.Store(int64(time.Since(start)))
 		received := time.Now()
 		switch frame := down.Frame.(type) {
@@ -150,6 +151,7 @@ func (a *agent) session(leaving context.Context) (wait time.Duration, again bool
 			a.working.Store(true)
 			fmt.Printf("connected epoch=%d\n", frame.Welcome.Epoch)
 		case *pb.OpenSessionResponse_Ping:
+			a.working.Store(true)
 			if frame.Ping.Lease != nil {
 				a.lease.Store(int64(frame.Ping.Lease.AsDuration()))
 			}

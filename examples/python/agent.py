@@ -19,16 +19,19 @@ def work():                                      # <- your agent; here it "reads
 
 def report(): return pb.Report(activity="summarizing", load=0.3, progress=[pb.Progress(name="pages", done=pages)])
 
-def watch():                                     # notices a dead stream, and stops work once the lease has passed
+def expired(silent):                             # stops work once the lease has passed: others may have it by now
+    if silent > lease and attached.is_set(): attached.clear(); print("lease expired: work stopped", flush=True)
+
+def watch():                                     # gives up a dead stream while there is still time to come back
     while time.sleep(0.1) is None:
         silent = time.monotonic() - heard
         if silent > lease * 2 / 3 and call: call.cancel()
-        if silent > lease and attached.is_set(): attached.clear(); print("lease expired: work stopped", flush=True)
+        expired(silent)
 
 def leave(*_):
     global leaving
     leaving = True; up.put(ses.OpenSessionRequest(leave=ses.Leave(reason="SIGTERM"))); up.put(None)
-    threading.Timer(5, lambda: call and call.cancel()).start()
+    timer = threading.Timer(5, lambda: call and call.cancel()); timer.daemon = True; timer.start()
 
 def session(channel):                            # -> seconds to wait before the next one; None: stop
     global token, call, up, heard, lease
@@ -39,12 +42,14 @@ def session(channel):                            # -> seconds to wait before the
     up = queue.Queue(); up.put(ses.OpenSessionRequest(hello=ses.Hello(instance_id=instance, client="example-py/1", report=report())))
     heard, call = time.monotonic(), sesrpc.SessionServiceStub(channel).OpenSession(iter(up.get, None), metadata=auth())
     for down in call:
+        expired(time.monotonic() - heard)        # a process that was frozen reads first what waited for it
         heard, at, kind = time.monotonic(), time.monotonic_ns(), down.WhichOneof("frame")
         if kind == "welcome":
             lease = down.welcome.lease.ToNanoseconds() / 1e9
             attached.set(); print(f"connected epoch={down.welcome.epoch}", flush=True)
         elif kind == "ping":
             beat = ses.Heartbeat(echo=down.ping.echo, report=report())
+            attached.set()
             if down.ping.HasField("lease"): lease = down.ping.lease.ToNanoseconds() / 1e9
             beat.agent_time.GetCurrentTime(); beat.held.FromNanoseconds(time.monotonic_ns() - at)
             up.put(ses.OpenSessionRequest(heartbeat=beat))

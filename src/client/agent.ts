@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import type { Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
-  GoAway_ReasonSchema,
+  GoAway_Reason,
   HelloSchema,
   type Welcome,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { DeliveryDesk } from './deliveries.ts';
-import { AgentError, Code, cancelled, isFinal, unavailable, unexpected } from './errors.ts';
+import { AgentError, Code, cancelled, isFinal, sentAway, unavailable, unexpected } from './errors.ts';
 import { LeaseWatch } from './lease.ts';
 import type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
 import { type EffectFrame, Outbox } from './outbox.ts';
@@ -143,7 +143,6 @@ export class Agent implements AgentHandle {
         case: 'leave',
         value: { $typeName: 'mycosoft.orchestrator.agent.v1.Leave', reason },
       });
-      session.finish();
       const waited = new AbortController();
       await Promise.race([
         said.catch((error: unknown) => this.#log.warn({ err: error }, 'the goodbye was not taken')),
@@ -151,6 +150,7 @@ export class Agent implements AgentHandle {
         sleep(this.#timeoutMs, waited.signal),
       ]);
       waited.abort();
+      session.finish();
     }
     await this.close();
   }
@@ -271,13 +271,10 @@ export class Agent implements AgentHandle {
   #afterSession(end: SessionEnd): Next {
     if (this.#leaving) return { again: false };
     if (end.why === 'error') return this.#afterError(end.error);
-    if (end.why === 'ended')
-      return { again: true, error: unavailable('the service ended the session'), notBeforeMs: 0 };
-    const { reason, detail, reconnectAfter } = end.goAway;
-    const name = GoAway_ReasonSchema.value[reason]?.localName.toLowerCase() ?? `reason ${reason}`;
-    const message = `sent away (${name})${detail === '' ? '' : `: ${detail}`}`;
-    const error = new AgentError({ code: Code.ABORTED, reason: `go_away_${name}`, message });
-    const notBeforeMs = toMs(reconnectAfter);
+    if (end.why === 'ended') return this.#afterError(unavailable('the service ended the session'));
+    if (end.goAway.reason === GoAway_Reason.LOST) this.#lease.expire();
+    const error = sentAway(end.goAway);
+    const notBeforeMs = toMs(end.goAway.reconnectAfter);
     return notBeforeMs === undefined ? { again: false, error } : { again: true, error, notBeforeMs };
   }
 

@@ -1,3 +1,8 @@
+import {
+  type GoAway,
+  GoAway_ReasonSchema,
+} from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+
 /** Status codes of gRPC that the client decides by; numbers as in google.rpc.Code. */
 export const Code = {
   OK: 0,
@@ -70,4 +75,11 @@ export function unavailable(message: string): AgentError {
 /** A fault of the client's own. */
 export function unexpected(cause: unknown): AgentError {
   return new AgentError({ code: Code.UNKNOWN, message: 'unexpected error in the client', cause });
+}
+
+/** Ended by go_away; the reason is "go_away_superseded" and so on. */
+export function sentAway({ reason, detail }: GoAway): AgentError {
+  const name = GoAway_ReasonSchema.value[reason]?.localName.toLowerCase() ?? `reason ${reason}`;
+  const message = `sent away (${name})${detail === '' ? '' : `: ${detail}`}`;
+  return new AgentError({ code: Code.ABORTED, reason: `go_away_${name}`, message });
 }

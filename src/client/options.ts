@@ -95,8 +95,8 @@ export interface AgentHandle extends AsyncDisposable {
   readonly features: readonly string[];
   /**
    * Fires when nothing was heard from the service for a whole lease: by now the agent counts as lost and its work may
-   * be given to others, so work that must not run twice has to stop. Each reattachment brings a fresh signal: read
-   * the property anew for each piece of work.
+   * be given to others, so work that must not run twice has to stop. Hearing from the service again brings a fresh
+   * signal: read the property anew for each piece of work.
    */
   readonly leaseSignal: AbortSignal;
   /** Resolves when the agent is closed for good; with the error that ended it, if one did. Never rejects. */

@@ -30,7 +30,7 @@ export interface SessionHooks {
   delivery(delivery: Delivery): void;
   revoke(revoke: Revoke): void;
   result(result: Result): void;
-  /** Something came from the server. */
+  /** Something came from the server in an open session. */
   heard(): void;
   /** The lease changed. */
   lease(leaseMs: number): void;
@@ -110,10 +110,12 @@ export class Session {
     if (this.#over) return;
     const receivedAt = performance.now();
     this.#silence.heard();
-    if (this.#attached) this.#hooks.heard();
     if (frame.case === 'welcome') this.#welcome(frame.value);
     else if (frame.case === 'goAway') this.#end({ why: 'go_away', goAway: frame.value });
-    else if (this.#attached) this.#work({ frame }, receivedAt);
+    else if (this.#attached) {
+      this.#hooks.heard();
+      this.#work({ frame }, receivedAt);
+    }
   }
 
   #work({ frame }: Pick<OpenSessionResponse, 'frame'>, receivedAt: number): void {

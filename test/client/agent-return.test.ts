@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { GoAway_Reason } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { AgentError, Code } from '../../src/client/errors.ts';
 import { useAgent } from './agent-fixture.ts';
@@ -46,6 +46,29 @@ test('fires the lease signal once the whole lease was silent, and has a fresh on
   await it.pass(1);
   expect(before.aborted).toBe(true);
   expect(before.reason).toMatchObject({ reason: 'lease_expired' });
+  it.network.stream.welcome(2n);
+  expect(it.agent.leaseSignal.aborted).toBe(false);
+});
+
+test('a process that was frozen for the whole lease knows before it works on what waited for it', async () => {
+  await it.connected();
+  const before = it.agent.leaseSignal;
+  const frozenFor = 40_000;
+  const now = performance.now.bind(performance);
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + frozenFor); // its timers have not fired yet
+  it.network.stream.down({ case: 'ping', value: { echo: 1n } });
+  expect(before.aborted).toBe(true);
+  expect(it.agent.leaseSignal.aborted, 'the session is open after all').toBe(false);
+  vi.restoreAllMocks();
+});
+
+test('believes a go_away that says it was lost', async () => {
+  await it.connected();
+  const value = { reason: GoAway_Reason.LOST, reconnectAfter: { seconds: 1n } };
+  it.network.stream.down({ case: 'goAway', value });
+  await it.pass(0);
+  expect(it.agent.leaseSignal.aborted).toBe(true);
+  await it.pass(1_500);
   it.network.stream.welcome(2n);
   expect(it.agent.leaseSignal.aborted).toBe(false);
 });

@@ -245,16 +245,18 @@ describe('sending', () => {
 });
 
 describe('leaving', () => {
-  test('says goodbye, half-closes and ends once that is stored', async () => {
+  test('says goodbye, waits until that is stored, half-closes and ends', async () => {
     await it.connected();
     const left = it.agent.leave('done');
     expect(it.network.stream.frames('leave')[0]?.reason).toBe('done');
-    expect(it.network.stream.halfClosed).toBe(true);
+    await it.pass(2_000);
+    expect(it.agent.state).toBe('connected');
     it.network.stream.down({
       case: 'result',
       value: { frameId: it.network.stream.up.at(-1)?.frameId ?? '' },
     });
     await left;
+    expect(it.network.stream.halfClosed).toBe(true);
     expect(await it.agent.closed).toBeUndefined();
     expect(it.changes.map(({ state }) => state)).toEqual(['connecting', 'connected', 'closed']);
   });

@@ -11,7 +11,7 @@ suiteWith('strace', 'promise 1 on LMDB, with the sync delayed by strace', (strac
   let service: ServiceProcess;
   let clients: Clients;
   beforeAll(async () => {
-    service = await ServiceProcess.start({ env: { ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '60s' } });
+    service = await ServiceProcess.start({ env: { ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '30s' } });
     clients = connectClients(service.grpc);
   });
   afterAll(async () => {

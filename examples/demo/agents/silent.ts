@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openLink } from '../link.ts';
 import { labels, live, pause, type Simulation } from '../simulation.ts';
 
@@ -15,7 +16,7 @@ function freezing(id: string, shows: string, openSeconds: number, frozenSeconds:
       const link = await openLink({ target: world.server });
       const spec = { kind: 'mobile', labels: labels({ link: 'radio' }), capabilities: [{ name: 'sense' }] };
       try {
-        await live(world, id, { server: link.address, spec, backoffCapMs: 4_000 }, async () => {
+        await live(world, id, { server: link.address, spec, backoffCapMs: 2_000 }, async (agent) => {
           while (!world.stop.aborted) {
             world.say(`link open for ${openSeconds} s`);
             await pause(openSeconds, world);
@@ -25,6 +26,7 @@ function freezing(id: string, shows: string, openSeconds: number, frozenSeconds:
             await pause(frozenSeconds, world);
             link.freeze(false);
           }
+          for (let tries = 0; agent.state !== 'connected' && tries < 50; tries++) await sleep(100);
         });
       } finally {
         link.close();
