@@ -110,23 +110,28 @@ async function launch(
   writeFileSync(join(directory, 'owner'), `${process.pid} ${child.pid ?? 0}`);
   await new Promise<void>((resolve, reject) => {
     let output = '';
+    let ready = false;
     const timer = setTimeout(() => fail('was not ready within 20 s'), 20_000);
     const fail = (what: string): void => {
       clearTimeout(timer);
       child.kill('SIGKILL');
       reject(new Error(`redis-server ${what}: ${output.slice(-1_000)}`));
     };
+    const ended = (code: number | null): void => fail(`ended with code ${code}`);
     const read = (chunk: Buffer): void => {
-      if (output.length < 100_000) output += chunk.toString();
+      // Its output has to be read even when nobody wants it.
+      if (ready) return;
+      output += chunk.toString();
       if (!output.includes(READY)) return;
+      ready = true;
       clearTimeout(timer);
-      child.removeAllListeners('exit').once('exit', () => running.delete(child));
+      child.off('exit', ended);
       resolve();
     };
     child.stdout?.on('data', read);
     child.stderr?.on('data', read);
     child.once('error', (error) => fail(`could not be started (${error.message})`));
-    child.once('exit', (code) => fail(`ended with code ${code}`));
+    child.once('exit', ended);
   });
   return child;
 }

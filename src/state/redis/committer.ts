@@ -41,8 +41,9 @@ interface Waiting {
   reject: (error: Error) => void;
 }
 
-/** Commits under way at a time; beyond it, callers are sent away. */
+/** What may be under way at a time; beyond it, callers are sent away. */
 const MAX_UNDER_WAY = 20_000;
+const MAX_UNDER_WAY_BYTES = 128 << 20;
 /** How long a lost answer is looked for after the connection broke. */
 const SETTLE_MS = 500;
 /** How long Redis remembers what became of a commit: far longer than anybody asks. */
@@ -58,6 +59,7 @@ export class Committer {
   readonly #instance = randomBytes(8).toString('hex');
   #count = 0;
   #underWay = 0;
+  #bytes = 0;
   #queue: Waiting[] = [];
   #scheduled = false;
   #waiting = false;
@@ -67,12 +69,21 @@ export class Committer {
   }
 
   async commit(commit: Commit): Promise<Committed> {
-    if (this.#underWay >= MAX_UNDER_WAY) throw unavailable('too many commits are under way', 'not_applied');
+    const bytes = sizeOf(commit);
+    // A single commit is never too large: it is alone then.
+    if (
+      this.#underWay >= MAX_UNDER_WAY ||
+      (this.#underWay > 0 && this.#bytes + bytes > MAX_UNDER_WAY_BYTES)
+    ) {
+      throw unavailable('too many commits are under way', 'not_applied');
+    }
     this.#underWay++;
+    this.#bytes += bytes;
     try {
       return await this.#commit(commit);
     } finally {
       this.#underWay--;
+      this.#bytes -= bytes;
     }
   }
 
@@ -86,34 +97,30 @@ export class Committer {
       await link.ready();
       try {
         await epochs.adopt(namespace);
-      } catch (error) {
-        throw toStoreError(error, false);
-      }
-      const epoch = epochs.current;
-      const reply = await this.#submit(namespace, id, {
-        script: 'commit',
-        keys: encoded.keys,
-        args: [String(epoch), epochs.runId, ...encoded.args],
-      });
-      switch (reply.kind) {
-        case 'committed':
+        const epoch = epochs.current;
+        const reply = await this.#submit(namespace, id, {
+          script: 'commit',
+          keys: encoded.keys,
+          args: [String(epoch), epochs.runId, ...encoded.args],
+        });
+        if (reply.kind === 'committed') {
           epochs.see(namespace, reply.revision);
           // A settled one was found in the present epoch, whichever it was sent in.
           return { ...reply, epoch: reply.timeMs === 0 ? epochs.current : epoch };
-        case 'fenced':
+        }
+        if (reply.kind === 'fenced') {
           throw unavailable('the commit was given up before it arrived', 'not_applied');
-        case 'epoch':
-          try {
-            await epochs.readopt(namespace);
-          } catch (error) {
-            throw toStoreError(error, false);
-          }
-          continue;
-        default:
-          return reply;
+        }
+        if (reply.kind !== 'epoch') return reply;
+        await epochs.readopt(namespace);
+      } catch (error) {
+        // Nothing left this process: perhaps Redis is back in a moment.
+        if (error instanceof NotSentError) continue;
+        // What became of the commit itself is known by now: this is about the epoch.
+        throw toStoreError(error, false);
       }
     }
-    throw unavailable('the store changes its epoch again and again', 'not_applied');
+    throw unavailable('Redis comes and goes', 'not_applied');
   }
 
   async #submit(
@@ -122,14 +129,13 @@ export class Committer {
     call: ScriptCall,
   ): Promise<CommitReply | { kind: 'answered' }> {
     try {
-      return parseCommit(await this.#enqueue(call, false));
+      const reply = await this.#enqueue(call, false).catch((error: unknown) => {
+        if (isUnknownScript(error)) return this.#enqueue(call, true);
+        throw error;
+      });
+      return parseCommit(reply);
     } catch (error) {
-      if (error instanceof LostError) return this.#settle(namespace, id);
-      if (!isUnknownScript(error)) throw toStoreError(error, true);
-    }
-    try {
-      return parseCommit(await this.#enqueue(call, true));
-    } catch (error) {
+      if (error instanceof NotSentError) throw error;
       if (error instanceof LostError) return this.#settle(namespace, id);
       throw toStoreError(error, true);
     }
@@ -247,6 +253,13 @@ export class Committer {
     }
     return { keys: scriptKeys, args };
   }
+}
+
+function sizeOf({ puts = [], appends = [], request }: Commit): number {
+  let bytes = request ? request.response.length : 0;
+  for (const { value } of puts) bytes += value.length;
+  for (const { value } of appends) bytes += value.length;
+  return bytes;
 }
 
 /** Whether an answer acknowledges something that replicas must have: not a conflict, which changes nothing. */
