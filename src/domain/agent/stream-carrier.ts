@@ -35,6 +35,8 @@ export interface StreamCarrierOptions {
   windowBytes: number;
 }
 
+/** A client that has read nothing for so long is not waited for; a goaway that was just sent still goes out. */
+const STUCK_MS = 500;
 /** Results that may wait for a client that does not read. */
 const MAX_WAITING = 1024;
 
@@ -155,7 +157,7 @@ export class StreamCarrier implements FrameCarrier, WheelTask {
     for (const bytes of this.#waiting) this.#channel.send(bytes);
     this.#waiting = [];
     // A client that does not read would keep the call open for ever.
-    this.#channel.end(error, { abort: this.#blockedSinceMs !== undefined });
+    this.#channel.end(error, { abort: this.blockedMs(this.#clock.monoMs()) >= STUCK_MS });
   }
 
   #pass(bytes: Uint8Array): void {
