@@ -7,7 +7,7 @@ import {
   type Welcome,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { DeliveryDesk } from './deliveries.ts';
-import { AgentError, Code, cancelled, isFinal, sentAway, unavailable, unexpected } from './errors.ts';
+import { AgentError, cancelled, isFinal, sentAway, unavailable, unexpected } from './errors.ts';
 import { LeaseWatch } from './lease.ts';
 import type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
 import { type EffectFrame, Outbox } from './outbox.ts';
