@@ -243,7 +243,10 @@ export class Session implements WheelTask {
     if (unanswered === 0) {
       this.#ping(nowMs);
       const { intervalMs } = this.#context.pacing();
-      this.#nextPingMs = Math.max(this.#nextPingMs + intervalMs * this.#firstGap, nowMs + intervalMs / 10);
+      this.#nextPingMs += intervalMs * this.#firstGap;
+      // By whole intervals, so that sessions which are late together (after a stall) keep their places in the spread.
+      const behindMs = nowMs + intervalMs / 10 - this.#nextPingMs;
+      if (behindMs > 0) this.#nextPingMs += intervalMs * Math.ceil(behindMs / intervalMs);
       this.#firstGap = 1;
     } else {
       metrics.missedPing();
@@ -269,7 +272,8 @@ export class Session implements WheelTask {
     const { leaseMs } = this.#context.pacing();
     const told = Math.abs(leaseMs - this.#toldLeaseMs) > this.#toldLeaseMs / 20 ? leaseMs : undefined;
     const echo = this.probes.sent(nowMs);
-    const sent = this.#sender.ping(echo, this.report === undefined, told);
+    // Asked once: an agent that has nothing to report need not say so at every ping.
+    const sent = this.#sender.ping(echo, this.report === undefined && echo === 1, told);
     // The new lease holds from when the agent could have heard of it.
     if (sent && told !== undefined) this.#toldLeaseMs = told;
   }

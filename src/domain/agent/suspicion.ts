@@ -17,9 +17,12 @@ const MAX_PHI = 99;
 /** The shortest and the usual longest wait before an answer counts as late and the agent is probed again. */
 const LATE_MIN_MS = 300;
 const LATE_MAX_MS = 500;
+/** The same before the first round trip (RFC 6298, 2.1): a slow link is not to begin with a suspicion. */
+const LATE_FIRST_MS = 1000;
 
 /** How long an answer may take before it counts as late: RFC 6298's time-out, kept between sensible bounds. */
 export function lateAfterMs(delays: RoundTrips): number {
+  if (delays.count === 0) return LATE_FIRST_MS;
   const timeout = delays.smoothedMs + 4 * delays.variationMs;
   return Math.max(LATE_MIN_MS, Math.min(timeout, Math.max(LATE_MAX_MS, 2 * delays.smoothedMs)));
 }
