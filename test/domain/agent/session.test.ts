@@ -1,0 +1,327 @@
+import { create } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import { Agent_Liveness, ReportSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { durationFromMs, msFromDuration } from '../../../src/lib/proto-time.ts';
+import { seededRandom } from '../../support/fake-clock.ts';
+import { Simulation } from './session-fixture.ts';
+
+const { CONNECTED, SUSPECT, LOST } = Agent_Liveness;
+const NONE = durationFromMs(0);
+const livenesses = (simulation: Simulation) => simulation.judged.map(({ liveness }) => liveness);
+
+describe('the pings of a session', () => {
+  it('to a steady agent are exactly one an interval', () => {
+    const simulation = new Simulation();
+    simulation.attach('steady', () => 30);
+    simulation.run(10_000);
+    const before = simulation.pingCount;
+    simulation.run(600_000);
+    expect(simulation.pingCount - before).toBe(120);
+    expect(simulation.metrics.rtts).toBe(simulation.pingCount);
+    expect(simulation.metrics.missed).toBe(0);
+  });
+
+  it('begin soon after the attachment, so that a round trip is known', () => {
+    const simulation = new Simulation();
+    for (const phase of [0, 0.5, 0.999]) simulation.attach(`agent-${phase}`, () => 30, phase);
+    simulation.run(300);
+    expect(simulation.metrics.rtts).toBe(3);
+  });
+
+  it('come sooner when an answer is late, and fall back to the interval with the answer', () => {
+    const simulation = new Simulation();
+    let slow = false;
+    simulation.attach('agent', () => (slow ? 700 : 30));
+    simulation.run(60_000);
+    slow = true;
+    const before = simulation.pings.length;
+    simulation.run(5_000);
+    slow = false;
+    const during = simulation.pings.slice(before).map(({ atMs }) => atMs);
+    expect(during.length).toBeGreaterThanOrEqual(3);
+    expect((during[1] ?? 0) - (during[0] ?? 0)).toBeLessThanOrEqual(520);
+    simulation.run(5_000);
+    const after = simulation.pingCount;
+    simulation.run(60_000);
+    expect(simulation.pingCount - after).toBe(12);
+    expect(livenesses(simulation)).toEqual([]);
+  });
+
+  it.each([
+    ['at once', 0],
+    ['after all have been pinged once', 30_000],
+  ])('of a thousand sessions that began together are spread evenly over the interval %s', (_, waitMs) => {
+    const simulation = new Simulation();
+    simulation.fleet = 1_000;
+    const random = seededRandom(7);
+    for (let index = 0; index < 1_000; index += 1) simulation.attach(`a${index}`, () => 20, random());
+    simulation.run(10_000 + waitMs);
+    expect(busiestShare(simulation)).toBeLessThan(4);
+  });
+
+  it('are spread as before when this process has stood still for several intervals', () => {
+    const simulation = new Simulation();
+    simulation.fleet = 1_000;
+    const random = seededRandom(7);
+    for (let index = 0; index < 1_000; index += 1) simulation.attach(`a${index}`, () => 20, random());
+    simulation.run(20_000);
+    simulation.stall(20_000);
+    simulation.run(20_000);
+    expect(busiestShare(simulation)).toBeLessThan(4);
+    expect(livenesses(simulation)).toEqual([]);
+  });
+
+  it('become rarer as the fleet grows, and tell the longer lease', () => {
+    const simulation = new Simulation({ maxPingsPerSecond: 100 });
+    const { session } = simulation.attach('agent', () => 30);
+    simulation.run(20_000);
+    expect(simulation.pings.some(({ leaseMs }) => leaseMs !== undefined)).toBe(false);
+    simulation.fleet = 2_000;
+    simulation.run(60_000);
+    expect(
+      simulation.pings.filter(({ leaseMs }) => leaseMs !== undefined).map(({ leaseMs }) => leaseMs),
+    ).toEqual([60_000]);
+    expect(session.leaseMs).toBe(60_000);
+    const before = simulation.pingCount;
+    simulation.run(200_000);
+    expect(simulation.pingCount - before).toBe(10);
+  });
+
+  it('hold the agent to the old lease until it could hear of the new one', () => {
+    const simulation = new Simulation({ maxPingsPerSecond: 100 });
+    const { session, line } = simulation.attach('agent', () => 30);
+    simulation.run(10_000);
+    simulation.fleet = 2_000;
+    line.blockedSinceMs = simulation.clock.monoMs();
+    simulation.run(6_000);
+    expect(simulation.pings.at(-1)?.leaseMs).toBe(60_000);
+    expect(session.leaseMs).toBe(30_000);
+    line.blockedSinceMs = undefined;
+    simulation.run(40_000);
+    expect(session.leaseMs).toBe(60_000);
+  });
+
+  it('ask for the whole report once, and not at all of an agent that reported in hello', () => {
+    const simulation = new Simulation();
+    simulation.attach('agent', () => 30, 0.9);
+    const { session } = simulation.attach('reporter', () => 30, 0.9);
+    session.heartbeat(0, 0, undefined, create(ReportSchema, { activity: 'idle' }));
+    simulation.run(30_000);
+    expect(simulation.pings.filter(({ fullReport }) => fullReport).map(({ agentId }) => agentId)).toEqual([
+      'agent',
+    ]);
+    expect(simulation.pings[0]?.fullReport || simulation.pings[1]?.fullReport).toBe(true);
+  });
+});
+
+/** The most pings in one tick of the last interval, as a multiple of an even spread. */
+function busiestShare(simulation: Simulation): number {
+  const perTick = new Map<number, number>();
+  const sinceMs = simulation.clock.monoMs() - 5_000;
+  const last = simulation.pings.filter(({ atMs }) => atMs > sinceMs);
+  expect(last.length).toBeGreaterThan(950);
+  for (const { atMs } of last) {
+    const window = Math.floor(atMs / 100);
+    perTick.set(window, (perTick.get(window) ?? 0) + 1);
+  }
+  return Math.max(...perTick.values()) / (last.length / 50);
+}
+
+describe('a silent agent', () => {
+  it.each([
+    ['whose link took 5 ms', 5],
+    ['whose link took 30 ms', 30],
+    ['whose link took 200 ms', 200],
+  ])('%s is SUSPECT within an interval and 1.5 s, and LOST at the lease', (_, rttMs) => {
+    for (const diesAfterMs of [60_000, 61_111, 62_500, 64_000]) {
+      const simulation = new Simulation();
+      let dead = false;
+      const { session } = simulation.attach('agent', () => (dead ? undefined : rttMs));
+      simulation.run(diesAfterMs);
+      dead = true;
+      const diedMs = simulation.clock.monoMs();
+      const { lastHeardMs } = session;
+      simulation.run(40_000);
+      const [suspect, lost, ...more] = simulation.judged;
+      expect([suspect?.liveness, lost?.liveness]).toEqual([SUSPECT, LOST]);
+      expect(more).toEqual([]);
+      expect((suspect?.atMs ?? 0) - diedMs).toBeLessThanOrEqual(5_000 + 1_500 + 20);
+      expect(Math.abs((lost?.atMs ?? 0) - lastHeardMs - 30_000)).toBeLessThanOrEqual(1_000);
+      expect(simulation.ended.map(({ reason }) => reason)).toEqual([GoAway_Reason.LOST]);
+      expect(msFromDuration(lost?.verdict.silence ?? NONE)).toBeGreaterThanOrEqual(30_000);
+    }
+  });
+
+  it('that never answered at all is SUSPECT and LOST as well', () => {
+    const simulation = new Simulation();
+    simulation.attach('agent', () => undefined);
+    simulation.run(32_000);
+    expect(livenesses(simulation)).toEqual([SUSPECT, LOST]);
+  });
+
+  it('is SUSPECT only when two probes after the first ping are unanswered, with its evidence', () => {
+    const simulation = new Simulation();
+    let dead = false;
+    simulation.attach('agent', () => (dead ? undefined : 30));
+    simulation.run(60_000);
+    dead = true;
+    const before = simulation.pings.length;
+    while (simulation.judged.length === 0) simulation.run(20);
+    expect(simulation.pings.length - before).toBeGreaterThanOrEqual(3);
+    const [suspect] = simulation.judged;
+    expect(suspect?.verdict.rule).toBe('phi');
+    expect(suspect?.verdict.unansweredProbes).toBeGreaterThanOrEqual(3);
+    expect(suspect?.verdict.phi).toBeGreaterThanOrEqual(5);
+    expect(suspect?.verdict.sampleMs).toHaveLength(13);
+  });
+
+  it('is CONNECTED again with an answer, not with an unprompted heartbeat', () => {
+    const simulation = new Simulation();
+    let dead = false;
+    const { session } = simulation.attach('agent', () => (dead ? undefined : 30));
+    simulation.run(60_000);
+    dead = true;
+    simulation.run(10_000);
+    expect(livenesses(simulation)).toEqual([SUSPECT]);
+    session.heartbeat(0, 0, undefined, create(ReportSchema));
+    session.heartbeat(987_654, 0, undefined, undefined);
+    simulation.run(500);
+    expect(livenesses(simulation)).toEqual([SUSPECT]);
+    dead = false;
+    simulation.run(1_500);
+    expect(livenesses(simulation)).toEqual([SUSPECT, CONNECTED]);
+    expect(simulation.judged.at(-1)?.verdict.rule).toBe('answered');
+  });
+
+  it('keeps its lease by unprompted heartbeats', () => {
+    const simulation = new Simulation();
+    const { session } = simulation.attach('agent', () => undefined);
+    for (let second = 0; second < 120; second += 10) {
+      simulation.run(10_000);
+      session.heartbeat(0, 0, undefined, undefined);
+    }
+    expect(livenesses(simulation)).toEqual([SUSPECT]);
+    simulation.run(31_000);
+    expect(livenesses(simulation)).toEqual([SUSPECT, LOST]);
+  });
+
+  it('is not judged LOST while the store is away, but is soon after it is back', () => {
+    const simulation = new Simulation();
+    simulation.attach('agent', () => undefined);
+    simulation.run(10_000);
+    simulation.self.storeIsAvailable = false;
+    simulation.run(120_000);
+    expect(livenesses(simulation)).toEqual([SUSPECT]);
+    simulation.self.storeIsAvailable = true;
+    simulation.run(1_100);
+    expect(livenesses(simulation)).toEqual([SUSPECT, LOST]);
+  });
+});
+
+describe('an own stall', () => {
+  it('of 20 s makes no verdict, and no round trip is taken from it', () => {
+    const simulation = new Simulation();
+    const { session } = simulation.attach('agent', () => 30);
+    simulation.run(60_000);
+    for (let round = 0; round < 20; round += 1) {
+      simulation.stall(20_000);
+      simulation.run(5_000 + round * 37);
+    }
+    expect(simulation.judged).toEqual([]);
+    expect(session.roundTrips.summary()?.p99Ms).toBe(30);
+    expect(session.probes.missed).toBeLessThanOrEqual(20);
+  });
+
+  it('lengthens the lease of an agent that is silent by its own length', () => {
+    const simulation = new Simulation();
+    let dead = false;
+    const { session } = simulation.attach('agent', () => (dead ? undefined : 30));
+    simulation.run(60_000);
+    dead = true;
+    const { lastHeardMs } = session;
+    simulation.run(8_000);
+    simulation.stall(20_000);
+    while (!livenesses(simulation).includes(LOST)) simulation.run(100);
+    expect(Math.abs(simulation.clock.monoMs() - lastHeardMs - 50_000)).toBeLessThanOrEqual(1_000);
+    expect(msFromDuration(simulation.judged.at(-1)?.verdict.observer?.ownStall ?? NONE)).toBe(20_000);
+  });
+});
+
+describe('what is not the fault of the agent', () => {
+  it('is a sender that is not ready between two polls: no probe, no suspicion, until the lease', () => {
+    const simulation = new Simulation();
+    const { session, line } = simulation.attach('agent', () => undefined);
+    line.isReady = false;
+    simulation.run(29_000);
+    expect(simulation.judged).toEqual([]);
+    expect(simulation.pings).toEqual([]);
+    line.isReady = true;
+    session.senderReady();
+    expect(simulation.pings).toHaveLength(1);
+    line.isReady = false;
+    simulation.run(2_000);
+    expect(livenesses(simulation)).toEqual([LOST]);
+  });
+
+  it('ends the session, without a verdict on its silence, when it does not read', () => {
+    const simulation = new Simulation();
+    const { line } = simulation.attach('agent', () => undefined);
+    line.blockedSinceMs = simulation.clock.monoMs();
+    simulation.run(9_900);
+    expect(simulation.ended).toEqual([]);
+    simulation.run(1_200);
+    expect(simulation.ended.map(({ reason }) => reason)).toEqual([GoAway_Reason.SLOW]);
+    expect(simulation.metrics.cutOff).toEqual(['slow']);
+  });
+});
+
+describe('the progress of a session', () => {
+  const report = (activity: string, done: number) =>
+    create(ReportSchema, { activity, progress: [{ name: 'rows', done: BigInt(done) }] });
+
+  it('is judged by the budget of its activity, once each time it stops or goes on', () => {
+    const simulation = new Simulation();
+    simulation.budgets.set('scan', 12_000);
+    const { session } = simulation.attach('agent', () => 30);
+    session.heartbeat(0, 0, undefined, report('scan', 1));
+    simulation.run(11_000);
+    expect(simulation.progress).toEqual([]);
+    simulation.run(60_000);
+    expect(simulation.progress.map(({ stuck }) => stuck)).toEqual([true]);
+    session.heartbeat(0, 0, undefined, report('scan', 2));
+    simulation.run(6_000);
+    expect(simulation.progress.map(({ stuck }) => stuck)).toEqual([true, false]);
+    session.heartbeat(0, 0, undefined, report('wait', 2));
+    simulation.run(600_000);
+    expect(simulation.progress).toHaveLength(2);
+  });
+
+  it('does not count the time in which this process stood still', () => {
+    const simulation = new Simulation();
+    simulation.budgets.set('scan', 12_000);
+    const { session } = simulation.attach('agent', () => 30);
+    session.heartbeat(0, 0, undefined, report('scan', 1));
+    simulation.run(3_000);
+    simulation.stall(60_000);
+    simulation.run(5_500);
+    expect(simulation.progress).toEqual([]);
+    simulation.run(10_000);
+    expect(simulation.progress.map(({ stuck }) => stuck)).toEqual([true]);
+  });
+});
+
+describe('a round trip', () => {
+  it('is measured without the delay that the agent admits to, and never below nothing', () => {
+    const simulation = new Simulation();
+    const { session } = simulation.attach('agent', () => undefined);
+    simulation.run(120);
+    const sentMs = simulation.pings[0]?.atMs ?? 0;
+    simulation.clock.advance(200);
+    session.heartbeat(1, 150, undefined, undefined);
+    expect(session.roundTrips.summary()?.lastMs).toBeCloseTo(simulation.clock.monoMs() - sentMs - 150, 3);
+    simulation.run(6_000);
+    session.heartbeat(2, 86_400_000, undefined, undefined);
+    expect(session.roundTrips.summary()?.lastMs).toBe(0);
+  });
+});
