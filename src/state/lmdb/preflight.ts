@@ -1,5 +1,14 @@
-import { accessSync, closeSync, constants, mkdirSync, openSync, readSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  statSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 
 const MAGIC = 0xbeefc0de;
 const META_PAGES = 2;
@@ -14,7 +23,7 @@ const NO_PAGE = 0xffff_ffff_ffff_ffffn;
  */
 export function preflight(path: string): void {
   try {
-    mkdirSync(path, { recursive: true });
+    makeDirectory(path);
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new Error(reasonOf(error));
@@ -33,6 +42,17 @@ export function preflight(path: string): void {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** Node's own recursive mkdir never returns where a directory exists that takes no others, such as /proc. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) {
+    if (!statSync(path).isDirectory()) throw Object.assign(new Error(), { code: 'EEXIST' });
+    return;
+  }
+  const parent = dirname(path);
+  if (parent !== path) makeDirectory(parent);
+  mkdirSync(path);
 }
 
 function checkHeader(descriptor: number, size: number): void {
@@ -61,6 +81,7 @@ const REASONS: Record<string, string> = {
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',
+  ENOENT: 'a directory cannot be made there',
   ENOTDIR: 'a part of the path is a file',
   EEXIST: 'it is a file, not a directory',
   ENOSPC: 'no space is left on the device',

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../../lib/logger.ts';
 import { StoreFullError, StoreUnavailableError } from '../store.ts';
@@ -22,25 +22,27 @@ export interface WriteFailure {
 export async function explain(error: unknown, path: string): Promise<WriteFailure> {
   const { commitError } = error as { commitError?: Promise<never> };
   const cause: unknown = commitError ? await commitError.catch((inner: unknown) => inner) : error;
-  const probe = FULL_CODES.includes((cause as { code?: unknown }).code) ? cause : (tryDisk(path) ?? cause);
+  const probe = FULL_CODES.includes((cause as { code?: unknown }).code)
+    ? cause
+    : ((await tryDisk(path)) ?? cause);
   const full = FULL_CODES.includes((probe as { code?: unknown }).code);
   return { full, detail: full ? 'the disk is full' : `a write failed: ${reasonOf(cause)}` };
 }
 
-/** Writes and syncs a small file beside the data; returns the error if that fails. */
-function tryDisk(path: string): unknown {
+/** Writes and syncs a small file beside the data; resolves with the error if that fails. */
+async function tryDisk(path: string): Promise<unknown> {
   const file = join(path, 'probe.tmp');
-  let descriptor: number | undefined;
+  let handle: FileHandle | undefined;
   try {
-    descriptor = openSync(file, 'w');
-    for (let left = PROBE_BYTES; left > 0; ) left -= writeSync(descriptor, Buffer.alloc(left));
-    fsyncSync(descriptor);
+    handle = await open(file, 'w');
+    await handle.writeFile(Buffer.alloc(PROBE_BYTES));
+    await handle.sync();
     return undefined;
   } catch (error) {
     return error;
   } finally {
-    if (descriptor !== undefined) closeSync(descriptor);
-    rmSync(file, { force: true });
+    await handle?.close().catch(() => {});
+    await rm(file, { force: true }).catch(() => {});
   }
 }
 
@@ -79,7 +81,7 @@ export async function recover(options: RecoverOptions): Promise<void> {
       await sleep(delayMs, signal);
       if (signal.aborted) return;
       // A plain file first: lmdb-js prints every failed commit.
-      if (tryDisk(environment.path) !== undefined) continue;
+      if ((await tryDisk(environment.path)) !== undefined) continue;
       const { tree } = environment;
       await tree.childTransaction(() => tree.putSync(PROBE_KEY, Buffer.from('ok')));
       return;
