@@ -69,7 +69,7 @@ export function createConnectHandler(options: ConnectOptions): ConnectHandler {
   return (request, response) => {
     const handler = methods.get((request.url ?? '').split('?', 1)[0] ?? '');
     if (handler === undefined) return false;
-    serve(handler, request, response).catch((error: unknown) => {
+    serve(options, handler, request, response).catch((error: unknown) => {
       // A request without a usable host, or a client that went away; what methods throw was mapped inside.
       options.log.debug({ err: error }, 'an RPC could not be answered');
       refuse(response);
@@ -78,7 +78,12 @@ export function createConnectHandler(options: ConnectOptions): ConnectHandler {
   };
 }
 
-async function serve(handler: UniversalHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
+async function serve(
+  options: ConnectOptions,
+  handler: UniversalHandler,
+  request: NodeRequest,
+  response: NodeResponse,
+): Promise<void> {
   const { remoteAddress, remotePort } = request.socket;
   const site: Site = {
     peer: `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`,
@@ -92,7 +97,26 @@ async function serve(handler: UniversalHandler, request: NodeRequest, response: 
     createContextValues().set(siteKey, site),
   );
   const answer = await explainRefusal(await handler(call), () => site.begun);
-  await writeResponse(answer, response);
+  if (handler.method.methodKind !== 'unary') {
+    await writeResponse(answer, response);
+    return;
+  }
+  const { limits } = options.pipeline;
+  limits.unread += 1;
+  try {
+    await writeResponse(answer, response);
+    await closed(response);
+  } finally {
+    limits.unread -= 1;
+  }
+}
+
+/** Resolves once the client has taken the answer or is gone; the HTTP server cuts off those that do neither. */
+function closed(response: NodeResponse): Promise<void> {
+  return new Promise((resolve) => {
+    if (response.destroyed || response.writableFinished) resolve();
+    else for (const event of ['finish', 'close']) response.once(event, resolve);
+  });
 }
 
 /** Ends an answer that its client does not read. */

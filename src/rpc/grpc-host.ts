@@ -1,5 +1,6 @@
+import { constants } from 'node:http2';
 import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
-import { resetStream } from './grpc-status.ts';
+import { isStreamClosed, resetStream } from './grpc-status.ts';
 import type { Pipeline } from './pipeline.ts';
 
 /** A call that waits for its client: for the rest of a request, or for the client to read the end. */
@@ -24,6 +25,7 @@ export class GrpcHost {
   readonly #options: GrpcHostOptions;
   readonly #requests = new Map<WaitingCall, number>();
   readonly #ending = new Map<WaitingCall, number>();
+  readonly #closing = new Map<WaitingCall, number>();
   readonly #timer: NodeJS.Timeout;
 
   constructor(options: GrpcHostOptions) {
@@ -43,18 +45,20 @@ export class GrpcHost {
 
   /** The status was handed to the transport; unless the call closes in time, its stream is reset. */
   awaitEnd(call: WaitingCall): void {
+    if (this.#ending.has(call)) return;
     this.#ending.set(call, performance.now() + this.#options.lingerMs);
+    this.pipeline.limits.unread += 1;
   }
 
-  /** The transport is done with the call. */
+  /** The transport is done with the call. The client's side of its stream may still be open; not for long. */
   gone(call: WaitingCall): void {
     this.#requests.delete(call);
-    this.#ending.delete(call);
+    this.#endingOver(call);
+    if (!isStreamClosed(call.call)) this.#closing.set(call, performance.now() + this.#options.lingerMs);
   }
 
-  /** Ended calls whose last bytes the client has not taken. */
-  get unread(): number {
-    return this.#ending.size;
+  #endingOver(call: WaitingCall): void {
+    if (this.#ending.delete(call)) this.pipeline.limits.unread -= 1;
   }
 
   close(): void {
@@ -70,8 +74,13 @@ export class GrpcHost {
     }
     for (const [call, deadline] of this.#ending) {
       if (now < deadline) break;
-      this.#ending.delete(call);
-      resetStream(call.call);
+      this.#endingOver(call);
+      resetStream(call.call, constants.NGHTTP2_CANCEL);
+    }
+    for (const [call, deadline] of this.#closing) {
+      if (now < deadline) break;
+      this.#closing.delete(call);
+      if (!isStreamClosed(call.call)) resetStream(call.call, constants.NGHTTP2_NO_ERROR);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { Metadata, ServerInterceptingCallInterface, StatusObject } from '@grpc/grpc-js';
 import type { DomainError } from '../lib/errors.ts';
@@ -137,7 +138,7 @@ export class GrpcSession implements SessionChannel, CallInfo, StatusOwner, Waiti
       status = grpcStatus(pipeline.fail(active, error));
     }
     if (options?.abort === true && this.#pending > 0) {
-      resetStream(this.call);
+      resetStream(this.call, constants.NGHTTP2_CANCEL);
       return;
     }
     this.call.sendStatus(status);

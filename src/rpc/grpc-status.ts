@@ -1,5 +1,4 @@
 import type { ServerHttp2Stream } from 'node:http2';
-import { constants } from 'node:http2';
 import { Metadata, type ServerInterceptingCallInterface, type StatusObject } from '@grpc/grpc-js';
 import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { DomainError } from '../lib/errors.ts';
@@ -67,10 +66,19 @@ function reasonFor({ code, details }: PartialStatus): DomainError {
 }
 
 /**
- * Resets a stream whose client does not read, so that what is queued for it is released. grpc-js has no public way;
- * a test notices should its `stream` field go.
+ * Resets a stream: whose client does not read, so that what is queued for it is released; or whose client does not
+ * end its side. grpc-js has no public way; tests notice should its `stream` field go.
  */
-export function resetStream(call: ServerInterceptingCallInterface): void {
-  const { stream } = call as unknown as { stream?: ServerHttp2Stream };
-  stream?.close(constants.NGHTTP2_CANCEL);
+export function resetStream(call: ServerInterceptingCallInterface, code: number): void {
+  streamOf(call)?.close(code);
+}
+
+/** Whether both sides of the call's stream are closed. */
+export function isStreamClosed(call: ServerInterceptingCallInterface): boolean {
+  const stream = streamOf(call);
+  return stream === undefined || stream.closed || stream.destroyed;
+}
+
+function streamOf(call: ServerInterceptingCallInterface): ServerHttp2Stream | undefined {
+  return (call as unknown as { stream?: ServerHttp2Stream }).stream;
 }

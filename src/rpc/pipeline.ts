@@ -85,7 +85,7 @@ export class Pipeline {
       this.limits.enterUnary(service);
       const work = call.observation.run(async () => handle(this.#checked(decode()) as never, call));
       const counted = work.finally(() => this.limits.leaveUnary());
-      const response = await endable(call, counted);
+      const response = await this.#endable(call, counted);
       this.finish(call, undefined);
       return response;
     } catch (error) {
@@ -164,6 +164,19 @@ export class Pipeline {
     for (const call of this.#calls) if (call.listener === listener) call.end(shuttingDown());
   }
 
+  /** Settles as `work` does, or as soon as the call is ended. */
+  #endable<T>(call: ActiveCall, work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      call.onEnd(reject);
+      work.then(resolve, (error: unknown) => {
+        // Nobody is told any more; a mistake must not go unseen all the same.
+        if (call.finished)
+          this.#options.log.debug({ err: error }, 'a handler failed after its call had ended');
+        reject(error);
+      });
+    });
+  }
+
   #admit(call: ActiveCall, authorization: string | undefined): void {
     call.principal = principalOf(authorization);
     if (this.#leaving && call.method.parent.typeName !== 'grpc.health.v1.Health') throw shuttingDown();
@@ -193,7 +206,7 @@ export class Pipeline {
       const stream = call.observation.run(() => open()[Symbol.asyncIterator]());
       iterator = stream;
       for (;;) {
-        const next = await endable(
+        const next = await this.#endable(
           call,
           call.observation.run(() => stream.next()),
         );
@@ -217,14 +230,6 @@ export class Pipeline {
       iterator?.return?.().catch(() => {});
     }
   }
-}
-
-/** Settles as `work` does, or as soon as the call is ended. */
-function endable<T>(call: ActiveCall, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    call.onEnd(reject);
-    work.then(resolve, reject);
-  });
 }
 
 function slowConsumer(): DomainError {

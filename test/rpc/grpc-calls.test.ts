@@ -6,6 +6,7 @@ import { afterEach, expect, test } from 'vitest';
 import { BadRequestSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import {
   AgentService,
+  ListAgentsRequestSchema,
   WatchAgentsRequestSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { gateServices } from '../../src/rpc/method-gate.ts';
@@ -253,4 +254,24 @@ test('an overlong or malformed authorization never becomes a name', async () => 
 test('a large answer is not limited by the request limit', async () => {
   const { client } = await setUp({ maxMessageBytes: 1_000 });
   expect((await client.unary(listAgents, { pageSize: 3_000 })).agents).toHaveLength(3_000);
+});
+
+test('answers that nobody reads count as calls under way until they are cut off', async () => {
+  const { target, client, pipeline } = await setUp({
+    fake: fakePipeline({ maxUnaryInFlight: 3 }),
+    drainTimeoutMs: 300,
+  });
+  const request = toBinary(ListAgentsRequestSchema, create(ListAgentsRequestSchema, { pageSize: 500 }));
+  const unread = [1, 2, 3].map(() => {
+    const stream = rawGrpcStream(target, listAgents, [request]);
+    stream.request.end();
+    cleanups.push(() => stream.close());
+    return new Promise((resolve) => stream.request.once('close', resolve));
+  });
+  await until(() => pipeline.limits.unread === 3, 'three unread answers');
+  const error = await failure(client.unary(getAgent, { agentId: 'a' }));
+  expect(detailsOf(error).reason).toBe('LIMIT_REACHED');
+  await Promise.all(unread);
+  await client.unary(getAgent, { agentId: 'a' });
+  await until(() => pipeline.limits.unread === 0, 'nothing to be unread');
 });

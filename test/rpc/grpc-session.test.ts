@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { SessionService } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
@@ -245,4 +246,17 @@ test('a replica that is leaving refuses new sessions', async () => {
   fake.pipeline.leave();
   const stream = connect().bidi(openSession);
   expect(detailsOf(await endOf(stream)).reason).toBe('SHUTTING_DOWN');
+});
+
+test('a client that keeps its side open after the end is reset, so that nothing of the session stays', async () => {
+  const { raw, sessions } = await setUp({ drainTimeoutMs: 100 });
+  const stream = raw();
+  stream.request.resume();
+  stream.request.write(framed(Buffer.from('hello')));
+  const { channel } = await sessions.opened;
+  const closed = new Promise<number>((resolve) =>
+    stream.request.once('close', () => resolve(stream.request.rstCode ?? -1)),
+  );
+  channel.end();
+  expect(await closed).toBe(constants.NGHTTP2_NO_ERROR);
 });

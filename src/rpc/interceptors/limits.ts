@@ -17,6 +17,8 @@ const retryWatchMs = 5_000;
 /** Counts what is under way and refuses what is too much, with a delay after which a retry may succeed. */
 export class Limits {
   readonly #options: LimitsOptions;
+  /** Answers handed to the transport that their clients have not read: they count as calls, for they hold memory. */
+  unread = 0;
   #unary = 0;
   #watches = 0;
 
@@ -34,7 +36,7 @@ export class Limits {
 
   enterUnary(service: string): void {
     const { maxUnaryInFlight } = this.#options;
-    if (this.#unary >= maxUnaryInFlight && !alwaysServed.has(service)) {
+    if (this.#unary + this.unread >= maxUnaryInFlight && !alwaysServed.has(service)) {
       throw refused(`${maxUnaryInFlight} calls are under way on this replica, its limit`, retryUnaryMs);
     }
     this.#unary += 1;
