@@ -115,7 +115,7 @@ export interface SessionConfig {
   outboundWindowBytes: number;
   /** `drain_timeout`: an agent that reads nothing for so long is cut off; default 10 s. */
   drainTimeoutMs: number;
-  /** `flush_interval`: how often observations are written to the store; default 5 s. */
+  /** `flush_interval`: how often observations are written to the store; default 10 s. */
   flushIntervalMs: number;
   /** `progress_budget`: for activities that declare none; 0: no contract. Default 0. */
   progressBudgetMs: number;

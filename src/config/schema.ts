@@ -209,7 +209,7 @@ export const KEYS: readonly KeySpec[] = [
     doc: 'What may be on its way to one agent.',
   },
   session('drain_timeout', '10s', [100, HOUR], 'An agent that reads nothing for so long is cut off.'),
-  session('flush_interval', '5s', [50, HOUR], 'Observations are written to the store this often.'),
+  session('flush_interval', '10s', [50, HOUR], 'Observations are written to the store this often.'),
   session(
     'progress_budget',
     '0s',

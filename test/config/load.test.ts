@@ -58,7 +58,7 @@ const DEFAULTS: Config = {
     suspectPhi: 5,
     outboundWindowBytes: 262_144,
     drainTimeoutMs: 10_000,
-    flushIntervalMs: 5_000,
+    flushIntervalMs: 10_000,
     progressBudgetMs: 0,
     maxAgeMs: 0,
   },

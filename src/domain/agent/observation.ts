@@ -3,86 +3,115 @@ import {
   HealthSchema,
   type Observation,
   ObservationSchema,
-  type RoundTrip,
   RoundTripSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import { durationFromMs, msFromTimestamp, timestampFromMs } from '../../lib/proto-time.ts';
+import {
+  type ObservationRecord,
+  ObservationRecordSchema,
+} from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 import { type HealthParts, healthOf } from './health.ts';
 import { silenceMs } from './observer.ts';
-import type { RoundTrips } from './round-trips.ts';
 import type { Session, SessionContext } from './session.ts';
 
 /** An agent's health now, from its session on this replica. */
 export function sessionHealth(session: Session, context: SessionContext, nowMs: number): HealthParts {
+  const reported = session.report !== undefined;
+  const { activity, movedMs } = session.progress;
   return healthOf({
-    connected: !session.ended,
+    connected: true,
     phi: session.phi(nowMs),
     suspectPhi: context.config.suspectPhi,
-    activity: session.progress.activity,
-    progressBudgetMs:
-      session.report === undefined
-        ? undefined
-        : context.progressBudgetMs(session.namespace, session.agentId, session.progress.activity),
-    sinceProgressMs: silenceMs(context.self, session.progress.movedMs, nowMs),
+    activity,
+    progressBudgetMs: reported
+      ? context.progressBudgetMs(session.namespace, session.agentId, activity)
+      : undefined,
+    sinceProgressMs: silenceMs(context.self, movedMs, nowMs),
     load: session.report?.load,
   });
 }
 
-/** What this replica measures of a session, as of now. Its age is the time since the agent was heard last. */
-export function observeSession(session: Session, context: SessionContext): Observation {
+/** What this replica measures of a session, as of now. */
+export function readSession(session: Session, context: SessionContext): ObservationRecord {
   const nowMs = context.clock.monoMs();
   const health = sessionHealth(session, context, nowMs);
-  const observation = create(ObservationSchema, {
-    observeTime: timestampFromMs(session.lastHeardWallMs),
-    age: durationFromMs(Math.max(0, nowMs - session.lastHeardMs)),
-    replicaId: context.replicaId,
-    sessionEpoch: session.epoch,
-    instanceId: session.instanceId,
-    peer: session.peer,
-    attachTime: timestampFromMs(session.attachWallMs),
-    health: create(HealthSchema, health),
-    heartbeats: BigInt(session.heartbeats),
-    missed: BigInt(session.probes.missed),
-    phi: session.phi(nowMs),
-    client: session.client,
-  });
-  const roundTrip = roundTripOf(session.roundTrips);
-  if (roundTrip !== undefined) observation.roundTrip = roundTrip;
+  const record = create(ObservationRecordSchema);
+  record.observeMs = session.lastHeardWallMs;
+  record.replicaId = context.replicaId;
+  record.sessionEpoch = session.epoch;
+  record.instanceId = session.instanceId;
+  record.peer = session.peer;
+  record.attachMs = session.attachWallMs;
+  record.client = session.client;
+  record.responsive = health.responsive;
+  record.progressing = health.progressing;
+  record.headroom = health.headroom;
+  record.reasons = health.reasons;
+  record.heartbeats = session.heartbeats;
+  record.missed = session.probes.missed;
+  record.phi = session.phi(nowMs);
+  const trips = session.roundTrips.summary();
+  if (trips !== undefined) {
+    record.rttSamples = trips.samples;
+    record.rttLastMs = trips.lastMs;
+    record.rttSmoothedMs = trips.smoothedMs;
+    record.rttVariationMs = trips.variationMs;
+    record.rttP50Ms = trips.p50Ms;
+    record.rttP95Ms = trips.p95Ms;
+    record.rttP99Ms = trips.p99Ms;
+  }
   const offsetMs = session.clockOffset?.valueMs;
-  if (offsetMs !== undefined) observation.clockOffset = durationFromMs(offsetMs);
+  if (offsetMs !== undefined) record.clockOffsetMs = offsetMs;
   if (session.report !== undefined) {
-    observation.report = session.report;
-    observation.reportTime = timestampFromMs(session.reportWallMs);
+    record.report = session.report;
+    record.reportMs = session.reportWallMs;
   }
-  return observation;
+  return record;
 }
 
-/** An observation by another replica, or from an earlier session: its age grows, and nobody is connected here. */
-export function agedObservation(stored: Observation, wallMs: number, attached: boolean): Observation {
-  const observation = Object.assign(create(ObservationSchema), stored);
-  const seenMs = stored.observeTime === undefined ? wallMs : msFromTimestamp(stored.observeTime);
-  observation.age = durationFromMs(Math.max(0, wallMs - seenMs));
-  if (!attached) {
-    const health = Object.assign(create(HealthSchema), stored.health);
-    health.score = 0;
-    health.connected = 0;
-    health.responsive = 0;
-    health.reasons = ['no open session'];
-    observation.health = health;
-  }
-  return observation;
-}
-
-function roundTripOf(roundTrips: RoundTrips): RoundTrip | undefined {
-  const summary = roundTrips.summary();
-  if (summary === undefined) return undefined;
-  return create(RoundTripSchema, {
-    last: durationFromMs(summary.lastMs),
-    smoothed: durationFromMs(summary.smoothedMs),
-    variation: durationFromMs(summary.variationMs),
-    p50: durationFromMs(summary.p50Ms),
-    p95: durationFromMs(summary.p95Ms),
-    p99: durationFromMs(summary.p99Ms),
-    samples: summary.samples,
+/**
+ * A reading as callers see it.
+ * @param ageMs how old it is now
+ * @param attached whether the session that it is of still stands; without one an agent has no health
+ */
+export function observationOf(record: ObservationRecord, ageMs: number, attached: boolean): Observation {
+  const connected = attached ? 1 : 0;
+  const observation = create(ObservationSchema, {
+    observeTime: timestampFromMs(record.observeMs),
+    age: durationFromMs(Math.max(0, ageMs)),
+    replicaId: record.replicaId,
+    sessionEpoch: record.sessionEpoch,
+    instanceId: record.instanceId,
+    peer: record.peer,
+    attachTime: timestampFromMs(record.attachMs),
+    health: create(HealthSchema, {
+      score: connected * record.responsive * record.progressing * record.headroom,
+      connected,
+      responsive: connected * record.responsive,
+      progressing: record.progressing,
+      headroom: record.headroom,
+      reasons: attached ? record.reasons : ['no open session'],
+    }),
+    heartbeats: BigInt(record.heartbeats),
+    missed: BigInt(record.missed),
+    phi: record.phi,
+    client: record.client,
   });
+  if (record.rttSamples > 0) {
+    observation.roundTrip = create(RoundTripSchema, {
+      last: durationFromMs(record.rttLastMs),
+      smoothed: durationFromMs(record.rttSmoothedMs),
+      variation: durationFromMs(record.rttVariationMs),
+      p50: durationFromMs(record.rttP50Ms),
+      p95: durationFromMs(record.rttP95Ms),
+      p99: durationFromMs(record.rttP99Ms),
+      samples: record.rttSamples,
+    });
+  }
+  if (record.clockOffsetMs !== undefined) observation.clockOffset = durationFromMs(record.clockOffsetMs);
+  if (record.report !== undefined) {
+    observation.report = record.report;
+    observation.reportTime = timestampFromMs(record.reportMs);
+  }
+  return observation;
 }

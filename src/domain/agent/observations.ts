@@ -1,10 +1,11 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import { type Observation, ObservationSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { Observation } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { ObservationRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { ChangeBatch, LiveRecord, Store } from '../../state/store.ts';
 import type { View } from '../../state/views.ts';
 import type { KnownAgent } from './directory.ts';
 import { isAttached } from './liveness.ts';
-import { agedObservation, observeSession } from './observation.ts';
+import { observationOf, readSession } from './observation.ts';
 import { agentIdOf, agentKey, agentOf, isAgentKey } from './record.ts';
 import type { Session, SessionContext } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -41,11 +42,15 @@ export class Observations implements View {
   of(known: KnownAgent): Observation | undefined {
     const { sessions, context } = this.#options;
     const session = sessions.get(known.namespace, known.id);
-    if (session !== undefined) return observeSession(session, context);
+    if (session !== undefined) {
+      const age = context.clock.monoMs() - session.lastHeardMs;
+      return observationOf(readSession(session, context), age, true);
+    }
     const record = this.#elsewhere.get(`${known.namespace}/${known.id}`);
     if (record?.value === undefined) return undefined;
     const attached = isAttached(agentOf(known.record).liveness) && record.epoch === known.record.sessionEpoch;
-    return agedObservation(fromBinary(ObservationSchema, record.value), context.clock.wallMs(), attached);
+    const stored = fromBinary(ObservationRecordSchema, record.value);
+    return observationOf(stored, context.clock.wallMs() - stored.observeMs, attached);
   }
 
   /** Keeps the last reading of a session that has ended. */
@@ -106,7 +111,7 @@ export class Observations implements View {
       key: agentKey(session.agentId),
       epoch: session.epoch,
       sequence: session.heartbeats,
-      value: toBinary(ObservationSchema, observeSession(session, context)),
+      value: toBinary(ObservationRecordSchema, readSession(session, context)),
     };
   }
 }

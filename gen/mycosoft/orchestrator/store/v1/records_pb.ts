@@ -8,7 +8,7 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Agent, Verdict } from "../../agent/v1/agent_pb.ts";
+import type { Agent, Report, Verdict } from "../../agent/v1/agent_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_agent } from "../../agent/v1/agent_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxItQCCgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLCg5WZXJkaWN0SGlzdG9yeRI5Cgh2ZXJkaWN0cxgBIAMoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0IsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCEIsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxItQCCgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLCg5WZXJkaWN0SGlzdG9yeRI5Cgh2ZXJkaWN0cxgBIAMoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0IsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCCKrBAoRT2JzZXJ2YXRpb25SZWNvcmQSEgoKb2JzZXJ2ZV9tcxgBIAEoARISCgpyZXBsaWNhX2lkGAIgASgJEhUKDXNlc3Npb25fZXBvY2gYAyABKAQSEwoLaW5zdGFuY2VfaWQYBCABKAkSDAoEcGVlchgFIAEoCRIRCglhdHRhY2hfbXMYBiABKAESDgoGY2xpZW50GAcgASgJEhIKCnJlc3BvbnNpdmUYCCABKAESEwoLcHJvZ3Jlc3NpbmcYCSABKAESEAoIaGVhZHJvb20YCiABKAESDwoHcmVhc29ucxgLIAMoCRITCgtydHRfc2FtcGxlcxgMIAEoDRITCgtydHRfbGFzdF9tcxgNIAEoARIXCg9ydHRfc21vb3RoZWRfbXMYDiABKAESGAoQcnR0X3ZhcmlhdGlvbl9tcxgPIAEoARISCgpydHRfcDUwX21zGBAgASgBEhIKCnJ0dF9wOTVfbXMYESABKAESEgoKcnR0X3A5OV9tcxgSIAEoARIcCg9jbG9ja19vZmZzZXRfbXMYEyABKAFIAIgBARI2CgZyZXBvcnQYFCABKAsyJi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVwb3J0EhEKCXJlcG9ydF9tcxgVIAEoARISCgpoZWFydGJlYXRzGBYgASgBEg4KBm1pc3NlZBgXIAEoARILCgNwaGkYGCABKAFCEgoQX2Nsb2NrX29mZnNldF9tc0IsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -220,4 +220,187 @@ export type ReplicaRecord = Message<"mycosoft.orchestrator.store.v1.ReplicaRecor
  */
 export const ReplicaRecordSchema: GenMessage<ReplicaRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 2);
+
+/**
+ * What was measured of an agent, as a live record under "agent/<id>". Flat, with plain milliseconds: it is written for
+ * every agent every few seconds, and encoding nested durations would cost as much as measuring.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.ObservationRecord
+ */
+export type ObservationRecord = Message<"mycosoft.orchestrator.store.v1.ObservationRecord"> & {
+  /**
+   * When the agent was heard last, wall clock of the replica.
+   *
+   * @generated from field: double observe_ms = 1;
+   */
+  observeMs: number;
+
+  /**
+   * The replica that measured.
+   *
+   * @generated from field: string replica_id = 2;
+   */
+  replicaId: string;
+
+  /**
+   * The session.
+   *
+   * @generated from field: uint64 session_epoch = 3;
+   */
+  sessionEpoch: bigint;
+
+  /**
+   * The process behind it.
+   *
+   * @generated from field: string instance_id = 4;
+   */
+  instanceId: string;
+
+  /**
+   * Where it came from.
+   *
+   * @generated from field: string peer = 5;
+   */
+  peer: string;
+
+  /**
+   * When it was opened, wall clock.
+   *
+   * @generated from field: double attach_ms = 6;
+   */
+  attachMs: number;
+
+  /**
+   * The client software.
+   *
+   * @generated from field: string client = 7;
+   */
+  client: string;
+
+  /**
+   * Health.responsive.
+   *
+   * @generated from field: double responsive = 8;
+   */
+  responsive: number;
+
+  /**
+   * Health.progressing.
+   *
+   * @generated from field: double progressing = 9;
+   */
+  progressing: number;
+
+  /**
+   * Health.headroom.
+   *
+   * @generated from field: double headroom = 10;
+   */
+  headroom: number;
+
+  /**
+   * Health.reasons.
+   *
+   * @generated from field: repeated string reasons = 11;
+   */
+  reasons: string[];
+
+  /**
+   * Round trips: how many the quantiles are over; 0: none was measured.
+   *
+   * @generated from field: uint32 rtt_samples = 12;
+   */
+  rttSamples: number;
+
+  /**
+   * The last one.
+   *
+   * @generated from field: double rtt_last_ms = 13;
+   */
+  rttLastMs: number;
+
+  /**
+   * Smoothed.
+   *
+   * @generated from field: double rtt_smoothed_ms = 14;
+   */
+  rttSmoothedMs: number;
+
+  /**
+   * Variation.
+   *
+   * @generated from field: double rtt_variation_ms = 15;
+   */
+  rttVariationMs: number;
+
+  /**
+   * Median.
+   *
+   * @generated from field: double rtt_p50_ms = 16;
+   */
+  rttP50Ms: number;
+
+  /**
+   * 95th percentile.
+   *
+   * @generated from field: double rtt_p95_ms = 17;
+   */
+  rttP95Ms: number;
+
+  /**
+   * 99th percentile.
+   *
+   * @generated from field: double rtt_p99_ms = 18;
+   */
+  rttP99Ms: number;
+
+  /**
+   * The agent's clock minus ours.
+   *
+   * @generated from field: optional double clock_offset_ms = 19;
+   */
+  clockOffsetMs?: number | undefined;
+
+  /**
+   * The last report.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Report report = 20;
+   */
+  report?: Report | undefined;
+
+  /**
+   * When it was renewed.
+   *
+   * @generated from field: double report_ms = 21;
+   */
+  reportMs: number;
+
+  /**
+   * Heartbeats in this session.
+   *
+   * @generated from field: double heartbeats = 22;
+   */
+  heartbeats: number;
+
+  /**
+   * Probes never answered.
+   *
+   * @generated from field: double missed = 23;
+   */
+  missed: number;
+
+  /**
+   * Suspicion.
+   *
+   * @generated from field: double phi = 24;
+   */
+  phi: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.ObservationRecord.
+ * Use `create(ObservationRecordSchema)` to create a new message.
+ */
+export const ObservationRecordSchema: GenMessage<ObservationRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 3);
 
