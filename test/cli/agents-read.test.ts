@@ -148,7 +148,7 @@ describe('agents get', () => {
   it('shows what was declared, judged and measured, with the age of the reading', async () => {
     const { stdout } = await run(['agents', 'get', 'a'], { agents: [sampleAgent('a')] });
     expect(stdout).toContain('labels        env=prod,tier=web');
-    expect(stdout).toMatch(/Reading now, 1\.2s old/);
+    expect(stdout).toMatch(/Reading is 1\.2s old/);
     expect(stdout).toMatch(/health +0\.98/);
     expect(stdout).toMatch(/rule +attached: opened a session/);
     expect(stdout).toContain('busy with indexing, load 0.42 1.2s ago');

@@ -55,7 +55,7 @@ export function readingTitle(freshness: Freshness): Line {
     case 'none':
       return [dim('none: no session was ever measured')];
     case 'current':
-      return [plain('now, '), ageSpan(freshness), plain(' old')];
+      return [plain('is '), ageSpan(freshness), plain(' old')];
     case 'stale':
       return [
         warn('is stale: nobody measured for '),
