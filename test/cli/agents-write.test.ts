@@ -94,6 +94,14 @@ describe('agents register', () => {
     expect(seen).toEqual(['Bearer old-token']);
   });
 
+  it('never shows a token that is malformed', async () => {
+    await start({});
+    const env = { ORCHESTRATOR_AGENT_TOKEN: 'secret\nother' };
+    const { code, stdout, stderr } = await cli([...at(), 'agents', 'register', 'alpha'], { env });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).not.toContain('secret');
+  });
+
   it('lists every violated field on a line of its own and ends with code 2', async () => {
     const error = new ConnectError('2 fields break their rules', Code.InvalidArgument, undefined, [
       { desc: ErrorInfoSchema, value: { reason: 'INVALID_FIELDS', domain: 'orchestrator.mycosoft.dev' } },

@@ -62,7 +62,9 @@ async function register(
   options: RegisterOptions,
 ): Promise<void> {
   const { connection, namespace, io } = context;
-  const token = io.env.ORCHESTRATOR_AGENT_TOKEN ?? '';
+  const token = (io.env.ORCHESTRATOR_AGENT_TOKEN ?? '').trim();
+  // Checked here, because the error of an invalid header would show the token.
+  if (!/^[\x21-\x7e]*$/.test(token)) throw new UsageError('ORCHESTRATOR_AGENT_TOKEN does not hold a token');
   const headers: Record<string, string> = token === '' ? {} : { authorization: `Bearer ${token}` };
   const spec = specFrom(options);
   const response = await withRequestId(context, options.requestId, (requestId) =>
