@@ -4,6 +4,7 @@ import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_p
 import { GoAway_Reason } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { AgentWatch } from '../support/agent-watch.ts';
 import { Stack, storeKinds } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 
 const { NEVER_SEEN, CONNECTED, SUSPECT, DISCONNECTED, LOST, LEFT } = Agent_Liveness;
 
@@ -27,7 +28,11 @@ describe.each(storeKinds)('the liveness of an agent on %s', (kind) => {
     const session = agent.attach();
     const welcome = await session.welcome;
     await watch.untilLiveness('silent', CONNECTED);
-    await watch.until(() => session.pings.length >= 3, 'some pings').catch(() => {});
+    await until(
+      () => session.pings.length,
+      (count) => count >= 3,
+      { what: 'some pings' },
+    );
 
     session.manner.answering = false;
     const suspect = await watch.untilLiveness('silent', SUSPECT);
