@@ -55,7 +55,11 @@ export interface RequestRecord {
   ttlMs: number;
 }
 
-/** One atomic change of one namespace. Checks come before any effect; a failed one leaves no trace. */
+/**
+ * One atomic change of one namespace. A remembered request is looked up first, then come the checks, then the effects; a
+ * failed check leaves no trace. The last put of a key wins, and a delete wins over a put. Every committed one takes the
+ * next revision, also one without effects.
+ */
 export interface Commit {
   namespace: string;
   checks?: readonly Check[];
@@ -93,7 +97,8 @@ export interface ChangeBatch {
 
 export type ChangePage =
   | { kind: 'page'; batches: readonly ChangeBatch[] /** Nothing newer was there. */; complete: boolean }
-  /** The position is older than the log (which is kept for ten minutes or 64 MiB). */
+  /** The position is older than the log (which is kept for ten minutes or 64 MiB): `oldest` is the first revision after
+   * which it can be resumed. */
   | { kind: 'compacted'; oldest: bigint }
   /** The position is of another store epoch, or ahead of this store. */
   | { kind: 'epoch'; epoch: bigint };

@@ -4,7 +4,7 @@ import { StoreOpenError, StoreUnavailableError } from '../store.ts';
 import { isAlive, thisProcess } from './holder.ts';
 import { META_KEY } from './keys.ts';
 import { FORMAT, type Meta, readMeta, writeMeta } from './meta.ts';
-import { preflight, reasonOf } from './preflight.ts';
+import { preflight, reasonOf, syncDirectories } from './preflight.ts';
 
 /** Address space set aside for the file, not memory; LMDB enlarges it when the file outgrows it. */
 const DEFAULT_MAP_BYTES = 16 * 2 ** 30;
@@ -40,6 +40,7 @@ export class Environment {
       preflight(path);
       tree = openTree(path, options);
       const meta = claim(tree, options.wallMs());
+      syncDirectories(path);
       return new Environment(options, path, tree, BigInt(meta.epoch));
     } catch (error) {
       await tree?.close();

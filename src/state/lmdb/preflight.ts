@@ -55,6 +55,22 @@ function makeDirectory(path: string): void {
   mkdirSync(path);
 }
 
+/** Makes the names of new files and directories as durable as their content; LMDB leaves that to its caller. */
+export function syncDirectories(path: string): void {
+  for (const directory of [path, dirname(path), dirname(dirname(path))]) {
+    try {
+      const descriptor = openSync(directory, 'r');
+      try {
+        fsyncSync(descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+    } catch {
+      // Not every system syncs directories, and the upper ones may be closed to us.
+    }
+  }
+}
+
 function checkHeader(descriptor: number, size: number): void {
   // A crash while the file was made leaves it empty: LMDB begins again.
   if (size === 0) return;
