@@ -85,7 +85,7 @@ export function createFleet(options: FleetOptions) {
       },
     ],
   });
-  const verdicts = new VerdictWriter({ store, views, directory, events, clock, background, log });
+  const verdicts = new VerdictWriter({ store, views, directory, events, clock, background, ids, log });
   const absences = new Absences({
     clock,
     wheel,

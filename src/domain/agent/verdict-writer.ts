@@ -1,6 +1,7 @@
 import { Agent_Liveness, type Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { Background } from '../../lib/background.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Ids } from '../../lib/ids.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
 import { type Append, type Check, type Store, StoreUnavailableError } from '../../state/store.ts';
@@ -30,7 +31,7 @@ export interface Judgement {
 
 interface Pending extends Judgement {
   events: NewEvent[];
-  settled: (() => void)[];
+  settled: ((stored: boolean) => void)[];
 }
 
 export interface VerdictWriterOptions {
@@ -40,6 +41,7 @@ export interface VerdictWriterOptions {
   events: EventWriter;
   clock: Clock;
   background: Background;
+  ids: Ids;
   log: Logger;
 }
 
@@ -49,7 +51,10 @@ const CHUNK = 256;
 const EVENTS_PER_AGENT = 16;
 /** Longest pause before the store is tried again. */
 const MAX_PAUSE_MS = 1000;
-const ROUNDS_WITH_CONFLICTS = 64;
+/** Each conflict brings one agent of the batch up to date, so all may have changed. */
+const ROUNDS_WITH_CONFLICTS = CHUNK + 16;
+/** How long the store remembers a batch: longer than any outage in which its fate is unknown. */
+const REMEMBERED_MS = 3_600_000;
 
 /**
  * Writes verdicts in batches: what is judged in one turn of the event loop shares commits. While the store is away
@@ -72,10 +77,12 @@ export class VerdictWriter {
     return this.#pending.size + this.#writing.size;
   }
 
-  /** Resolves when the judgement is stored, or was overtaken by a newer session. */
-  submit(judgement: Judgement): Promise<void> {
+  /** Resolves when the judgement is stored, or was overtaken by a newer session; with false when `close` came first. */
+  submit(judgement: Judgement): Promise<boolean> {
+    if (this.#closed) return Promise.resolve(false);
     const key = `${judgement.namespace}/${judgement.agentId}`;
     const waiting = this.#pending.get(key);
+    if (waiting !== undefined && waiting.epoch > judgement.epoch) return Promise.resolve(true);
     const same = waiting !== undefined && waiting.epoch === judgement.epoch ? waiting : undefined;
     const events = [...(same?.events ?? []), judgement.event].slice(-EVENTS_PER_AGENT);
     const settled = waiting?.settled ?? [];
@@ -98,6 +105,9 @@ export class VerdictWriter {
   /** Stops trying; what waits is dropped (agents are judged anew at the next start). */
   close(): void {
     this.#closed = true;
+    for (const waiting of [this.#writing, this.#pending]) {
+      for (const pending of waiting.values()) for (const resolve of pending.settled.splice(0)) resolve(false);
+    }
   }
 
   #wake(): void {
@@ -124,46 +134,60 @@ export class VerdictWriter {
       this.#writing.set(key, pending);
     }
     for (const [namespace, group] of byNamespace) {
+      await this.#persist(namespace, group);
+      for (const pending of group) this.#writing.delete(`${pending.namespace}/${pending.agentId}`);
+    }
+  }
+
+  /** Tries until the group is stored. What is judged meanwhile waits: verdicts are written in their order. */
+  async #persist(namespace: string, group: readonly Pending[]): Promise<void> {
+    // One id for all tries: a try whose answer was lost, but which was stored, is not repeated.
+    const requestId = `verdicts/${this.#options.ids.uuid()}`;
+    while (!this.#closed) {
       try {
-        await this.#write(namespace, group);
+        await this.#write(namespace, group, requestId);
+        for (const pending of group) for (const resolve of pending.settled) resolve(true);
+        return;
       } catch (error) {
-        for (const pending of group) this.#putBack(pending);
         this.#options.log.warn({ pending: this.size, err: error }, 'verdicts could not be stored; they wait');
         const pauseMs =
           error instanceof StoreUnavailableError ? Math.min(MAX_PAUSE_MS, error.retryAfterMs) : MAX_PAUSE_MS;
         await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      } finally {
-        for (const pending of group) this.#writing.delete(`${pending.namespace}/${pending.agentId}`);
       }
     }
   }
 
-  #putBack(pending: Pending): void {
-    const key = `${pending.namespace}/${pending.agentId}`;
-    const newer = this.#pending.get(key);
-    if (newer === undefined) {
-      this.#pending.set(key, pending);
-      return;
-    }
-    newer.events = [...pending.events, ...newer.events].slice(-EVENTS_PER_AGENT);
-    newer.settled.push(...pending.settled);
-  }
-
-  async #write(namespace: string, group: readonly Pending[]): Promise<void> {
+  async #write(namespace: string, group: readonly Pending[], requestId: string): Promise<void> {
     const { store, views } = this.#options;
-    const fresh = new Map<string, KnownAgent | undefined>();
+    const mark = Uint8Array.of(1);
+    const request = { id: requestId, fingerprint: mark, response: mark, ttlMs: REMEMBERED_MS };
+    const fresh = await this.#loadUnheard(namespace, group);
     for (let round = 0; round < ROUNDS_WITH_CONFLICTS; round += 1) {
       const { checks, puts, appends } = this.#prepare(namespace, group, fresh);
-      if (appends.length === 0) break;
-      const outcome = await store.commit({ namespace, checks, puts, appends });
-      if (outcome.kind === 'committed') {
+      if (appends.length === 0) return;
+      const outcome = await store.commit({ namespace, checks, puts, appends, request });
+      if (outcome.kind !== 'conflict') {
         await views.waitFor(namespace, outcome.revision, 1000, AbortSignal.timeout(2000)).catch(() => {});
-        break;
+        return;
       }
-      if (outcome.kind === 'conflict')
-        fresh.set(agentIdOf(outcome.key), await this.#load(namespace, outcome.key));
+      fresh.set(agentIdOf(outcome.key), await this.#load(namespace, outcome.key));
     }
-    for (const pending of group) for (const resolve of pending.settled) resolve();
+    throw new Error(`${group.length} agents were changed concurrently again and again`);
+  }
+
+  /** Records of sessions that this replica has attached but not yet heard of: its view lags behind the store. */
+  async #loadUnheard(
+    namespace: string,
+    group: readonly Pending[],
+  ): Promise<Map<string, KnownAgent | undefined>> {
+    const fresh = new Map<string, KnownAgent | undefined>();
+    for (const { agentId, epoch } of group) {
+      const known = this.#options.directory.get(namespace, agentId);
+      if (known === undefined || known.record.sessionEpoch < epoch) {
+        fresh.set(agentId, await this.#load(namespace, agentKey(agentId)));
+      }
+    }
+    return fresh;
   }
 
   #prepare(namespace: string, group: readonly Pending[], fresh: ReadonlyMap<string, KnownAgent | undefined>) {
