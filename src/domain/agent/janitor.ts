@@ -57,9 +57,12 @@ export class Janitor {
 
   /** An agent did not come back in time. */
   absenceOver(absence: Absence): void {
-    const { directory, context } = this.#options;
+    const { directory, context, replicaAlive } = this.#options;
     const known = directory.get(absence.namespace, absence.agentId);
     if (known === undefined || known.record.sessionEpoch !== absence.epoch) return;
+    // A replica that was taken for gone is back, and looks after its agents itself.
+    const owner = known.record.ownerReplicaId;
+    if (owner !== context.replicaId && replicaAlive(owner)) return;
     const nowMs = context.clock.monoMs();
     const detail = `did not come back within ${Math.round(absence.graceMs)} ms`;
     this.#judge(
@@ -74,6 +77,7 @@ export class Janitor {
     const { liveness } = agentOf(known.record);
     if (!isAttached(liveness) && liveness !== Agent_Liveness.DISCONNECTED) return false;
     if (sessions.get(known.namespace, known.id) !== undefined) return false;
+    if (sessions.isAttaching(known.namespace, known.id)) return false;
     if (absences.get(known.namespace, known.id) !== undefined) return false;
     if (verdicts.pendingFor(known.namespace, known.id) !== undefined) return false;
     const owner = known.record.ownerReplicaId;

@@ -247,8 +247,13 @@ export class SessionProtocol {
   #leave(session: Session, reason: string, frameId: string): void {
     this.#state = 'leaving';
     this.#options.background.run('leave', async () => {
-      await this.#options.sessions.left(session, reason);
+      const stored = await this.#options.sessions.left(session, reason);
       if (this.#state !== 'leaving') return;
+      if (!stored) {
+        const message = 'this replica is leaving, and could not store the goodbye';
+        this.fail(new DomainError({ reason: ErrorReason.SHUTTING_DOWN, message, retryAfterMs: 1000 }));
+        return;
+      }
       this.#state = 'over';
       if (frameId !== '') this.#result(frameId);
       this.#carrier.finish();

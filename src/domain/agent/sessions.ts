@@ -10,9 +10,9 @@ import type { Store } from '../../state/store.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import type { Absences } from './absences.ts';
 import { decideAttach } from './attach.ts';
-import type { AgentDirectory, KnownAgent } from './directory.ts';
+import type { AgentDirectory, DirectoryListener, KnownAgent } from './directory.ts';
 import { agentNotFound, contention, notResponsible } from './errors.ts';
-import { livenessWords } from './liveness.ts';
+import { isAttached, livenessWords } from './liveness.ts';
 import { agentKey, agentOf, decodeRecord, encodeRecord } from './record.ts';
 import { type PingSender, Session, type SessionContext, type SessionOwner } from './session.ts';
 import { knowsToken, type TokenClaim } from './token.ts';
@@ -48,18 +48,22 @@ interface Held {
   revision: bigint;
 }
 
+type DirectoryChange = Parameters<DirectoryListener['changed']>;
+
 const ATTEMPTS = 8;
 
 /** The sessions that this replica holds. */
 export class Sessions implements SessionOwner {
   readonly #options: SessionsOptions;
   readonly #byAgent = new Map<string, Held>();
-  #suspects = 0;
+  readonly #suspects = new Set<Session>();
+  /** Attachments under way, with the latest news of their agent: what came before the session began holds for it too. */
+  readonly #attaching = new Map<string, { count: number; news: DirectoryChange | undefined }>();
   #leaving = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
-    options.directory.listen({ changed: (...change) => this.#directoryChanged(...change) });
+    options.directory.listen({ changed: (...change) => this.#heard(change) });
   }
 
   get size(): number {
@@ -68,11 +72,16 @@ export class Sessions implements SessionOwner {
 
   /** Share of the sessions that are SUSPECT, 0..1. */
   get shareInTrouble(): number {
-    return this.#byAgent.size === 0 ? 0 : this.#suspects / this.#byAgent.size;
+    return this.#byAgent.size === 0 ? 0 : this.#suspects.size / this.#byAgent.size;
   }
 
   get(namespace: string, agentId: string): Session | undefined {
     return this.#byAgent.get(`${namespace}/${agentId}`)?.session;
+  }
+
+  /** An attachment is under way: the store may have it already. */
+  isAttaching(namespace: string, agentId: string): boolean {
+    return this.#attaching.has(`${namespace}/${agentId}`);
   }
 
   all(): IterableIterator<Held> {
@@ -85,8 +94,21 @@ export class Sessions implements SessionOwner {
    * SHUTTING_DOWN; StoreUnavailableError
    */
   async attach(claim: TokenClaim, tokenHash: Uint8Array, hello: Hello, line: SessionLine): Promise<Session> {
-    const { context, store, directory, events } = this.#options;
     this.#admit();
+    const key = `${claim.namespace}/${claim.agentId}`;
+    const underway = this.#attaching.get(key) ?? { count: 0, news: undefined };
+    this.#attaching.set(key, underway);
+    underway.count += 1;
+    try {
+      return await this.#attach(claim, tokenHash, hello, line);
+    } finally {
+      underway.count -= 1;
+      if (underway.count === 0) this.#attaching.delete(key);
+    }
+  }
+
+  async #attach(claim: TokenClaim, tokenHash: Uint8Array, hello: Hello, line: SessionLine): Promise<Session> {
+    const { context, store, directory, events } = this.#options;
     let known = directory.get(claim.namespace, claim.agentId);
     // A record that this replica has not heard of yet, or whose token is newer than what it knows.
     if (known === undefined || !knowsToken(known.record.tokenHashes, tokenHash))
@@ -131,18 +153,18 @@ export class Sessions implements SessionOwner {
     void this.#submit(session, Agent_Liveness.DISCONNECTED, verdict);
   }
 
-  /** The agent said goodbye; resolves when that is stored. */
-  async left(session: Session, reason: string): Promise<void> {
-    if (!this.#remove(session, 'left')) return;
+  /** The agent said goodbye; resolves when that is stored, or with false when this replica gave up storing it. */
+  async left(session: Session, reason: string): Promise<boolean> {
+    if (!this.#remove(session, 'left')) return true;
     const { context } = this.#options;
     const detail = reason === '' ? 'said goodbye' : `said goodbye: ${reason}`;
     const verdict = session.verdict('left', detail, context.clock.monoMs());
-    await this.#submit(session, Agent_Liveness.LEFT, verdict);
+    return this.#submit(session, Agent_Liveness.LEFT, verdict);
   }
 
   judged(session: Session, liveness: Agent_Liveness, verdict: Verdict): void {
-    if (liveness === Agent_Liveness.SUSPECT) this.#suspects += 1;
-    else if (verdict.rule === 'answered') this.#suspects -= 1;
+    if (liveness === Agent_Liveness.SUSPECT) this.#suspects.add(session);
+    else this.#suspects.delete(session);
     void this.#submit(session, liveness, verdict);
   }
 
@@ -245,6 +267,8 @@ export class Sessions implements SessionOwner {
     if (hello.report !== undefined) session.heartbeat(0, 0, undefined, hello.report);
     this.#byAgent.set(key, { session, line, revision });
     context.metrics.sessionOpened();
+    const news = this.#attaching.get(key)?.news;
+    if (news !== undefined) this.#directoryChanged(...news);
     log.debug({ agent: key, epoch: `${epoch}`, peer: line.peer }, 'agent attached');
     return session;
   }
@@ -254,9 +278,7 @@ export class Sessions implements SessionOwner {
     session.ended = true;
     const { context, log } = this.#options;
     context.wheel.cancel(session);
-    if (session.liveness === Agent_Liveness.SUSPECT || session.liveness === Agent_Liveness.LOST) {
-      this.#suspects = Math.max(0, this.#suspects - 1);
-    }
+    this.#suspects.delete(session);
     const key = `${session.namespace}/${session.agentId}`;
     if (this.#byAgent.get(key)?.session === session) this.#byAgent.delete(key);
     context.metrics.sessionClosed(reason);
@@ -265,7 +287,7 @@ export class Sessions implements SessionOwner {
     return true;
   }
 
-  #submit(session: Session, liveness: Agent_Liveness, verdict: Verdict): Promise<void> {
+  #submit(session: Session, liveness: Agent_Liveness, verdict: Verdict): Promise<boolean> {
     const known = livenessWords(liveness);
     this.#options.context.metrics.verdict(known.name);
     return this.#options.verdicts.submit({
@@ -284,6 +306,13 @@ export class Sessions implements SessionOwner {
         attributes: { epoch: `${session.epoch}`, peer: session.peer },
       },
     });
+  }
+
+  #heard(change: DirectoryChange): void {
+    const agent = change[1] ?? change[0];
+    const underway = agent && this.#attaching.get(`${agent.namespace}/${agent.id}`);
+    if (underway !== undefined) underway.news = change;
+    this.#directoryChanged(...change);
   }
 
   #directoryChanged(before: KnownAgent | undefined, after: KnownAgent | undefined, revision: bigint): void {
@@ -306,6 +335,12 @@ export class Sessions implements SessionOwner {
     } else if (!knowsToken(after.record.tokenHashes, session.tokenHash)) {
       this.#remove(session, 'superseded');
       line.goAway(GoAway_Reason.SUPERSEDED, 'the agent was taken over by a new registration', undefined);
+    } else if (after.record.sessionEpoch === session.epoch && !isAttached(agentOf(after.record).liveness)) {
+      // Our own verdicts of that kind come after the session's end: another replica took this one for gone.
+      const by = agentOf(after.record).verdict?.replicaId ?? '';
+      const detail = `its session is held here, although replica ${by} judged otherwise`;
+      const verdict = session.verdict('held', detail, this.#options.context.clock.monoMs());
+      void this.#submit(session, session.liveness, verdict);
     }
   }
 
