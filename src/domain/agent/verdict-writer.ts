@@ -51,8 +51,9 @@ const CHUNK = 256;
 const EVENTS_PER_AGENT = 16;
 /** Longest pause before the store is tried again. */
 const MAX_PAUSE_MS = 1000;
-/** Each conflict brings one agent of the batch up to date, so all may have changed. */
-const ROUNDS_WITH_CONFLICTS = CHUNK + 16;
+const ROUNDS_WITH_CONFLICTS = 16;
+/** From this conflict on the whole batch is read anew: the view lags, and each conflict names one agent only. */
+const RELOAD_ALL_ROUND = 2;
 /** How long the store remembers a batch: longer than any outage in which its fate is unknown. */
 const REMEMBERED_MS = 3_600_000;
 
@@ -170,7 +171,9 @@ export class VerdictWriter {
         await views.waitFor(namespace, outcome.revision, 1000, AbortSignal.timeout(2000)).catch(() => {});
         return;
       }
-      fresh.set(agentIdOf(outcome.key), await this.#load(namespace, outcome.key));
+      const stale = round < RELOAD_ALL_ROUND ? [agentIdOf(outcome.key)] : group.map(({ agentId }) => agentId);
+      const load = async (id: string) => fresh.set(id, await this.#load(namespace, agentKey(id)));
+      await Promise.all(stale.map(load));
     }
     throw new Error(`${group.length} agents were changed concurrently again and again`);
   }
