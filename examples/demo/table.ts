@@ -36,6 +36,8 @@ export function render(rows: readonly Row[], width: number, elapsedSeconds: numb
 /** One agent in words, for logs: changes when something worth a line changed. */
 export function said(seen: Seen | undefined): string {
   if (seen === undefined) return '-';
+  // What was measured of a session that is over says nothing about now.
+  if (seen.liveness !== 'CONNECTED' && seen.liveness !== 'SUSPECT') return seen.liveness;
   const health = seen.health === undefined ? '' : ` ${seen.health.toFixed(2)}`;
   const roundTrip = seen.roundTripMs === undefined ? '' : ` ${seen.roundTripMs.toFixed(1)} ms`;
   return `${seen.liveness.padEnd(13)}${health}${roundTrip}`;
