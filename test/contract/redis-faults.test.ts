@@ -244,10 +244,14 @@ describe('followers', () => {
     const follower = new RecordingFollower();
     await store.follow(follower);
     let last = 0n;
-    for (let index = 0; index < 300; index++) {
+    for (let index = 0; index < 299; index++) {
+      if (index % 60 === 59) proxy.cut();
       last = await put(writer, 'n', `k${index % 11}`, `${index}`);
-      if (index % 60 === 30) proxy.cut();
     }
+    await follower.until(() => follower.revisions.get('n') === last);
+    // The last one as well: nothing comes after it that would tell of it.
+    proxy.cut();
+    last = await put(writer, 'n', 'last', 'v');
     await follower.until(() => follower.revisions.get('n') === last);
     await expectSameContent(store, 'n', follower);
     expect(follower.snapshots.length, 'the position was kept').toBe(0);

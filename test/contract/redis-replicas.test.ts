@@ -35,8 +35,11 @@ async function usePair() {
   };
 }
 
-const replicated = (pair: Awaited<ReturnType<typeof usePair>>) =>
-  pair.clients.primary.call('wait', '1', '5000');
+/** Resolves when the replica has everything. WAIT goes by what its own client wrote last. */
+async function replicated({ clients }: Awaited<ReturnType<typeof usePair>>): Promise<void> {
+  await clients.primary.set('marker', '1');
+  expect(await clients.primary.wait(1, 5_000)).toBe(1);
+}
 
 describe('a promoted replica that lagged behind', () => {
   it('begins a new epoch, in which no revision is given out twice and stale checks fail', async () => {
@@ -64,16 +67,21 @@ describe('a promoted replica that lagged behind', () => {
     for (let index = 0; index < 20; index++) lost = await issue(b, 'shared', `lost ${index}`);
     await follower.until(() => follower.revisions.get('n') === lost.revision);
     await pair.promote();
+    // The first to come is one that has seen nothing of what is lost.
+    await issue(await useStore(pair.replica.url, { database }), 'fresh', 'x');
     const moved = ({ available, epoch }: StoreStatus) => available && epoch > lost.epoch;
     await until(() => moved(a.status()) && moved(b.status()), Boolean);
-    for (let index = 0; index < 40; index++) await issue(index % 2 ? a : b, `new${index}`, 'x');
+    const stale = () => b.commit({ namespace: 'n', checks: [{ key: 'shared', revision: lost.revision }] });
+    for (let index = 0; index < 40; index++) {
+      await issue(index % 2 ? a : b, 'shared', `other ${index}`);
+      // What was read before the failover must not match what has come in its place.
+      expect((await stale()).kind).toBe('conflict');
+    }
     const now = await issue(a, 'shared', 'other');
     expect(now.epoch).toBeGreaterThan(lost.epoch);
     expect(a.status().epoch).toBe(b.status().epoch);
     expect(new Set([...issued.keys()].map((place) => place.split('/')[0])).size).toBe(2);
-    // The lost write's revision is below all of the new ones: a check with it cannot hold by accident.
-    const stale = await b.commit({ namespace: 'n', checks: [{ key: 'shared', revision: lost.revision }] });
-    expect(stale).toEqual({ kind: 'conflict', key: 'shared', revision: now.revision });
+    expect(await stale()).toEqual({ kind: 'conflict', key: 'shared', revision: now.revision });
     await follower.until(() => follower.revisions.get('n') === now.revision);
     expect(follower.snapshots).toContain('n');
     await expectSameContent(b, 'n', follower);
@@ -164,7 +172,8 @@ describe('commits that replicas must have', () => {
       () => client.info('replication'),
       (info) => info.includes('master_link_status:up'),
     );
-    const store = await useStore(primary.url, { minReplicas: 1, waitTimeoutMs: 300 });
+    const database = 'waits';
+    const store = await useStore(primary.url, { database, minReplicas: 1, waitTimeoutMs: 1_500 });
     expect(store.status().durability).toBe('replicated');
     const outcomes = await Promise.all(
       Array.from({ length: 50 }, (_, index) => put(store, 'n', `k${index}`, 'v')),
@@ -175,7 +184,8 @@ describe('commits that replicas must have', () => {
     const unsure = store.commit({ namespace: 'n', puts: [{ key: 'short', value: bytes('v') }], request });
     await expect(unsure).rejects.toMatchObject({ name: 'StoreUnavailableError', outcome: 'unknown' });
     // The first answer is not acknowledged by way of a repetition either, as long as no replica has it.
-    const repeated = store.commit({ namespace: 'n', request });
+    const other = await useStore(primary.url, { database, minReplicas: 1, waitTimeoutMs: 1_500 });
+    const repeated = other.commit({ namespace: 'n', request });
     await expect(repeated).rejects.toMatchObject({ name: 'StoreUnavailableError', outcome: 'unknown' });
     const conflict = await store.commit({ namespace: 'n', checks: [{ key: 'k0', revision: 999n }] });
     expect(conflict.kind, 'a conflict acknowledges nothing').toBe('conflict');

@@ -87,6 +87,8 @@ export class Epochs {
   /** Agrees with the other replicas on the epoch of this server. */
   async agree(connection: Connection, runId: string): Promise<void> {
     const { keys, log } = this.#options;
+    // Should another server come to the same number by itself, having lost everything, it is not the same epoch.
+    if (this.#runId !== '' && this.#runId !== runId) this.leave();
     this.#runId = runId;
     const opened = await scripts.openEpoch(connection, {
       storeKey: keys.store,

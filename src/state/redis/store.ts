@@ -75,6 +75,7 @@ class RedisStore implements Store {
   readonly #background: Background;
   readonly #underWay = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
+  #full: string | undefined;
 
   constructor(options: RedisStoreOptions, target: ReturnType<typeof parseTarget>) {
     this.#options = options;
@@ -113,8 +114,24 @@ class RedisStore implements Store {
   commit(commit: Commit): Promise<CommitOutcome> {
     return this.#run('commit', true, async () => {
       checkCommit(commit);
-      return this.#toOutcome(commit, await this.#committer.commit(commit));
+      try {
+        const committed = await this.#committer.commit(commit);
+        this.#tell(undefined);
+        return this.#toOutcome(commit, committed);
+      } catch (error) {
+        if (error instanceof StoreFullError) this.#tell(error.message);
+        throw error;
+      }
     });
+  }
+
+  /** Says once that commits are refused for want of room, and once that they are taken again. */
+  #tell(full: string | undefined): void {
+    if (this.#full === full) return;
+    this.#full = full;
+    const { log } = this.#options;
+    if (full === undefined) log.info({}, 'the store takes commits again');
+    else log.error({ detail: full }, 'the store is full: commits are refused');
   }
 
   get(namespace: string, key: string) {
