@@ -184,7 +184,11 @@ export class PollSessions {
     // A hello is answered by welcome, however short the wait.
     const waitMs = request.epoch === 0n ? MAX_WAIT_MS : Math.min(MAX_WAIT_MS, asked);
     const frames = await carrier.collect(waitMs, signal);
+    // Nobody knows the epoch of a session whose welcome was not fetched, so nobody would poll it.
+    if (signal.aborted && request.epoch === 0n) carrier.protocol.closed('the poll with hello was given up');
     if (carrier.error !== undefined && (!wasFinished || frames.length === 0)) throw carrier.error;
+    // It was over before this poll, and goaway has been fetched.
+    if (wasFinished && frames.length === 0) throw noSuchSession();
     return create(PollSessionResponseSchema, {
       epoch: carrier.protocol.session?.epoch ?? request.epoch,
       sequence: request.sequence,
@@ -205,11 +209,7 @@ export class PollSessions {
   #find(key: string, token: string): PollCarrier {
     const carrier = this.#byEpoch.get(key);
     if (carrier === undefined) {
-      throw new DomainError({
-        reason: ErrorReason.EPOCH_STALE,
-        message: 'this replica holds no such polling session; begin again with epoch 0 and hello',
-        retryAfterMs: 1000,
-      });
+      throw noSuchSession();
     }
     if (!knowsToken([carrier.tokenHash], hashToken(token))) {
       throw new DomainError({
@@ -242,3 +242,10 @@ export class PollSessions {
     return this.#options.leaseMs() / 2;
   }
 }
+
+const noSuchSession = (): DomainError =>
+  new DomainError({
+    reason: ErrorReason.EPOCH_STALE,
+    message: 'this replica holds no such polling session; begin again with epoch 0 and hello',
+    retryAfterMs: 1000,
+  });

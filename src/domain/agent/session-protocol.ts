@@ -79,6 +79,11 @@ export class SessionProtocol {
     return this.#state === 'over';
   }
 
+  /** Whether the agent said goodbye and that is being stored; the conversation then ends by itself. */
+  get leaving(): boolean {
+    return this.#state === 'leaving';
+  }
+
   /** Whether hello has not come yet. */
   get silent(): boolean {
     return this.#state === 'new';
