@@ -94,8 +94,8 @@ export class Sessions implements SessionOwner {
    * SHUTTING_DOWN; StoreUnavailableError
    */
   async attach(claim: TokenClaim, tokenHash: Uint8Array, hello: Hello, line: SessionLine): Promise<Session> {
-    this.#admit();
     const key = `${claim.namespace}/${claim.agentId}`;
+    this.#admit(key);
     const underway = this.#attaching.get(key) ?? { count: 0, news: undefined };
     this.#attaching.set(key, underway);
     underway.count += 1;
@@ -215,7 +215,7 @@ export class Sessions implements SessionOwner {
     }
   }
 
-  #admit(): void {
+  #admit(key: string): void {
     if (this.#leaving) {
       throw new DomainError({
         reason: ErrorReason.SHUTTING_DOWN,
@@ -223,7 +223,9 @@ export class Sessions implements SessionOwner {
         retryAfterMs: 1000,
       });
     }
-    if (this.#byAgent.size >= this.#options.maxSessions) {
+    // Attachments under way count; one that will supersede a session of its own takes no place.
+    const held = this.#byAgent.size + this.#attaching.size;
+    if (held >= this.#options.maxSessions && !this.#byAgent.has(key)) {
       throw new DomainError({
         reason: ErrorReason.LIMIT_REACHED,
         message: `this replica holds its maximum of ${this.#options.maxSessions} sessions`,
