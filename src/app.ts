@@ -245,7 +245,9 @@ async function start(
     instruments.observeEventLoop(loop);
     instruments.observeAgents(() => countByLiveness(fleet));
 
-    const grpc = await startGrpcListener({ ...listening, config: config.grpc });
+    // An agent that vanished leaves its connection without a call once it is LOST.
+    const maxConnectionIdleMs = config.session.leaseMs;
+    const grpc = await startGrpcListener({ ...listening, config: config.grpc, maxConnectionIdleMs });
     closing.push('gRPC listener', () => grpc.close({ graceMs: GRACE_MS }));
     const http = await startHttpListener({
       ...listening,
