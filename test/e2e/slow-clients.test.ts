@@ -105,7 +105,8 @@ describe('clients that do not play along', () => {
       const agents = Array.from({ length: 20 }, (_, i) =>
         stack.agent({ id: `half-${i}`, via: proxy.address }),
       );
-      await Promise.all(agents.map((agent) => agent.join()));
+      const open = await Promise.all(agents.map((agent) => agent.join()));
+      await until(() => open.every(({ pings }) => pings.length >= 5), Boolean, { what: 'a few round trips' });
       for (const connection of proxy.connections) connection.sever();
       for (const { id } of agents) {
         await watch.untilLiveness(id, Agent_Liveness.LOST);
@@ -134,7 +135,11 @@ describe('clients that do not play along', () => {
       const agent = stack.agent({ id: 'tunnel', via: proxy.address });
       const session = await agent.join();
       const { epoch } = await session.welcome;
-      await watch.untilLiveness('tunnel', Agent_Liveness.CONNECTED);
+      await until(
+        () => session.pings.length,
+        (count) => count >= 5,
+        { what: 'a few round trips' },
+      );
       proxy.stall(true);
       await watch.untilLiveness('tunnel', Agent_Liveness.SUSPECT);
       proxy.stall(false);
