@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Store, StoreFullError, StoreUnavailableError } from '../../src/state/store.ts';
-import { until, within } from '../support/until.ts';
+import { pause, until, within } from '../support/until.ts';
 import { useClient, useProxy, useRedis, useStore } from './redis-support.ts';
 import {
   allChanges,
@@ -113,6 +113,29 @@ describe('Redis that is emptied', () => {
       () => store.status().epoch,
       (epoch) => epoch > second,
     );
+  });
+});
+
+describe('Redis that is another server all of a sudden', () => {
+  it('is in a new epoch, even if it came to the same number by itself', async () => {
+    const [one, two] = [await useRedis(), await useRedis()];
+    const proxy = await useProxy(one);
+    const options = { database: 'swapped', minEpoch: 8_000_000_000n };
+    const store = await useStore(proxy.url, options);
+    const stranger = await useStore(two.url, options);
+    expect(store.status().epoch).toBe(stranger.status().epoch);
+    await put(store, 'n', 'k', 'of the one');
+    await put(stranger, 'n', 'k', 'of the other');
+    const before = await store.position('n');
+    proxy.target(two.port);
+    proxy.cut();
+    await until(
+      () => store.status(),
+      ({ available, epoch }) => available && epoch > before.epoch,
+    );
+    expect(await store.changes('n', before, 10)).toMatchObject({ kind: 'epoch' });
+    await put(stranger, 'n', 'l', 'v');
+    expect(stranger.status().epoch).toBe(store.status().epoch);
   });
 });
 
@@ -249,7 +272,8 @@ describe('followers', () => {
       last = await put(writer, 'n', `k${index % 11}`, `${index}`);
     }
     await follower.until(() => follower.revisions.get('n') === last);
-    // The last one as well: nothing comes after it that would tell of it.
+    // The last one as well, when nothing is being read: no later news tells of it.
+    await pause(500);
     proxy.cut();
     last = await put(writer, 'n', 'last', 'v');
     await follower.until(() => follower.revisions.get('n') === last);

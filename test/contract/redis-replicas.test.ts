@@ -35,7 +35,7 @@ async function usePair() {
   };
 }
 
-/** Resolves when the replica has everything. WAIT goes by what its own client wrote last. */
+/** Resolves when the replica has everything. WAIT goes by where the log was at its client's last command. */
 async function replicated({ clients }: Awaited<ReturnType<typeof usePair>>): Promise<void> {
   await clients.primary.set('marker', '1');
   expect(await clients.primary.wait(1, 5_000)).toBe(1);

@@ -23,7 +23,7 @@ local request_ttl = ARGV[8]
 if request_ttl ~= '0' then
   local record = redis.call('GET', KEYS[7])
   if record then
-    -- A write, so that a WAIT after this one covers the first answer as well.
+    -- For settle.lua; and as a write it makes a WAIT after this one cover the first answer for certain.
     redis.call('SET', KEYS[6], 'r', 'PX', ARGV[3])
     return {'repeated', record}
   end
