@@ -73,6 +73,8 @@ export class Views {
       const waiters = getOrAdd(this.#waiters, namespace, () => new Set<Waiter>());
       const end = (error?: Error): void => {
         waiters.delete(waiter);
+        // Callers name namespaces as they like: nothing stays of one that nobody waits for.
+        if (waiters.size === 0 && this.#waiters.get(namespace) === waiters) this.#waiters.delete(namespace);
         clearTimeout(timer);
         signal.removeEventListener('abort', abort);
         if (error === undefined) resolve();
@@ -89,6 +91,7 @@ export class Views {
       const timer = setTimeout(abort, timeoutMs);
       signal.addEventListener('abort', abort, { once: true });
       waiters.add(waiter);
+      if (signal.aborted) abort();
     });
   }
 
@@ -192,10 +195,10 @@ export class Views {
   }
 
   #reset(namespace: string, position: Position, entries: readonly Entry[]): void {
-    const known = this.#positions.has(namespace);
     for (const view of this.#options.views) view.reset(namespace, position, entries);
     this.#moveTo(namespace, position);
-    if (known) for (const listener of this.#listeners.get(namespace) ?? []) listener.reset(position);
+    // Also where the namespace was unknown here: its commits so far were not passed on one by one.
+    for (const listener of this.#listeners.get(namespace) ?? []) listener.reset(position);
   }
 
   #moveTo(namespace: string, position: Position): void {
