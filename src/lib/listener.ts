@@ -38,6 +38,8 @@ export interface ListenerOptions {
 
 /** TCP keepalive finds peers that vanished without a word; the kernel does it, so it costs no timer. */
 const tcpKeepAliveMs = 30_000;
+/** A peer that vanished never ends its side. */
+const lingerMs = 5_000;
 
 /**
  * Accepts connections for a server that does not listen itself (grpc-js, node:http, node:http2): caps them in total
@@ -50,6 +52,8 @@ export class Listener {
   readonly #perAddress = new Map<string, number>();
   /** Connections that have not said hello, with the time (monotonic ms) when they must have. */
   readonly #silent = new Map<Socket, number>();
+  /** Connections that we have ended and the other side has not, with the time when they are destroyed. */
+  readonly #ending = new Map<Socket, number>();
   readonly #sweeper: NodeJS.Timeout;
   #tls: TlsServer | undefined;
   #certificate: CertificateFiles | undefined;
@@ -191,6 +195,7 @@ export class Listener {
     this.#sockets.add(socket);
     socket.setKeepAlive(true, tcpKeepAliveMs);
     socket.once('close', () => this.#gone(socket, address));
+    socket.once('finish', () => this.#ending.set(socket, performance.now() + lingerMs));
     // The server that takes the socket over adds its own; without one a reset would end the process.
     socket.on('error', ignore);
     if (this.#tls !== undefined) this.#tls.emit('connection', socket);
@@ -209,6 +214,7 @@ export class Listener {
   #gone(socket: Socket, address: string): void {
     this.#sockets.delete(socket);
     this.#silent.delete(socket);
+    this.#ending.delete(socket);
     const left = (this.#perAddress.get(address) ?? 1) - 1;
     if (left === 0) this.#perAddress.delete(address);
     else this.#perAddress.set(address, left);
@@ -228,6 +234,9 @@ export class Listener {
     for (const [socket, deadline] of this.#silent) {
       if (socket.bytesRead >= this.#options.helloBytes) this.#silent.delete(socket);
       else if (now >= deadline) this.#reject(socket, 'hello_timeout');
+    }
+    for (const [socket, deadline] of this.#ending) {
+      if (now >= deadline) socket.destroy();
     }
   }
 }
