@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { openRedisStore, type RedisStoreOptions } from '../../src/state/redis/store.ts';
-import type { Store } from '../../src/state/store.ts';
+import { type Store, StoreUnavailableError } from '../../src/state/store.ts';
 import { type FaultProxy, startProxy } from '../support/redis-proxy.ts';
 import { type RedisServer, type RedisServerOptions, startRedis } from '../support/redis-server.ts';
+import { until } from '../support/until.ts';
 
 /** A redis-server that ends with the test. */
 export async function useRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
@@ -38,4 +39,16 @@ export function useClient(server: RedisServer): Redis {
   client.on('error', () => {});
   onTestFinished(() => client.disconnect());
   return client;
+}
+
+export const available = (store: Store) =>
+  until(() => store.status().available, Boolean, { what: 'availability' });
+
+export async function failure(promise: Promise<unknown>): Promise<StoreUnavailableError> {
+  const error = await promise.then(
+    () => undefined,
+    (caught: unknown) => caught,
+  );
+  expect(error).toBeInstanceOf(StoreUnavailableError);
+  return error as StoreUnavailableError;
 }
