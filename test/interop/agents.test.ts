@@ -9,8 +9,8 @@ import { suiteWith, type Tool } from './tools.ts';
 
 /** Short, so that a loss takes seconds. */
 const env = {
-  ORCHESTRATOR_SESSION_PING_INTERVAL: '500ms',
-  ORCHESTRATOR_SESSION_LEASE: '3s',
+  ORCHESTRATOR_SESSION_PING_INTERVAL: '300ms',
+  ORCHESTRATOR_SESSION_LEASE: '4s',
   ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '500ms',
   ORCHESTRATOR_SESSION_RECONNECT_GRACE: '3s',
   ORCHESTRATOR_SESSION_RECOVERY_GRACE: '6s',
@@ -47,15 +47,17 @@ function lifeOfAn(language: string, tool: Tool): void {
     return started;
   }
   const get = async () => (await clients.agents.getAgent({ agentId: id })).agent;
+  const roundTrips = (count: number) =>
+    until(get, (one) => (one?.observation?.roundTrip?.samples ?? 0) >= count, {
+      what: `${count} round trips`,
+    });
 
   test('is seen by WatchAgents within a second, and becomes healthy with report, RTT and clock', async () => {
     const agent = start();
     const { at } = await agent.line(/^connected/);
     const sighting = await watch.seen(id, 'CONNECTED');
     expect(sighting.at - at).toBeLessThan(1_000);
-    const seen = await until(get, (one) => (one?.observation?.roundTrip?.samples ?? 0) >= 3, {
-      what: 'three round trips',
-    });
+    const seen = await roundTrips(3);
     expect(seen?.spec?.kind).toBe('summarizer');
     expect(seen?.observation?.health?.score).toBe(1);
     expect(seen?.observation?.report).toMatchObject({ activity: 'summarizing', load: 0.3 });
@@ -89,6 +91,7 @@ function lifeOfAn(language: string, tool: Tool): void {
   test('stopped, it is suspected and lost and stops its work; continued, it comes back with a higher epoch', async () => {
     const agent = start();
     const epoch = await agent.epoch();
+    await roundTrips(5); // suspicion rests on how the agent answered before
     agent.signal('SIGSTOP');
     const lost = await watch.seen(id, 'LOST');
     expect(watch.path(id)).toContain('SUSPECT');
