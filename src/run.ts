@@ -2,6 +2,7 @@ import { createApp, type RunningApp } from './app.ts';
 import type { Config } from './config/config.ts';
 import { ConfigError, formatConfigError } from './config/errors.ts';
 import { loadConfig } from './config/load.ts';
+import { keepHeapSmall } from './lib/heap.ts';
 import { ListenError } from './lib/listen-error.ts';
 import { packageVersion } from './lib/version.ts';
 import { StoreOpenError } from './state/store.ts';
@@ -19,6 +20,7 @@ const USAGE = 2;
 
 /** Runs the service until SIGINT or SIGTERM; a second signal or the shutdown time-out ends it at once. */
 export async function runService(options: RunOptions): Promise<number> {
+  keepHeapSmall();
   const arguments_ = parseArguments(options.argv);
   if ('fault' in arguments_) {
     process.stderr.write(`${arguments_.fault}\n`);

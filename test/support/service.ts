@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const entry = join('dist', 'src', 'main.js');
+/** The flags with which `npm start` starts node. */
+const nodeFlags = startFlags();
 const readyTimeoutMs = 30_000;
 
 export interface ServiceOptions {
@@ -35,6 +37,11 @@ interface Running {
   exited: Promise<Exit>;
 }
 
+function startFlags(): string[] {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: { start: string } };
+  return /node ((?:--\S+ )*)dist/.exec(scripts.start)?.[1]?.trim().split(' ') ?? [];
+}
+
 function environment(options: ServiceOptions, store: string): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('ORCHESTRATOR_') && !name.startsWith('OTEL_') && !name.startsWith('VITEST'),
@@ -52,7 +59,7 @@ function environment(options: ServiceOptions, store: string): NodeJS.ProcessEnv 
 
 function spawnService(options: ServiceOptions, store: string): Running {
   if (!existsSync(entry)) throw new Error(`${entry} is missing: run npm run build`);
-  const command = [process.execPath, '--enable-source-maps', entry, ...(options.args ?? [])];
+  const command = [process.execPath, ...nodeFlags, entry, ...(options.args ?? [])];
   const [file = '', ...args] =
     options.fileSizeLimitKb === undefined
       ? command
