@@ -185,11 +185,10 @@ export class Agent implements AgentHandle {
       this.#attachedAt = undefined;
       const retryInMs = next.notBeforeMs + this.#backoffMs(failures++);
       this.#setState({ state: 'waiting', error: next.error, retryInMs });
-      const why = { agent: this.id, retry_in_ms: Math.round(retryInMs), err: next.error };
-      this.#log.info(why, 'not connected');
+      this.#log.info({ agent: this.id, retry_in_ms: retryInMs, err: next.error }, 'not connected');
       await sleep(retryInMs, this.#stop.signal);
     }
-    return this.#finish(this.#stop.signal.aborted ? undefined : last);
+    return this.#finish(this.#stop.signal.aborted ? undefined : last, last);
   }
 
   #backoffMs(attempt: number): number {
@@ -197,8 +196,9 @@ export class Agent implements AgentHandle {
     return fullJitterMs({ attempt, baseMs, capMs, random: this.#deps.random });
   }
 
-  #finish(error: AgentError | undefined): AgentError | undefined {
-    const why = error ?? cancelled('the agent is closed');
+  #finish(error: AgentError | undefined, last: AgentError | undefined): AgentError | undefined {
+    const tried = last === undefined || this.#epoch !== 0n ? '' : `; the last try failed: ${last.message}`;
+    const why = error ?? cancelled(`the agent is closed${tried}`);
     this.#reporter.stop();
     this.#lease.stop();
     this.#desk.close(why.message);

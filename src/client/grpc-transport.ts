@@ -148,7 +148,7 @@ function toAgentError(error: grpc.ServiceError): AgentError {
   const retry = Number(text('retry-after-ms') ?? Number.NaN);
   return new AgentError({
     code: error.code,
-    message: error.details || error.message,
+    message: (error.details || error.message).replace(/ Resolution note: $/, ''), // grpc-js's, when it has none
     reason: text('error-reason') ?? '',
     retryAfterMs: Number.isFinite(retry) && retry >= 0 ? retry : undefined,
     cause: error,

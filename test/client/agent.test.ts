@@ -70,6 +70,17 @@ describe('attaching', () => {
     expect(it.agent.token).toBe('fresh');
   });
 
+  test('says what the last try failed with when it is told to give up', async () => {
+    it.network.onRegister = () => {
+      throw new AgentError({ code: Code.UNAVAILABLE, message: 'connection refused' });
+    };
+    const controller = new AbortController();
+    it.start({ signal: controller.signal });
+    await it.pass(10_000);
+    controller.abort();
+    await expect(it.agent.attached).rejects.toThrow('connection refused');
+  });
+
   test('stops trying when its signal fires', async () => {
     const controller = new AbortController();
     it.start({ signal: controller.signal });
