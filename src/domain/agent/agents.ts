@@ -66,7 +66,7 @@ export class Agents {
 
   /** @throws DomainError AGENT_LIVE, TOKEN_INVALID, LIMIT_REACHED, NOT_RESPONSIBLE, REQUEST_ID_REUSED, CONTENTION */
   async register(request: RegisterAgentRequest, caller: Caller): Promise<RegisterAgentResponse> {
-    const { ids, store, views, directory, replicaId } = this.#options;
+    const { ids, store, directory, replicaId } = this.#options;
     const namespace = namespaceOf(request);
     const mutation = new Mutation({
       store,
@@ -84,7 +84,8 @@ export class Agents {
     const agentId = request.agentId === '' ? madeId(spec.kind, ids) : request.agentId;
     const newToken = mintToken(ids, { namespace, agentId });
     const callerTokenHash = caller.token === undefined ? undefined : hashToken(caller.token);
-    let known = directory.get(namespace, agentId);
+    // The view may lag behind other replicas: what is decided on an agent that is there rests on the store's record.
+    let known = directory.get(namespace, agentId) && (await this.load(namespace, agentId));
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       if (known === undefined) this.#admit(namespace);
       const decided = decideRegister({
@@ -99,7 +100,7 @@ export class Agents {
         wallMs: this.#options.clock.wallMs(),
         replicaId,
         storeEpoch: store.status().epoch,
-        namespaceRevision: views.position(namespace).revision,
+        namespaceRevision: known === undefined ? (await store.position(namespace)).revision : 0n,
         actor: caller.principal,
       });
       if (decided.record === undefined && known !== undefined) {
