@@ -29,6 +29,8 @@ export class Observations implements View {
   /** Heartbeats at the last flush, by session: what did not change is not written again. */
   #flushed = new WeakMap<Session, number>();
   #slice = 0;
+  /** Removals of the soft records of agents that were deregistered, until the next flush. */
+  #removals: LiveRecord[] = [];
 
   constructor(options: ObservationsOptions) {
     this.#options = options;
@@ -61,7 +63,9 @@ export class Observations implements View {
 
   /** Writes the next slice of the sessions; call it every `intervalMs`. */
   async flush(): Promise<void> {
-    const records: LiveRecord[] = [];
+    const removals = this.#removals;
+    this.#removals = [];
+    const records = [...removals];
     let index = 0;
     for (const { session } of this.#options.sessions.all()) {
       index += 1;
@@ -70,7 +74,13 @@ export class Observations implements View {
       records.push(this.#record(session));
     }
     this.#slice = (this.#slice + 1) % SLICES;
-    if (records.length > 0) await this.#options.store.putLive(records);
+    if (records.length === 0) return;
+    try {
+      await this.#options.store.putLive(records);
+    } catch (error) {
+      this.#removals.push(...removals);
+      throw error;
+    }
   }
 
   /** Writes all that changed; for shutdown. */
@@ -86,9 +96,13 @@ export class Observations implements View {
 
   apply(batch: ChangeBatch): void {
     for (const change of batch.changes) {
-      if (change.value === undefined && isAgentKey(change.key)) {
-        this.#elsewhere.delete(`${batch.namespace}/${agentIdOf(change.key)}`);
-      }
+      if (change.value !== undefined || !isAgentKey(change.key)) continue;
+      const key = `${batch.namespace}/${agentIdOf(change.key)}`;
+      const last = this.#elsewhere.get(key);
+      this.#elsewhere.delete(key);
+      if (last === undefined) continue;
+      const { namespace, epoch, sequence } = last;
+      this.#removals.push({ namespace, key: change.key, epoch, sequence: sequence + 1 });
     }
   }
 
@@ -99,6 +113,9 @@ export class Observations implements View {
       const key = `${record.namespace}/${agentId}`;
       // Our own writing comes back; the session itself knows better.
       if (this.#options.sessions.get(record.namespace, agentId)?.epoch === record.epoch) continue;
+      // So does its last reading, if this was written before.
+      const last = this.#elsewhere.get(key);
+      if (last !== undefined && isNewer(last, record)) continue;
       if (record.value === undefined) this.#elsewhere.delete(key);
       else this.#elsewhere.set(key, record);
     }
@@ -115,3 +132,6 @@ export class Observations implements View {
     };
   }
 }
+
+const isNewer = (a: LiveRecord, b: LiveRecord): boolean =>
+  a.epoch > b.epoch || (a.epoch === b.epoch && a.sequence > b.sequence);
