@@ -154,9 +154,13 @@ function filterParts(filter: EventFilter | undefined): (string | number)[] {
   ];
 }
 
+/** "<revision>-<index>", both far below what a store counts to. */
+const PLACE = /^(\d{1,18})-(\d{1,9})$/;
+
 function placeAfter(token: string, print: string): { revision: bigint; index: number } {
   const decoded = decodePageToken(token, { kind: 'events', fingerprint: print });
-  const [revision, index] = decoded.kind === 'token' ? decoded.after.split('-') : [];
+  // The token's checksum keeps nobody from making one up.
+  const [, revision, index] = (decoded.kind === 'token' && PLACE.exec(decoded.after)) || [];
   if (revision !== undefined && index !== undefined)
     return { revision: BigInt(revision), index: Number(index) };
   const description = decoded.kind === 'invalid' ? decoded.description : 'is not a page token of this method';
