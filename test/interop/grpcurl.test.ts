@@ -63,7 +63,7 @@ suiteWith('grpcurl', 'grpcurl, by reflection alone', (grpcurl) => {
     expect(stderr).toMatch(/labels/);
   });
 
-  test('is an agent itself: one hello, one welcome', async () => {
+  test('is an agent itself, hello and leave in one go and half-closed before welcome came', async () => {
     const { stdout } = await invoke('agent.v1.AgentService/RegisterAgent', { agentId: 'g-2', spec: {} });
     const { agentToken } = JSON.parse(stdout);
     const hello = { hello: { instanceId: 'grpcurl' } };
