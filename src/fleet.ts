@@ -122,7 +122,6 @@ export function createFleet(options: FleetOptions) {
   });
   const agents = new Agents({
     store,
-    views,
     directory,
     events,
     clock,

@@ -22,7 +22,6 @@ import { DomainError, type FieldViolation } from '../../lib/errors.ts';
 import type { Ids } from '../../lib/ids.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
-import type { Views } from '../../state/views.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
@@ -41,7 +40,6 @@ export interface Caller {
 
 export interface AgentsOptions {
   store: Store;
-  views: Views;
   directory: AgentDirectory;
   events: EventWriter;
   clock: Clock;
