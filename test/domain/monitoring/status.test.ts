@@ -1,0 +1,175 @@
+import { create } from '@bufbuild/protobuf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  Agent_Liveness,
+  Agent_Phase,
+  ReportSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { SystemStatus_State } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { Replicas, type SelfReading } from '../../../src/domain/monitoring/replicas.ts';
+import { SystemStatusReader } from '../../../src/domain/monitoring/status.ts';
+import { type Logger, silentLogger } from '../../../src/lib/logger.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryStore } from '../../support/memory-store.ts';
+import { startFleet, type TestFleet } from '../agent/fleet-fixture.ts';
+
+const reading: SelfReading = {
+  sessions: 3,
+  eventLoopDelayP99Ms: 1,
+  eventLoopDelayMaxMs: 2,
+  cpuCores: 0.5,
+  memoryBytes: 1 << 20,
+  pingIntervalMs: 5_000,
+  draining: false,
+};
+
+function replicaOn(
+  store: MemoryStore,
+  clock: FakeClock,
+  replicaId: string,
+  read: () => SelfReading = () => reading,
+) {
+  const errors: string[] = [];
+  const log: Logger = { ...silentLogger, error: (_, message) => errors.push(message) };
+  const replicas = new Replicas({ store, clock, log, replicaId, maxPingsPerSecond: 2_000, read });
+  return { replicas, errors };
+}
+
+describe('replicas', () => {
+  let clock: FakeClock;
+  let store: MemoryStore;
+  beforeEach(() => {
+    clock = new FakeClock();
+    store = new MemoryStore({ wallMs: () => clock.wallMs() });
+  });
+  const follow = (replicas: Replicas) =>
+    store.follow({ batch: () => {}, snapshot: () => {}, live: (records) => replicas.live(records) });
+
+  it('see each other while they write, and not ten seconds after the last word', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    const { replicas: two } = replicaOn(store, clock, 'two');
+    await follow(replicas);
+    expect([replicas.isAlive('one'), replicas.isAlive('two')]).toEqual([true, false]);
+    await two.beat();
+    clock.advance(9_900);
+    expect(replicas.isAlive('two')).toBe(true);
+    expect(replicas.all().map(({ id }) => id)).toEqual(['one', 'two']);
+    expect(replicas.all()[1]).toMatchObject({ sessions: 3, memoryBytes: 1n << 20n, age: { seconds: 9n } });
+    clock.advance(200);
+    expect(replicas.isAlive('two')).toBe(false);
+    expect(replicas.all().map(({ id }) => id)).toEqual(['one']);
+    await two.beat();
+    expect(replicas.isAlive('two')).toBe(true);
+  });
+
+  it('judge by when they heard, not by clocks that may be hours off', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    await follow(replicas);
+    const off = new FakeClock({ wallMs: clock.wallMs() + 7_200_000 });
+    await replicaOn(store, off, 'two').replicas.beat();
+    clock.advance(1_000);
+    expect(replicas.all()[1]).toMatchObject({ id: 'two', age: { seconds: 1n } });
+  });
+
+  it('are gone at once when they say so', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    const { replicas: two } = replicaOn(store, clock, 'two');
+    await follow(replicas);
+    await two.beat();
+    await two.leave();
+    expect(replicas.isAlive('two')).toBe(false);
+  });
+
+  it('warn once of another one with the same id', async () => {
+    const { replicas, errors } = replicaOn(store, clock, 'one');
+    await follow(replicas);
+    clock.advance(5);
+    const { replicas: twin } = replicaOn(store, clock, 'one');
+    for (let beat = 0; beat < 3; beat += 1) {
+      await replicas.beat();
+      await twin.beat();
+    }
+    expect(errors).toHaveLength(1);
+  });
+});
+
+describe('the system status', () => {
+  let fleet: TestFleet;
+  let self: SelfReading;
+  beforeEach(async () => {
+    fleet = await startFleet();
+    self = { ...reading };
+  });
+  afterEach(() => fleet.stop());
+
+  const read = (namespace = '') => {
+    const { replicas } = replicaOn(fleet.store, fleet.clock, 'replica-1', () => self);
+    const reader = new SystemStatusReader({
+      config: fleet.config,
+      version: '1.2.3',
+      clock: fleet.clock,
+      store: fleet.store,
+      directory: fleet.directory,
+      reader: fleet.reader,
+      verdicts: fleet.verdicts,
+      replicas,
+      commitP99Ms: () => 3,
+    });
+    return reader.read(namespace);
+  };
+
+  it('is OK without agents, and makes no figures up', () => {
+    const { state, reasons, fleet: counted, version } = read();
+    expect([state, reasons, version]).toEqual([SystemStatus_State.OK, [], '1.2.3']);
+    expect(counted).toMatchObject({ agents: 0, byLiveness: [], byPhase: [] });
+    expect([counted?.health, counted?.load, counted?.rttP50]).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('counts agents by liveness and phase, and leaves those that are not expected out of the health', async () => {
+    await fleet.register('never');
+    const { session: gone } = await fleet.attach('left', await fleet.register('left'));
+    await fleet.sessions.left(gone, '');
+    const { session } = await fleet.attach('well', await fleet.register('well'));
+    session.heartbeat(0, 0, undefined, create(ReportSchema, { load: 0.25 }));
+    const { state, fleet: counted } = read();
+    expect(counted?.byLiveness.map(({ liveness, count }) => [liveness, count])).toEqual([
+      [Agent_Liveness.NEVER_SEEN, 1],
+      [Agent_Liveness.CONNECTED, 1],
+      [Agent_Liveness.LEFT, 1],
+    ]);
+    expect(counted?.byPhase.map(({ phase, count }) => [phase, count])).toEqual([
+      [Agent_Phase.REGISTERED, 1],
+      [Agent_Phase.ACTIVE, 2],
+    ]);
+    expect([state, counted?.health, counted?.load]).toEqual([SystemStatus_State.OK, 1, 0.25]);
+    expect(read('elsewhere').fleet?.agents).toBe(0);
+  });
+
+  it('is DEGRADED with a reason for each thing to look at', async () => {
+    const { session } = await fleet.attach('busy', await fleet.register('busy'), { answers: true });
+    session.heartbeat(0, 0, undefined, create(ReportSchema, { load: 1 }));
+    const { session: lost } = await fleet.attach('lost', await fleet.register('lost'));
+    fleet.sessions.lost(lost, 'broke');
+    await fleet.pass(31_000);
+    await fleet.settle();
+    self.eventLoopDelayMaxMs = 700;
+    session.heartbeat(0, 0, undefined, undefined);
+    const { state, reasons } = read();
+    expect(state).toBe(SystemStatus_State.DEGRADED);
+    expect(reasons).toHaveLength(4);
+    expect(reasons.join('\n')).toMatch(
+      /1 of 2 agents are lost[\s\S]*health [\d.]+ is below 0.9[\s\S]*load 1.00 is above 0.8[\s\S]*stood still for 700 ms/,
+    );
+  });
+
+  it('is CRITICAL while the store is away, counts the verdicts that wait, and still answers', async () => {
+    const { session } = await fleet.attach('a1', await fleet.register('a1'));
+    fleet.store.faults.away = true;
+    fleet.sessions.lost(session, 'broke');
+    const { state, reasons, store, fleet: counted } = read();
+    expect(state).toBe(SystemStatus_State.CRITICAL);
+    expect(reasons[0]).toContain('the store is away');
+    expect([store?.available, store?.pendingVerdicts]).toEqual([false, 1]);
+    expect(counted?.byLiveness).toMatchObject([{ liveness: Agent_Liveness.DISCONNECTED, count: 1 }]);
+  });
+});
