@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { median, printComparison, printFigure, say } from './figures.ts';
 import { LoadGenerator } from './load/generator.ts';
 import type { RegisterResult } from './load/protocol.ts';
+import { cpuUs } from './process-stats.ts';
 import { onLmdb, onRedis, type Subject } from './subjects.ts';
 
 export interface RegisterOptions {
@@ -35,11 +36,17 @@ function syncsPerSecond(durationMs: number): number {
   }
 }
 
-async function measure(subject: Subject, options: RegisterOptions): Promise<RegisterResult> {
+interface Sample extends RegisterResult {
+  /** Of the server, warm-up included. */
+  cpuUsPerRegistration: number;
+}
+
+async function measure(subject: Subject, options: RegisterOptions): Promise<Sample> {
   const server = await subject.start();
   const generator = new LoadGenerator();
   try {
     const { clients, warmupMs, windowMs } = options;
+    const before = cpuUs(server.pid);
     const result = await generator.register({
       address: server.address,
       clients,
@@ -47,7 +54,8 @@ async function measure(subject: Subject, options: RegisterOptions): Promise<Regi
       durationMs: windowMs,
     });
     if (result.failed > 0) throw new Error(`${subject.name}: ${result.failed} registrations were refused`);
-    return result;
+    const share = windowMs / (warmupMs + windowMs);
+    return { ...result, cpuUsPerRegistration: ((cpuUs(server.pid) - before) * share) / result.acknowledged };
   } finally {
     await generator.close();
     await server.stop();
@@ -59,7 +67,7 @@ export async function register(options: RegisterOptions): Promise<boolean> {
   say(`register: ${options.clients} clients, each waiting for its acknowledgement, ${options.rounds} rounds`);
   printFigure({ bench, metric: 'syncs', subject: 'this disk', value: syncsPerSecond(1000), unit: '1/s' });
   const subjects = [onLmdb, onRedis];
-  const results = new Map<Subject, RegisterResult[]>(subjects.map((subject) => [subject, []]));
+  const results = new Map<Subject, Sample[]>(subjects.map((subject) => [subject, []]));
   for (let round = 0; round < options.rounds; round++) {
     for (const subject of subjects) results.get(subject)?.push(await measure(subject, options));
   }
@@ -71,6 +79,7 @@ export async function register(options: RegisterOptions): Promise<boolean> {
     figure('acknowledged', rate, '1/s');
     figure('latency_p50', median(runs.map(({ p50Ms }) => p50Ms)), 'ms');
     figure('latency_p99', median(runs.map(({ p99Ms }) => p99Ms)), 'ms');
+    figure('cpu_per_registration', median(runs.map((run) => run.cpuUsPerRegistration)), 'us');
     if (subject !== onLmdb) continue;
     met = rate >= leastPerSecond;
     printComparison({
