@@ -63,6 +63,7 @@ export class SessionProtocol {
   #early: OpenSessionRequest[] = [];
   #windowStartMs = 0;
   #windowFrames = 0;
+  #halfClosed = false;
 
   constructor(options: SessionProtocolOptions, carrier: FrameCarrier, token: string | undefined) {
     this.#options = options;
@@ -77,11 +78,6 @@ export class SessionProtocol {
   /** Whether the conversation has ended, from whichever side. */
   get over(): boolean {
     return this.#state === 'over';
-  }
-
-  /** Whether the agent said goodbye and that is being stored; the conversation then ends by itself. */
-  get leaving(): boolean {
-    return this.#state === 'leaving';
   }
 
   /** Whether hello has not come yet. */
@@ -113,13 +109,21 @@ export class SessionProtocol {
       this.#refuse(frame, invalidFields('the frame breaks the rules of its fields', violations));
       return;
     }
-    if (this.#state === 'leaving') this.fail(protocolViolation('a frame came after leave'));
-    else if (this.#state === 'new') this.#first(frame);
+    if (this.#state === 'new') this.#first(frame);
     else if (this.#state === 'attaching') this.#hold(frame);
     else this.#next(frame);
   }
 
-  /** The client half-closed, or the call ended. */
+  /** The client sends nothing more. Without leave that is a lost connection; what it said before still counts. */
+  halfClosed(): void {
+    this.#halfClosed = true;
+    if (this.#state === 'new') this.fail(protocolViolation('the stream was half-closed before hello'));
+    if (this.#state !== 'open') return;
+    this.closed('the stream was half-closed without leave');
+    this.#carrier.finish();
+  }
+
+  /** The call is over. */
   closed(detail: string): void {
     if (this.#state === 'over') return;
     this.#state = 'over';
@@ -198,7 +202,8 @@ export class SessionProtocol {
     if (frameId !== '') this.#result(frameId);
     const early = this.#early;
     this.#early = [];
-    for (const frame of early) if (this.#state === 'open') this.#next(frame);
+    for (const frame of early) this.#next(frame);
+    if (this.#halfClosed) this.halfClosed();
   }
 
   #hold(frame: OpenSessionRequest): void {
@@ -217,7 +222,11 @@ export class SessionProtocol {
 
   #next(frame: OpenSessionRequest): void {
     const session = this.#session;
-    if (session === undefined) return;
+    if (session === undefined || this.#state === 'over') return;
+    if (this.#state === 'leaving') {
+      this.fail(protocolViolation('a frame came after leave'));
+      return;
+    }
     switch (frame.frame.case) {
       case 'heartbeat':
         heartbeat(session, frame.frame.value);

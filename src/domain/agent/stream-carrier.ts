@@ -97,10 +97,7 @@ export class StreamCarrier implements FrameCarrier, WheelTask {
   }
 
   halfClosed(): void {
-    // Nothing follows a leave, so many clients half-close with it: the end comes when it is stored.
-    if (this.protocol.leaving) return;
-    this.protocol.closed('the stream was half-closed without leave');
-    this.finish();
+    if (!this.#finished) this.protocol.halfClosed();
   }
 
   closed(): void {
