@@ -81,6 +81,8 @@ export interface SessionOptions {
 
 /** Unanswered pings that SUSPECT needs: the one on schedule and two probes after it. */
 const SUSPECT_PROBES = 3;
+/** So many probes fit into a lease however slow the link is, so that SUSPECT comes before LOST. */
+const PROBES_PER_LEASE = 8;
 /** A suspect is probed at most this often. */
 const SUSPECT_PROBE_MS = 1000;
 const EVIDENCE_SAMPLES = 16;
@@ -259,7 +261,7 @@ export class Session implements WheelTask {
       }
       this.#ping(nowMs);
     }
-    const wait = lateAfterMs(this.roundTrips);
+    const wait = Math.min(lateAfterMs(this.roundTrips), this.#toldLeaseMs / PROBES_PER_LEASE);
     const next = this.liveness === Agent_Liveness.SUSPECT ? Math.max(wait, SUSPECT_PROBE_MS) : wait;
     this.#context.wheel.schedule(this, nowMs + Math.min(next, this.#untilLease(silence)));
   }

@@ -160,6 +160,21 @@ describe('a silent agent', () => {
     expect(livenesses(simulation)).toEqual([SUSPECT, LOST]);
   });
 
+  it.each([1_000, 3_000, 10_000])(
+    'is SUSPECT before it is LOST under a lease of %d ms as well',
+    (leaseMs) => {
+      for (const rttMs of [undefined, 5, 250]) {
+        const simulation = new Simulation({ leaseMs, pingIntervalMs: leaseMs / 10 });
+        let dead = rttMs === undefined;
+        simulation.attach('agent', () => (dead ? undefined : rttMs));
+        simulation.run(leaseMs * 2);
+        dead = true;
+        simulation.run(leaseMs * 2);
+        expect(livenesses(simulation)).toEqual([SUSPECT, LOST]);
+      }
+    },
+  );
+
   it('is SUSPECT only when two probes after the first ping are unanswered, with its evidence', () => {
     const simulation = new Simulation();
     let dead = false;
