@@ -3,12 +3,12 @@ import type { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/
 import type { SessionConfig } from '../../../src/config/config.ts';
 import type { SelfWatch } from '../../../src/domain/agent/observer.ts';
 import { pacingFor } from '../../../src/domain/agent/pacing.ts';
-import {
-  type PingSender,
-  Session,
-  type SessionContext,
-  type SessionMetrics,
-} from '../../../src/domain/agent/session.ts';
+import { Session } from '../../../src/domain/agent/session.ts';
+import type {
+  PingSender,
+  SessionContext,
+  SessionMetrics,
+} from '../../../src/domain/agent/session-context.ts';
 import { TimingWheel } from '../../../src/lib/timing-wheel.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
