@@ -1,15 +1,13 @@
 import type { Config } from './config/config.ts';
 import { describeConfig } from './config/describe.ts';
-import { livenessWords } from './domain/agent/liveness.ts';
 import { PollSessions } from './domain/agent/poll-sessions.ts';
-import { agentOf } from './domain/agent/record.ts';
 import type { SessionProtocolOptions } from './domain/agent/session-protocol.ts';
 import { EventLog } from './domain/monitoring/event-log.ts';
 import { REPLICA_BEAT_MS, Replicas } from './domain/monitoring/replicas.ts';
 import { SystemStatusReader } from './domain/monitoring/status.ts';
 import { validateFrame } from './domain/validation/frames.ts';
 import { validateRequest } from './domain/validation/requests.ts';
-import { createFleet, type Fleet } from './fleet.ts';
+import { createFleet } from './fleet.ts';
 import { startHttpListener } from './http/server.ts';
 import { Background } from './lib/background.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
@@ -28,8 +26,7 @@ import { createMonitoringService } from './rpc/monitoring-service.ts';
 import { Pipeline } from './rpc/pipeline.ts';
 import { createReflection } from './rpc/reflection.ts';
 import { createSessionService } from './rpc/session-service.ts';
-import { StoreUnavailableError } from './state/store.ts';
-import { openStores } from './stores.ts';
+import { openStores, unlessStoreAway } from './stores.ts';
 import { createRpcObserver } from './telemetry/rpc-observer.ts';
 import { traceStore } from './telemetry/store-observer.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
@@ -243,7 +240,7 @@ async function start(
     instruments.observeWatches(() => pipeline.limits.watches);
     instruments.observeStore(() => store.status());
     instruments.observeEventLoop(loop);
-    instruments.observeAgents(() => countByLiveness(fleet));
+    instruments.observeAgents(() => fleet.directory.livenessCounts());
 
     // An agent that vanished leaves its connection without a call once it is LOST.
     const maxConnectionIdleMs = config.session.leaseMs;
@@ -272,6 +269,8 @@ async function start(
       await fleet.observations.flushAll().catch((error: unknown) => onCloseError('observations', error));
       await fleet.sessions.leave(config.shutdown.spreadMs);
       await replicas.leave().catch((error: unknown) => onCloseError('replica record', error));
+      // Side by side: each may take the grace for its own calls.
+      await Promise.all([grpc.close({ graceMs: GRACE_MS }), http.close({ graceMs: GRACE_MS })]);
       await closing.close(onCloseError);
     };
     return {
@@ -292,23 +291,6 @@ const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** How long calls under way may take when the service leaves. */
 const GRACE_MS = 2000;
-
-/** A store that is away is told of by its status; these tasks simply come again. */
-function unlessStoreAway(work: () => Promise<void>): () => Promise<void> {
-  return () =>
-    work().catch((error: unknown) => {
-      if (!(error instanceof StoreUnavailableError)) throw error;
-    });
-}
-
-function* countByLiveness(fleet: Fleet): Generator<readonly [string, number]> {
-  const counts = new Map<string, number>();
-  for (const known of fleet.directory.all()) {
-    const { name } = livenessWords(agentOf(known.record).liveness);
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  yield* counts;
-}
 
 const addressOf = ({ host, port }: { host: string; port: number }): string =>
   host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

@@ -8,7 +8,7 @@ import { matches, parseLabelSelector } from './domain/agent/label-selector.ts';
 import { Observations } from './domain/agent/observations.ts';
 import { pacingFor } from './domain/agent/pacing.ts';
 import { agentOf } from './domain/agent/record.ts';
-import type { SessionContext, SessionMetrics } from './domain/agent/session.ts';
+import type { SessionContext, SessionMetrics } from './domain/agent/session-context.ts';
 import { Sessions } from './domain/agent/sessions.ts';
 import { VerdictWriter } from './domain/agent/verdict-writer.ts';
 import { EventWriter } from './domain/monitoring/events.ts';

@@ -5,7 +5,7 @@ import type { CloseStack } from './lib/close-stack.ts';
 import type { Logger } from './lib/logger.ts';
 import { openLmdbStore } from './state/lmdb/lmdb-store.ts';
 import { openRedisStore } from './state/redis/store.ts';
-import type { Store, StoreOperation } from './state/store.ts';
+import { type Store, type StoreOperation, StoreUnavailableError } from './state/store.ts';
 
 export interface OpenStoresOptions {
   config: Pick<Config, 'store' | 'databases' | 'redis'>;
@@ -51,4 +51,12 @@ function openStore(options: OpenStoresOptions & { url: string; database: string 
   }
   const { keyPrefix, minReplicas, waitTimeoutMs } = config.redis;
   return openRedisStore({ url, database, keyPrefix, minReplicas, waitTimeoutMs, clock, log, onOperation });
+}
+
+/** For work that comes again by itself: while the store is away, its status says so and nobody else needs to. */
+export function unlessStoreAway(work: () => Promise<void>): () => Promise<void> {
+  return () =>
+    work().catch((error: unknown) => {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+    });
 }

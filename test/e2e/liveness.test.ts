@@ -54,6 +54,11 @@ describe.each(storeKinds)('the liveness of an agent on %s', (kind) => {
     const agent = stack.agent({ id: 'hesitant' });
     const session = await agent.join();
     await watch.untilLiveness('hesitant', CONNECTED);
+    await until(
+      () => session.pings.length,
+      (count) => count >= 5,
+      { what: 'some pings' },
+    );
     session.manner.answering = false;
     await watch.untilLiveness('hesitant', SUSPECT);
     session.manner.answering = true;

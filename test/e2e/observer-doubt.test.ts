@@ -76,7 +76,13 @@ describe('an orchestrator in trouble itself', () => {
       expect(agent?.liveness).toBe(Agent_Liveness.CONNECTED);
       expect(session?.goAway).toBeUndefined();
     }
-    const { events } = await stack.clients.monitoring.listEvents({ filter: { types: ['agent.lost'] } });
-    expect(events.map(({ agentId }) => agentId)).toEqual(['dying']);
+    const filter = { types: ['agent.lost'] };
+    const lost = await until(
+      async () =>
+        (await stack.clients.monitoring.listEvents({ filter })).events.map(({ agentId }) => agentId),
+      (ids) => ids.length > 0,
+      { what: 'the event of the loss' },
+    );
+    expect(lost).toEqual(['dying']);
   }, 60_000);
 });

@@ -28,7 +28,8 @@ import { Mutation } from '../requests.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { agentNotFound, contention, invalidFields, notResponsible } from './errors.ts';
 import { applySpecMask } from './field-mask.ts';
-import { agentKey, agentOf, copyRecord, decodeRecord, encodeRecord, publicAgent } from './record.ts';
+import { loadAgent } from './load.ts';
+import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
 import { decideRegister, withToken } from './register.ts';
 import { hashToken, mintToken } from './token.ts';
 
@@ -83,7 +84,8 @@ export class Agents {
     const newToken = mintToken(ids, { namespace, agentId });
     const callerTokenHash = caller.token === undefined ? undefined : hashToken(caller.token);
     // The view may lag behind other replicas: what is decided on an agent that is there rests on the store's record.
-    let known = directory.get(namespace, agentId) && (await this.load(namespace, agentId));
+    let known =
+      directory.get(namespace, agentId) && (await loadAgent(this.#options.store, namespace, agentId));
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       if (known === undefined) this.#admit(namespace);
       const decided = decideRegister({
@@ -120,7 +122,7 @@ export class Agents {
         const token = decided.keepsToken && caller.token !== undefined ? caller.token : newToken;
         return registered(publicAgent(record, outcome.revision, undefined), token);
       }
-      known = await this.load(namespace, agentId);
+      known = await loadAgent(this.#options.store, namespace, agentId);
     }
     throw contention();
   }
@@ -226,15 +228,8 @@ export class Agents {
     throw contention();
   }
 
-  /** Reads the store itself, not the view. */
-  async load(namespace: string, agentId: string): Promise<KnownAgent | undefined> {
-    const entry = await this.#options.store.get(namespace, agentKey(agentId));
-    if (entry === undefined) return undefined;
-    return { namespace, id: agentId, record: decodeRecord(entry.value), revision: entry.revision };
-  }
-
   async #mustLoad(namespace: string, agentId: string): Promise<KnownAgent> {
-    const known = await this.load(namespace, agentId);
+    const known = await loadAgent(this.#options.store, namespace, agentId);
     if (known === undefined) throw agentNotFound(namespace, agentId);
     return known;
   }
@@ -249,7 +244,7 @@ export class Agents {
     agent.revision = earlier.revision;
     const token = mintToken(this.#options.ids, { namespace, agentId: agent.id });
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const known = await this.load(namespace, agent.id);
+      const known = await loadAgent(this.#options.store, namespace, agent.id);
       // It was removed since; the token of a removed agent is worth nothing.
       if (known === undefined || agentOf(known.record).uid !== agent.uid) return registered(agent, token);
       const outcome = await this.#options.store.commit({

@@ -1,7 +1,8 @@
 import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { ChangeBatch, Entry, Position } from '../../state/store.ts';
 import type { View } from '../../state/views.ts';
-import { agentIdOf, decodeRecord, isAgentKey } from './record.ts';
+import { livenessWords } from './liveness.ts';
+import { agentIdOf, agentOf, decodeRecord, isAgentKey } from './record.ts';
 
 /** An agent as this replica knows it. */
 export interface KnownAgent {
@@ -52,6 +53,16 @@ export class AgentDirectory implements View {
       return;
     }
     for (const agents of this.#namespaces.values()) yield* agents.byId.values();
+  }
+
+  /** How many agents there are of each liveness, by its name. */
+  livenessCounts(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { record } of this.all()) {
+      const { name } = livenessWords(agentOf(record).liveness);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** The namespace's agents by id. The array must not be changed. */

@@ -32,3 +32,24 @@ export const protocolViolation = (message: string): DomainError =>
 
 export const invalidFields = (message: string, violations: FieldViolation[]): DomainError =>
   new DomainError({ reason: ErrorReason.INVALID_FIELDS, message, violations });
+
+/** This replica is leaving and takes no more sessions. */
+export const leavingReplica = (): DomainError =>
+  new DomainError({
+    reason: ErrorReason.SHUTTING_DOWN,
+    message: 'this replica is leaving',
+    retryAfterMs: 1000,
+  });
+
+export const tooManySessions = (limit: number): DomainError =>
+  new DomainError({
+    reason: ErrorReason.LIMIT_REACHED,
+    message: `this replica holds its maximum of ${limit} sessions`,
+    retryAfterMs: 5000,
+  });
+
+export const superseded = (): DomainError =>
+  new DomainError({
+    reason: ErrorReason.SESSION_SUPERSEDED,
+    message: 'a newer session of this agent has attached meanwhile',
+  });

@@ -18,7 +18,8 @@ import type { Absences } from './absences.ts';
 import type { KnownAgent } from './directory.ts';
 import { livenessWords } from './liveness.ts';
 import { earlierVerdicts } from './record.ts';
-import type { Session, SessionContext } from './session.ts';
+import type { Session } from './session.ts';
+import type { SessionContext } from './session-context.ts';
 
 export interface ExplainInput {
   known: KnownAgent;

@@ -1,8 +1,9 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import {
   type GoAway_Reason,
   type OpenSessionResponse,
   OpenSessionResponseSchema,
+  WelcomeSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { durationFromMs } from '../../lib/proto-time.ts';
 
@@ -43,5 +44,28 @@ export function goAwayFrame(
   const after = reconnectAfterMs === undefined ? {} : { reconnectAfter: durationFromMs(reconnectAfterMs) };
   return create(OpenSessionResponseSchema, {
     frame: { case: 'goAway', value: { reason, detail, ...after } },
+  });
+}
+
+export function welcomeFrame(welcome: MessageInitShape<typeof WelcomeSchema>): OpenSessionResponse {
+  return create(OpenSessionResponseSchema, {
+    frame: { case: 'welcome', value: create(WelcomeSchema, welcome) },
+  });
+}
+
+/** How a domain error looks in a result frame; the one error mapper gives it. */
+export interface WireError {
+  code: number;
+  reason: string;
+  detail: string;
+  retryAfterMs: number | undefined;
+}
+
+/** Without an error: the frame's effect is stored. */
+export function resultFrame(frameId: string, error: WireError | undefined): OpenSessionResponse {
+  const retry = error?.retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(error.retryAfterMs) };
+  const { code = 0, reason = '', detail = '' } = error ?? {};
+  return create(OpenSessionResponseSchema, {
+    frame: { case: 'result', value: { frameId, code, reason, detail, ...retry } },
   });
 }

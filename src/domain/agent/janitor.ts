@@ -12,10 +12,11 @@ import type { Store } from '../../state/store.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import type { Absence, Absences } from './absences.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
+import { livenessJudgement } from './judgement.ts';
 import { isAttached, livenessWords } from './liveness.ts';
 import { observerEvidence } from './observer.ts';
 import { agentKey, agentOf } from './record.ts';
-import type { SessionContext } from './session.ts';
+import type { SessionContext } from './session-context.ts';
 import type { Sessions } from './sessions.ts';
 import type { VerdictWriter } from './verdict-writer.ts';
 
@@ -118,23 +119,9 @@ export class Janitor {
 
   #judge(known: KnownAgent, liveness: Agent_Liveness, verdict: Verdict): void {
     const { context, verdicts } = this.#options;
-    const { name, words, severity } = livenessWords(liveness);
-    context.metrics.verdict(name);
-    void verdicts.submit({
-      namespace: known.namespace,
-      agentId: known.id,
-      epoch: verdict.epoch,
-      liveness,
-      verdict,
-      event: {
-        type: `agent.${name}`,
-        severity,
-        message: `${known.id} is ${words}: ${verdict.detail}`,
-        actor: `rule:${verdict.rule}`,
-        agentId: known.id,
-        verdict,
-      },
-    });
+    context.metrics.verdict(livenessWords(liveness).name);
+    const judged = { namespace: known.namespace, agentId: known.id, epoch: verdict.epoch };
+    void verdicts.submit(livenessJudgement(judged, liveness, verdict, undefined));
   }
 
   async #forget(known: KnownAgent): Promise<void> {

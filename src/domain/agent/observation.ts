@@ -12,7 +12,8 @@ import {
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 import { type HealthParts, healthOf } from './health.ts';
 import { silenceMs } from './observer.ts';
-import type { Session, SessionContext } from './session.ts';
+import type { Session } from './session.ts';
+import type { SessionContext } from './session-context.ts';
 
 /** An agent's health now, from its session on this replica. */
 export function sessionHealth(session: Session, context: SessionContext, nowMs: number): HealthParts {

@@ -7,7 +7,8 @@ import type { KnownAgent } from './directory.ts';
 import { isAttached } from './liveness.ts';
 import { observationOf, readSession } from './observation.ts';
 import { agentIdOf, agentKey, agentOf, isAgentKey } from './record.ts';
-import type { Session, SessionContext } from './session.ts';
+import type { Session } from './session.ts';
+import type { SessionContext } from './session-context.ts';
 import type { Sessions } from './sessions.ts';
 
 export interface ObservationsOptions {

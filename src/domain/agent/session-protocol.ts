@@ -1,28 +1,19 @@
-import { create } from '@bufbuild/protobuf';
 import {
   GoAway_Reason,
   type Heartbeat,
   type Hello,
   type OpenSessionRequest,
   type OpenSessionResponse,
-  OpenSessionResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import type { Background } from '../../lib/background.ts';
 import { DomainError, type FieldViolation } from '../../lib/errors.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp } from '../../lib/proto-time.ts';
 import { invalidFields, protocolViolation, tokenMissing } from './errors.ts';
+import { goAwayFrame, resultFrame, type WireError, welcomeFrame } from './frames.ts';
 import type { Session } from './session.ts';
 import type { SessionLine, Sessions } from './sessions.ts';
 import { claimOf, hashToken } from './token.ts';
-
-/** How a domain error looks in a result frame; the one error mapper gives it. */
-export interface WireError {
-  code: number;
-  reason: string;
-  detail: string;
-  retryAfterMs: number | undefined;
-}
 
 export interface SessionProtocolOptions {
   sessions: Sessions;
@@ -137,7 +128,7 @@ export class SessionProtocol {
     const told = this.#options.wireError(error);
     if (this.#session !== undefined) this.#options.sessions.lost(this.#session, told.detail);
     if (error instanceof DomainError && isProtocolFault(error.reason)) {
-      this.#carrier.send(goAway(GoAway_Reason.PROTOCOL, told.detail));
+      this.#carrier.send(goAwayFrame(GoAway_Reason.PROTOCOL, told.detail, undefined));
     }
     this.#carrier.finish(error);
   }
@@ -182,21 +173,16 @@ export class SessionProtocol {
     this.#state = 'open';
     const { intervalMs, leaseMs } = this.#options.pacing();
     this.#carrier.send(
-      create(OpenSessionResponseSchema, {
-        frame: {
-          case: 'welcome',
-          value: {
-            epoch: session.epoch,
-            features: hello.features.filter((feature) => FEATURES.has(feature)),
-            // Nothing is handed out yet, so nothing that is held can still be the agent's.
-            revoked: hello.held,
-            pingInterval: durationFromMs(intervalMs),
-            lease: durationFromMs(leaseMs),
-            reconnectGrace: durationFromMs(this.#options.reconnectGraceMs),
-            maxFrameBytes: this.#options.maxFrameBytes,
-            replicaId: this.#options.replicaId,
-          },
-        },
+      welcomeFrame({
+        epoch: session.epoch,
+        features: hello.features.filter((feature) => FEATURES.has(feature)),
+        // Nothing is handed out yet, so nothing that is held can still be the agent's.
+        revoked: hello.held,
+        pingInterval: durationFromMs(intervalMs),
+        lease: durationFromMs(leaseMs),
+        reconnectGrace: durationFromMs(this.#options.reconnectGraceMs),
+        maxFrameBytes: this.#options.maxFrameBytes,
+        replicaId: this.#options.replicaId,
       }),
     );
     if (frameId !== '') this.#result(frameId);
@@ -281,21 +267,7 @@ export class SessionProtocol {
   }
 
   #result(frameId: string, error?: WireError): void {
-    const retry = error?.retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(error.retryAfterMs) };
-    this.#carrier.send(
-      create(OpenSessionResponseSchema, {
-        frame: {
-          case: 'result',
-          value: {
-            frameId,
-            code: error?.code ?? 0,
-            reason: error?.reason ?? '',
-            detail: error?.detail ?? '',
-            ...retry,
-          },
-        },
-      }),
-    );
+    this.#carrier.send(resultFrame(frameId, error));
   }
 
   #tooFast(nowMs: number): boolean {
@@ -313,9 +285,6 @@ function heartbeat(session: Session, frame: Heartbeat): void {
   const agentWallMs = frame.agentTime === undefined ? undefined : msFromTimestamp(frame.agentTime);
   session.heartbeat(Number(frame.echo), heldMs, agentWallMs, frame.report);
 }
-
-const goAway = (reason: GoAway_Reason, detail: string): OpenSessionResponse =>
-  create(OpenSessionResponseSchema, { frame: { case: 'goAway', value: { reason, detail } } });
 
 const isProtocolFault = (reason: ErrorReason): boolean =>
   reason === ErrorReason.PROTOCOL_VIOLATION ||

@@ -6,62 +6,15 @@ import {
   VerdictSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import type { SessionConfig } from '../../config/config.ts';
-import type { Clock } from '../../lib/clock.ts';
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
-import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
+import { type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
 import { ClockOffset } from './clock-offset.ts';
-import { observerEvidence, type SelfWatch, silenceMs } from './observer.ts';
+import { observerEvidence, silenceMs } from './observer.ts';
 import { Probes } from './probes.ts';
 import { ProgressWatch } from './progress.ts';
 import { RoundTrips } from './round-trips.ts';
+import type { PingSender, SessionContext, SessionOwner } from './session-context.ts';
 import { lateAfterMs, phiOf } from './suspicion.ts';
-
-/** Measured on the hot path; must cost next to nothing. */
-export interface SessionMetrics {
-  heartbeat(rttMs: number): void;
-  missedPing(): void;
-  sessionOpened(): void;
-  sessionClosed(reason: string): void;
-  sessionCutOff(reason: string): void;
-  verdict(liveness: string): void;
-}
-
-/** What all sessions of a replica share. */
-export interface SessionContext {
-  clock: Clock;
-  wheel: TimingWheel;
-  config: SessionConfig;
-  replicaId: string;
-  self: SelfWatch;
-  metrics: SessionMetrics;
-  /** The interval and lease that hold for this fleet now. */
-  pacing(): { intervalMs: number; leaseMs: number };
-  /** Share of this replica's sessions that are in trouble, 0..1. */
-  shareInTrouble(): number;
-  /** The budget of an activity, or undefined without a contract. */
-  progressBudgetMs(namespace: string, agentId: string, activity: string): number | undefined;
-}
-
-/** What a session tells its owner. */
-export interface SessionOwner {
-  /** Liveness was judged anew. */
-  judged(session: Session, liveness: Agent_Liveness, verdict: Verdict): void;
-  /** The progress contract was broken (or is kept again). */
-  progressJudged(session: Session, stuck: boolean, detail: string): void;
-  /** The session must end. */
-  end(session: Session, reason: GoAway_Reason, detail: string): void;
-}
-
-/** The way down, as a session needs it. */
-export interface PingSender {
-  /** False: nothing can be sent now and that is not the agent's fault (between two polls). */
-  ready(): boolean;
-  /** Sends a ping at once, before anything that waits. False: it waits, because the client does not read. */
-  ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean;
-  /** For how long the client has not read what was sent to it, milliseconds. */
-  blockedMs(nowMs: number): number;
-}
 
 export interface SessionOptions {
   context: SessionContext;
@@ -119,6 +72,8 @@ export class Session implements WheelTask {
   readonly #owner: SessionOwner;
   readonly #sender: PingSender;
   #nextPingMs: number;
+  /** When the agent is sent on, so that a new replica fills; undefined: never. */
+  readonly #moveOnMs: number | undefined;
   #toldLeaseMs: number;
   /** The share of an interval between the first and the second ping; 1 from then on. */
   #firstGap: number;
@@ -143,6 +98,9 @@ export class Session implements WheelTask {
     this.progress = new ProgressWatch(nowMs);
     const { intervalMs, leaseMs } = context.pacing();
     this.#toldLeaseMs = leaseMs;
+    // Spread over a fifth of the age, so that those who came together do not leave together.
+    const { maxAgeMs } = context.config;
+    if (maxAgeMs > 0) this.#moveOnMs = nowMs + maxAgeMs * (0.9 + 0.2 * options.phase);
     // The first ping goes out soon, so that a round trip is known; the second one spreads agents that came together.
     this.#nextPingMs = nowMs + Math.min(intervalMs, 200) * options.phase;
     this.#firstGap = options.phase;
@@ -221,6 +179,10 @@ export class Session implements WheelTask {
     if (this.#sender.blockedMs(nowMs) >= config.drainTimeoutMs) {
       metrics.sessionCutOff('slow');
       this.#owner.end(this, GoAway_Reason.SLOW, `nothing was read for ${config.drainTimeoutMs} ms`);
+      return;
+    }
+    if (this.#moveOnMs !== undefined && nowMs >= this.#moveOnMs && this.probes.outstanding === 0) {
+      this.#owner.end(this, GoAway_Reason.REBALANCE, 'the session reached its maximum age');
       return;
     }
     const silence = this.silenceMs(nowMs);

@@ -1,9 +1,6 @@
 import { Agent_Liveness, type Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { GoAway_Reason, type Hello } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
-import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
-import { DomainError } from '../../lib/errors.ts';
 import type { Ids } from '../../lib/ids.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Store } from '../../state/store.ts';
@@ -11,10 +8,20 @@ import type { EventWriter } from '../monitoring/events.ts';
 import type { Absences } from './absences.ts';
 import { decideAttach } from './attach.ts';
 import type { AgentDirectory, DirectoryListener, KnownAgent } from './directory.ts';
-import { agentNotFound, contention, notResponsible } from './errors.ts';
+import {
+  agentNotFound,
+  contention,
+  leavingReplica,
+  notResponsible,
+  superseded,
+  tooManySessions,
+} from './errors.ts';
+import { livenessJudgement, progressJudgement } from './judgement.ts';
 import { isAttached, livenessWords } from './liveness.ts';
-import { agentKey, agentOf, decodeRecord, encodeRecord } from './record.ts';
-import { type PingSender, Session, type SessionContext, type SessionOwner } from './session.ts';
+import { loadAgent } from './load.ts';
+import { agentKey, agentOf, encodeRecord } from './record.ts';
+import { Session } from './session.ts';
+import type { PingSender, SessionContext, SessionOwner } from './session-context.ts';
 import { knowsToken, type TokenClaim } from './token.ts';
 import type { VerdictWriter } from './verdict-writer.ts';
 
@@ -112,7 +119,7 @@ export class Sessions implements SessionOwner {
     let known = directory.get(claim.namespace, claim.agentId);
     // A record that this replica has not heard of yet, or whose token is newer than what it knows.
     if (known === undefined || !knowsToken(known.record.tokenHashes, tokenHash))
-      known = await this.#load(claim);
+      known = await loadAgent(store, claim.namespace, claim.agentId);
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       if (known === undefined) throw agentNotFound(claim.namespace, claim.agentId);
       if (!this.#options.responsibleFor(known)) throw notResponsible(claim.agentId);
@@ -134,22 +141,16 @@ export class Sessions implements SessionOwner {
       if (outcome.kind === 'committed') {
         return this.#begin(claim, decided.record, outcome.revision, tokenHash, hello, line);
       }
-      known = await this.#load(claim);
+      known = await loadAgent(store, claim.namespace, claim.agentId);
     }
     throw contention();
   }
 
   /** The call behind a session is over. */
   lost(session: Session, detail: string): void {
-    if (!this.#remove(session, 'closed')) return;
-    const { context, absences } = this.#options;
-    if (this.#leaving) return;
-    const nowMs = context.clock.monoMs();
-    const { leaseMs, agentId, namespace, epoch } = session;
-    // Never before the lease: until then the agent may hold itself for the owner of its work.
-    const graceMs = Math.max(context.config.reconnectGraceMs, leaseMs - session.silenceMs(nowMs));
-    absences.begin({ namespace, agentId, epoch, sinceMs: nowMs, graceMs, rule: 'reconnect_grace' });
-    const verdict = session.verdict('stream_closed', detail, nowMs);
+    if (!this.#remove(session, 'closed') || this.#leaving) return;
+    this.#await(session);
+    const verdict = session.verdict('stream_closed', detail, this.#options.context.clock.monoMs());
     void this.#submit(session, Agent_Liveness.DISCONNECTED, verdict);
   }
 
@@ -170,28 +171,21 @@ export class Sessions implements SessionOwner {
 
   progressJudged(session: Session, stuck: boolean, detail: string): void {
     const verdict = session.verdict('progress', detail, this.#options.context.clock.monoMs());
-    void this.#options.verdicts.submit({
-      namespace: session.namespace,
-      agentId: session.agentId,
-      epoch: session.epoch,
-      verdict,
-      event: {
-        type: stuck ? 'agent.stuck' : 'agent.progressing',
-        severity: stuck ? Event_Severity.WARNING : Event_Severity.INFO,
-        message: `${session.agentId}: ${detail}`,
-        actor: 'rule:progress',
-        agentId: session.agentId,
-        verdict,
-      },
-    });
+    void this.#options.verdicts.submit(progressJudgement(session, stuck, verdict));
   }
 
   end(session: Session, reason: GoAway_Reason, detail: string): void {
     const line = this.#byAgent.get(`${session.namespace}/${session.agentId}`)?.line;
     if (line === undefined || session.ended) return;
-    // LOST was judged already; anything else that ends a session leaves the agent DISCONNECTED.
-    if (reason === GoAway_Reason.LOST) this.#remove(session, 'lost');
-    else this.lost(session, detail);
+    if (reason === GoAway_Reason.LOST) {
+      this.#remove(session, 'lost');
+    } else if (reason === GoAway_Reason.REBALANCE) {
+      // Asked to move, it will be back in a moment: no verdict, unless it does not come.
+      this.#remove(session, 'rebalance');
+      this.#await(session);
+    } else {
+      this.lost(session, detail);
+    }
     line.goAway(reason, detail, 0);
   }
 
@@ -216,22 +210,11 @@ export class Sessions implements SessionOwner {
   }
 
   #admit(key: string): void {
-    if (this.#leaving) {
-      throw new DomainError({
-        reason: ErrorReason.SHUTTING_DOWN,
-        message: 'this replica is leaving',
-        retryAfterMs: 1000,
-      });
-    }
+    if (this.#leaving) throw leavingReplica();
     // Attachments under way count; one that will supersede a session of its own takes no place.
     const held = this.#byAgent.size + this.#attaching.size;
-    if (held >= this.#options.maxSessions && !this.#byAgent.has(key)) {
-      throw new DomainError({
-        reason: ErrorReason.LIMIT_REACHED,
-        message: `this replica holds its maximum of ${this.#options.maxSessions} sessions`,
-        retryAfterMs: 5000,
-      });
-    }
+    const { maxSessions } = this.#options;
+    if (held >= maxSessions && !this.#byAgent.has(key)) throw tooManySessions(maxSessions);
   }
 
   #begin(
@@ -275,6 +258,15 @@ export class Sessions implements SessionOwner {
     return session;
   }
 
+  /** The agent may come back, within the grace and never judged before its lease: until then its work is its own. */
+  #await(session: Session): void {
+    const { context, absences } = this.#options;
+    const { namespace, agentId, epoch, leaseMs } = session;
+    const nowMs = context.clock.monoMs();
+    const graceMs = Math.max(context.config.reconnectGraceMs, leaseMs - session.silenceMs(nowMs));
+    absences.begin({ namespace, agentId, epoch, sinceMs: nowMs, graceMs, rule: 'reconnect_grace' });
+  }
+
   #remove(session: Session, reason: string): boolean {
     if (session.ended) return false;
     session.ended = true;
@@ -290,24 +282,8 @@ export class Sessions implements SessionOwner {
   }
 
   #submit(session: Session, liveness: Agent_Liveness, verdict: Verdict): Promise<boolean> {
-    const known = livenessWords(liveness);
-    this.#options.context.metrics.verdict(known.name);
-    return this.#options.verdicts.submit({
-      namespace: session.namespace,
-      agentId: session.agentId,
-      epoch: session.epoch,
-      liveness,
-      verdict,
-      event: {
-        type: `agent.${known.name}`,
-        severity: known.severity,
-        message: `${session.agentId} is ${known.words}: ${verdict.detail}`,
-        actor: `rule:${verdict.rule}`,
-        agentId: session.agentId,
-        verdict,
-        attributes: { epoch: `${session.epoch}`, peer: session.peer },
-      },
-    });
+    this.#options.context.metrics.verdict(livenessWords(liveness).name);
+    return this.#options.verdicts.submit(livenessJudgement(session, liveness, verdict, session.peer));
   }
 
   #heard(change: DirectoryChange): void {
@@ -345,22 +321,4 @@ export class Sessions implements SessionOwner {
       void this.#submit(session, session.liveness, verdict);
     }
   }
-
-  async #load(claim: TokenClaim): Promise<KnownAgent | undefined> {
-    const entry = await this.#options.store.get(claim.namespace, agentKey(claim.agentId));
-    if (entry === undefined) return undefined;
-    return {
-      namespace: claim.namespace,
-      id: claim.agentId,
-      record: decodeRecord(entry.value),
-      revision: entry.revision,
-    };
-  }
-}
-
-function superseded(): DomainError {
-  return new DomainError({
-    reason: ErrorReason.SESSION_SUPERSEDED,
-    message: 'a newer session of this agent has attached meanwhile',
-  });
 }

@@ -8,26 +8,9 @@ import { type Append, type Check, type Store, StoreUnavailableError } from '../.
 import type { Views } from '../../state/views.ts';
 import type { EventWriter, NewEvent } from '../monitoring/events.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
-import {
-  agentIdOf,
-  agentKey,
-  agentOf,
-  copyRecord,
-  decodeRecord,
-  encodeRecord,
-  pushVerdict,
-} from './record.ts';
-
-/** A judgement that is to be stored. Without liveness it is an event alone. */
-export interface Judgement {
-  namespace: string;
-  agentId: string;
-  /** The session judged; dropped if a newer one has attached meanwhile. */
-  epoch: bigint;
-  liveness?: Agent_Liveness;
-  verdict: Verdict;
-  event: NewEvent;
-}
+import type { Judgement } from './judgement.ts';
+import { loadAgent } from './load.ts';
+import { agentIdOf, agentKey, agentOf, copyRecord, encodeRecord, pushVerdict } from './record.ts';
 
 interface Pending extends Judgement {
   events: NewEvent[];
@@ -172,7 +155,7 @@ export class VerdictWriter {
         return;
       }
       const stale = round < RELOAD_ALL_ROUND ? [agentIdOf(outcome.key)] : group.map(({ agentId }) => agentId);
-      const load = async (id: string) => fresh.set(id, await this.#load(namespace, agentKey(id)));
+      const load = async (id: string) => fresh.set(id, await loadAgent(this.#options.store, namespace, id));
       await Promise.all(stale.map(load));
     }
     throw new Error(`${group.length} agents were changed concurrently again and again`);
@@ -187,7 +170,7 @@ export class VerdictWriter {
     for (const { agentId, epoch } of group) {
       const known = this.#options.directory.get(namespace, agentId);
       if (known === undefined || known.record.sessionEpoch < epoch) {
-        fresh.set(agentId, await this.#load(namespace, agentKey(agentId)));
+        fresh.set(agentId, await loadAgent(this.#options.store, namespace, agentId));
       }
     }
     return fresh;
@@ -224,12 +207,6 @@ export class VerdictWriter {
       record.goneTime = now;
     pushVerdict(record, pending.verdict);
     return record;
-  }
-
-  async #load(namespace: string, key: string): Promise<KnownAgent | undefined> {
-    const entry = await this.#options.store.get(namespace, key);
-    if (entry === undefined) return undefined;
-    return { namespace, id: agentIdOf(key), record: decodeRecord(entry.value), revision: entry.revision };
   }
 }
 

@@ -1,0 +1,53 @@
+import type { Agent_Liveness, Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { SessionConfig } from '../../config/config.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { TimingWheel } from '../../lib/timing-wheel.ts';
+import type { SelfWatch } from './observer.ts';
+import type { Session } from './session.ts';
+
+/** Measured on the hot path; must cost next to nothing. */
+export interface SessionMetrics {
+  heartbeat(rttMs: number): void;
+  missedPing(): void;
+  sessionOpened(): void;
+  sessionClosed(reason: string): void;
+  sessionCutOff(reason: string): void;
+  verdict(liveness: string): void;
+}
+
+/** What all sessions of a replica share. */
+export interface SessionContext {
+  clock: Clock;
+  wheel: TimingWheel;
+  config: SessionConfig;
+  replicaId: string;
+  self: SelfWatch;
+  metrics: SessionMetrics;
+  /** The interval and lease that hold for this fleet now. */
+  pacing(): { intervalMs: number; leaseMs: number };
+  /** Share of this replica's sessions that are in trouble, 0..1. */
+  shareInTrouble(): number;
+  /** The budget of an activity, or undefined without a contract. */
+  progressBudgetMs(namespace: string, agentId: string, activity: string): number | undefined;
+}
+
+/** What a session tells its owner. */
+export interface SessionOwner {
+  /** Liveness was judged anew. */
+  judged(session: Session, liveness: Agent_Liveness, verdict: Verdict): void;
+  /** The progress contract was broken (or is kept again). */
+  progressJudged(session: Session, stuck: boolean, detail: string): void;
+  /** The session must end. */
+  end(session: Session, reason: GoAway_Reason, detail: string): void;
+}
+
+/** The way down, as a session needs it. */
+export interface PingSender {
+  /** False: nothing can be sent now and that is not the agent's fault (between two polls). */
+  ready(): boolean;
+  /** Sends a ping at once, before anything that waits. False: it waits, because the client does not read. */
+  ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean;
+  /** For how long the client has not read what was sent to it, milliseconds. */
+  blockedMs(nowMs: number): number;
+}
