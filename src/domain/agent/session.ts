@@ -72,6 +72,8 @@ export class Session implements WheelTask {
   readonly #owner: SessionOwner;
   readonly #sender: PingSender;
   #nextPingMs: number;
+  /** Whether the agent was asked for its whole report. */
+  #asked = false;
   /** When the agent is sent on, so that a new replica fills; undefined: never. */
   readonly #moveOnMs: number | undefined;
   #toldLeaseMs: number;
@@ -237,9 +239,12 @@ export class Session implements WheelTask {
     const told = Math.abs(leaseMs - this.#toldLeaseMs) > this.#toldLeaseMs / 20 ? leaseMs : undefined;
     const echo = this.probes.sent(nowMs);
     // Asked once: an agent that has nothing to report need not say so at every ping.
-    const sent = this.#sender.ping(echo, this.report === undefined && echo === 1, told);
+    const ask = this.report === undefined && !this.#asked;
+    const sent = this.#sender.ping(echo, ask, told);
+    if (!sent) return;
+    if (ask) this.#asked = true;
     // The new lease holds from when the agent could have heard of it.
-    if (sent && told !== undefined) this.#toldLeaseMs = told;
+    if (told !== undefined) this.#toldLeaseMs = told;
   }
 
   #watchProgress(nowMs: number): void {
