@@ -1,12 +1,13 @@
-// Static checks: format and lint (with import boundaries), protobuf lint, drift of generated code, types.
+// Static checks: format and lint (with import boundaries), protobuf lint, drift of generated code, types, lockfile.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-function run(name, command, args) {
+function run(name, tool, args) {
   const started = performance.now();
-  const { status } = spawnSync(join('node_modules', '.bin', command), args, { stdio: 'inherit' });
+  const command = tool === 'node' ? process.execPath : join('node_modules', '.bin', tool);
+  const { status } = spawnSync(command, args, { stdio: 'inherit' });
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`${status === 0 ? 'ok  ' : 'FAIL'} ${name} (${seconds} s)`);
   return status === 0;
@@ -44,5 +45,6 @@ const results = [
   run('protobuf lint', 'buf', ['lint']),
   generatedIsCurrent(),
   run('types', 'tsc', ['--noEmit']),
+  run('lockfile', 'node', ['scripts/complete-lock.mjs', '--check']),
 ];
 process.exit(results.every(Boolean) ? 0 : 1);
