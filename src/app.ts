@@ -16,6 +16,7 @@ import { EventLoopMonitor } from './lib/event-loop.ts';
 import { every } from './lib/every.ts';
 import { type Ids, systemIds } from './lib/ids.ts';
 import { RollingP99 } from './lib/rolling-p99.ts';
+import { useNodeTextEncoding } from './lib/text-encoding.ts';
 import { packageVersion } from './lib/version.ts';
 import { createAgentService } from './rpc/agent-service.ts';
 import { ErrorMapper } from './rpc/errors.ts';
@@ -72,6 +73,7 @@ async function start(
   sources: Record<string, string>,
   overrides: AppOverrides,
 ): Promise<RunningApp> {
+  useNodeTextEncoding();
   const clock = overrides.clock ?? systemClock;
   const ids = overrides.ids ?? systemIds;
   const version = packageVersion();

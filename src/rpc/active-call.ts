@@ -98,6 +98,8 @@ export class ActiveCall implements CallContext {
 
   /** The caller went away: at its deadline, if it had one (its own timer beats ours by a little), or before. */
   leave(): void {
+    // Most calls are over when their transport says so, and an error costs its stack.
+    if (this.#ended !== undefined || this.#finished) return;
     this.end((this.timeLeftMs() ?? Infinity) <= deadlineSlackMs ? deadlineExceeded() : cancelled());
   }
 

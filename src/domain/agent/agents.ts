@@ -30,7 +30,7 @@ import { agentNotFound, contention, invalidFields, notResponsible } from './erro
 import { applySpecMask } from './field-mask.ts';
 import { loadAgent } from './load.ts';
 import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
-import { decideRegister, withToken } from './register.ts';
+import { decideRegister, registeredHash, withToken } from './register.ts';
 import { hashToken, mintToken } from './token.ts';
 
 /** Who calls, as far as the agents' registry needs to know. */
@@ -153,6 +153,7 @@ export class Agents {
       const agent = agentOf(record);
       const current = agent.spec ?? create(AgentSpecSchema);
       const update = request.spec ?? create(AgentSpecSchema);
+      record.registeredSpecHash = registeredHash(known.record);
       agent.spec = applySpecMask(current, update, request.updateMask?.paths ?? []);
       const violations = this.#options.validateSpec(agent.spec, agent.id);
       if (violations.length > 0)

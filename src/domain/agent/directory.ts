@@ -6,10 +6,10 @@ import { agentIdOf, agentOf, decodeRecord, isAgentKey } from './record.ts';
 
 /** An agent as this replica knows it. */
 export interface KnownAgent {
-  namespace: string;
-  id: string;
-  record: AgentRecord;
-  revision: bigint;
+  readonly namespace: string;
+  readonly id: string;
+  readonly record: AgentRecord;
+  readonly revision: bigint;
 }
 
 export interface DirectoryListener {
@@ -78,7 +78,7 @@ export class AgentDirectory implements View {
     const byId = new Map<string, KnownAgent>();
     for (const entry of entries) {
       if (!isAgentKey(entry.key)) continue;
-      const agent = known(namespace, entry.key, entry.value, entry.revision);
+      const agent = new LazyAgent(namespace, entry.key, entry.value, entry.revision);
       byId.set(agent.id, agent);
     }
     this.#namespaces.set(namespace, { byId, sorted: undefined });
@@ -97,7 +97,7 @@ export class AgentDirectory implements View {
         if (agents.byId.delete(id)) agents.sorted = undefined;
         this.#tell(before, undefined, batch.revision);
       } else {
-        const after = known(batch.namespace, change.key, change.value, batch.revision);
+        const after = new LazyAgent(batch.namespace, change.key, change.value, batch.revision);
         agents.byId.set(id, after);
         if (before === undefined) agents.sorted = undefined;
         this.#tell(before, after, batch.revision);
@@ -120,6 +120,26 @@ export class AgentDirectory implements View {
   }
 }
 
-function known(namespace: string, key: string, value: Uint8Array, revision: bigint): KnownAgent {
-  return { namespace, id: agentIdOf(key), record: decodeRecord(value), revision };
+/** Decoded when it is looked at first: of many agents that are registered in a burst, few are read at once. */
+class LazyAgent implements KnownAgent {
+  readonly namespace: string;
+  readonly id: string;
+  readonly revision: bigint;
+  #value: Uint8Array | undefined;
+  #record: AgentRecord | undefined;
+
+  constructor(namespace: string, key: string, value: Uint8Array, revision: bigint) {
+    this.namespace = namespace;
+    this.id = agentIdOf(key);
+    this.revision = revision;
+    this.#value = value;
+  }
+
+  get record(): AgentRecord {
+    if (this.#record === undefined) {
+      this.#record = decodeRecord(this.#value ?? new Uint8Array());
+      this.#value = undefined;
+    }
+    return this.#record;
+  }
 }

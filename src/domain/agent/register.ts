@@ -82,7 +82,6 @@ function registerNew(input: RegisterInput): Registration {
     format: RECORD_FORMAT,
     agent,
     tokenHashes: [input.newTokenHash],
-    registeredSpecHash: specHash(input.spec),
     // An agent that was here before under this id had lower epochs, and must not be taken for this one.
     sessionEpoch: (input.storeEpoch << 32n) + input.namespaceRevision,
   });
@@ -114,8 +113,7 @@ function registerAgain(input: RegisterInput, existing: AgentRecord): Registratio
       retryAfterMs: 5000,
     });
   }
-  const hash = specHash(input.spec);
-  const sameSpec = Buffer.from(existing.registeredSpecHash).equals(hash);
+  const sameSpec = Buffer.from(registeredHash(existing)).equals(specHash(input.spec));
   if (keepsToken && sameSpec) return { record: undefined, keepsToken, events: [] };
 
   const record = copyRecord(existing);
@@ -125,7 +123,7 @@ function registerAgain(input: RegisterInput, existing: AgentRecord): Registratio
   if (!keepsToken) record.tokenHashes = [input.newTokenHash];
   if (!sameSpec) {
     agent.spec = input.spec;
-    record.registeredSpecHash = hash;
+    record.registeredSpecHash = new Uint8Array();
     events.push(
       event(input, 'agent.updated', Event_Severity.INFO, `${input.agentId} registered with another spec`),
     );
@@ -154,6 +152,12 @@ export function withToken(record: AgentRecord, tokenHash: Uint8Array): AgentReco
 
 function event(input: RegisterInput, type: string, severity: Event_Severity, message: string): NewEvent {
   return { type, severity, message, actor: input.actor, agentId: input.agentId };
+}
+
+/** The hash of the spec as the agent registered it: of the present one, unless UpdateAgent changed that since. */
+export function registeredHash(record: AgentRecord): Uint8Array {
+  if (record.registeredSpecHash.length > 0) return record.registeredSpecHash;
+  return specHash(agentOf(record).spec ?? create(AgentSpecSchema));
 }
 
 /** Maps encode in the order of insertion, so they are sorted first. */

@@ -11,7 +11,12 @@ import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_
 import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { type AttachInput, decideAttach, nextEpoch } from '../../../src/domain/agent/attach.ts';
 import { agentOf, earlierVerdicts } from '../../../src/domain/agent/record.ts';
-import { decideRegister, type RegisterInput, withToken } from '../../../src/domain/agent/register.ts';
+import {
+  decideRegister,
+  type RegisterInput,
+  registeredHash,
+  withToken,
+} from '../../../src/domain/agent/register.ts';
 import { claimOf, hashToken, mintToken } from '../../../src/domain/agent/token.ts';
 import { DomainError } from '../../../src/lib/errors.ts';
 import { seededIds } from '../../support/fake-clock.ts';
@@ -133,6 +138,7 @@ describe('a registration', () => {
   it('takes a spec for the same whatever the order of its maps, and keeps what was updated since', () => {
     const existing = recordWith(NEVER_SEEN);
     const updated = create(AgentSpecSchema, { kind: 'worker', displayName: 'set by UpdateAgent' });
+    existing.registeredSpecHash = registeredHash(existing);
     agentOf(existing).spec = updated;
     const spec = create(AgentSpecSchema, { kind: 'worker', labels: { a: '1', b: '2' } });
     const { record } = decideRegister({ ...registerInput, existing, spec });

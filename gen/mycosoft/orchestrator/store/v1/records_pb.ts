@@ -46,7 +46,7 @@ export type AgentRecord = Message<"mycosoft.orchestrator.store.v1.AgentRecord"> 
   tokenHashes: Uint8Array[];
 
   /**
-   * SHA-256 of the spec as the agent registered it last (not as UpdateAgent changed it).
+   * SHA-256 of the spec as the agent registered it last, once UpdateAgent has changed it; empty before.
    *
    * @generated from field: bytes registered_spec_hash = 4;
    */
