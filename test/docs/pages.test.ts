@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { KEYS } from '../../src/config/schema.ts';
+import { METRIC } from '../../src/telemetry/names.ts';
 import { blocks, filesIn, pages, quoted, ROOT, read } from './pages.ts';
 
 const all = pages();
@@ -113,6 +114,14 @@ describe('docs/health.md', () => {
   ])('says what %s.ts has for %s: %s', (file, name, value, words) => {
     expect(read(`src/domain/agent/${file}.ts`)).toMatch(new RegExp(`const ${name} = ${value};`));
     expect(read('docs/health.md').replaceAll('\n', ' ')).toContain(words.replaceAll('\n', ' '));
+  });
+});
+
+describe('docs/observability.md', () => {
+  it('lists every metric of our own', () => {
+    const page = read('docs/observability.md');
+    const ours = Object.values(METRIC).filter((name) => name.startsWith('orchestrator.'));
+    expect(ours.filter((name) => !page.includes(`\`${name.replaceAll('.', '_')}`))).toEqual([]);
   });
 });
 

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { startCli } from '../support/run-cli.ts';
 import { filesIn, quoted, ROOT, read } from './pages.ts';
 import { REQUIREMENTS } from './requirements-lines.ts';
 
@@ -37,23 +36,4 @@ describe('docs/requirements.md', () => {
     expect(named.length).toBeGreaterThan(80);
     expect([...new Set(named)].filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
   });
-
-  it.each([...new Set(code.filter((text) => text.startsWith('orchestrator ')))])(
-    'names a command that exists: %s',
-    async (command) => {
-      const words = command.split(' ').slice(1);
-      const end = words.findIndex((word) => word.startsWith('-'));
-      const names = (end === -1 ? words : words.slice(0, end)).slice(
-        0,
-        words[0] === 'completion' ? 1 : undefined,
-      );
-      const run = startCli([...names, '--help']);
-      expect(await run.ended).toBe(0);
-      expect(run.stdout.replaceAll(/\|\w+/g, '')).toMatch(
-        new RegExp(`^Usage: orchestrator ${names.join(' ')}\\b`),
-      );
-      for (const option of words.filter((word) => word.startsWith('--')))
-        expect(run.stdout).toContain(option);
-    },
-  );
 });
