@@ -814,7 +814,9 @@ export const AgentService: GenService<{
    * registered again only with its own token (as authorization metadata) or with takeover.
    *
    * Errors: INVALID_ARGUMENT (all violated fields), ALREADY_EXISTS (live, and neither token nor takeover),
-   * UNAUTHENTICATED (a token that is not this agent's), UNAVAILABLE (store away; with a retry delay).
+   * UNAUTHENTICATED (a token that is not this agent's), FAILED_PRECONDITION (the configured relationships do not
+   * select it), RESOURCE_EXHAUSTED (too many agents, or the store is full), ABORTED (others kept changing it: try
+   * again), UNAVAILABLE (store away; with a retry delay).
    *
    * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.RegisterAgent
    */

@@ -1074,7 +1074,8 @@ export const SessionService: GenService<{
    * The same frames without a stream, for curl, serverless functions and browsers: a long poll. The first poll
    * carries hello and epoch 0; later ones carry the epoch of welcome. A poll waits until there is a frame down or
    * `wait` has passed. An agent that does not poll for the time told in PollSessionResponse.poll_within counts as
-   * disconnected. Errors: as OpenSession, and ABORTED for an epoch that is not the current one.
+   * disconnected. With several replicas, every poll of a session must reach the one that holds it. Errors: as
+   * OpenSession, and ABORTED for an epoch that is not the current one, or not of this replica.
    *
    * @generated from rpc mycosoft.orchestrator.agent.v1.SessionService.PollSession
    */
