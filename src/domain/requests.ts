@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { type DescMessage, fromBinary, type MessageShape, toBinary, toJson } from '@bufbuild/protobuf';
 import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { DomainError } from '../lib/errors.ts';
 import type { RequestRecord, Store } from '../state/store.ts';
@@ -28,7 +28,7 @@ export class Mutation<I extends DescMessage, O extends DescMessage> {
     this.#fingerprint =
       options.requestId === ''
         ? new Uint8Array()
-        : createHash('sha256').update(toBinary(options.input.schema, options.input.message)).digest();
+        : fingerprintOf(options.input.schema, options.input.message);
   }
 
   /**
@@ -79,4 +79,13 @@ export class Mutation<I extends DescMessage, O extends DescMessage> {
       .update(JSON.stringify([principal, method, requestId]))
       .digest('base64url');
   }
+}
+
+/** A hash of what a message says. Maps are sorted: encoders, Go's above all, write them in another order each time. */
+function fingerprintOf<S extends DescMessage>(schema: S, message: MessageShape<S>): Uint8Array {
+  const text = JSON.stringify(toJson(schema, message), (_key, value: unknown) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+  return createHash('sha256').update(text).digest();
 }

@@ -58,6 +58,18 @@ describe('registering', () => {
     for (const { agentToken } of [first, again]) await fleet.attach(first.agent?.id ?? '', agentToken);
   });
 
+  it('repeated with its maps in another order, as many encoders write them, is the same request', async () => {
+    const first = {
+      agentId: 'a1',
+      requestId: 'r1',
+      spec: { labels: { a: '1', b: '2' }, capacity: { x: 1n, y: 2n } },
+    };
+    const again = { ...first, spec: { labels: { b: '2', a: '1' }, capacity: { y: 2n, x: 1n } } };
+    expect((await register(again)).agent?.uid).toBe((await register(first)).agent?.uid);
+    const other = { ...first, spec: { ...first.spec, labels: { a: '2', b: '1' } } };
+    expect(await rejection(register(other))).toMatchObject({ reason: ErrorReason.REQUEST_ID_REUSED });
+  });
+
   it('at once with one request id and no agent id makes one agent', async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, () => register({ requestId: 'r1' })));
     expect(new Set(answers.map(({ agent }) => agent?.id)).size).toBe(1);
