@@ -107,6 +107,7 @@ async function start(
       log,
       replicaId: config.id,
       maxPingsPerSecond: config.session.maxPingsPerSecond,
+      stallMs: (fromMs, toMs) => loop.stallMs(fromMs, toMs),
       read: () => {
         const reading = loop.reading();
         return {

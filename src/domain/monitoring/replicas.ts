@@ -31,6 +31,8 @@ export interface ReplicasOptions {
   replicaId: string;
   maxPingsPerSecond: number;
   read(): SelfReading;
+  /** How long this process stood still between two monotonic instants, milliseconds. */
+  stallMs(fromMs: number, toMs: number): number;
 }
 
 const PREFIX = 'replica/';
@@ -79,7 +81,7 @@ export class Replicas {
   isAlive(replicaId: string): boolean {
     if (replicaId === this.#options.replicaId) return true;
     const other = this.#others.get(replicaId);
-    return other !== undefined && this.#options.clock.monoMs() - other.heardMs < GONE_MS;
+    return other !== undefined && this.#silenceMs(other) < GONE_MS;
   }
 
   /** Writes this replica's record. */
@@ -105,9 +107,20 @@ export class Replicas {
   all(): ReplicaStatus[] {
     const nowMs = this.#options.clock.monoMs();
     const others = [...this.#others.values()]
-      .filter(({ heardMs }) => nowMs - heardMs < GONE_MS)
+      .filter((other) => this.#silenceMs(other) < GONE_MS)
       .sort((a, b) => (a.record.id < b.record.id ? -1 : 1));
     return [this.own(), ...others.map(({ record, heardMs }) => statusOf(record, nowMs - heardMs))];
+  }
+
+  /** How long it could have been heard and was not: nobody is while the store is away, or this process stands still. */
+  #silenceMs({ heardMs }: KnownReplica): number {
+    const { clock, store, stallMs } = this.#options;
+    const { available, sinceMs } = store.status();
+    const nowMs = clock.monoMs();
+    const changedMs = nowMs - Math.max(0, clock.wallMs() - sinceMs);
+    const fromMs = available ? Math.max(heardMs, changedMs) : heardMs;
+    const untilMs = available ? nowMs : Math.max(heardMs, changedMs);
+    return untilMs - fromMs - stallMs(fromMs, untilMs);
   }
 
   #live(replicaId: string, value: Uint8Array): LiveRecord {

@@ -31,8 +31,12 @@ function replicaOn(
 ) {
   const errors: string[] = [];
   const log: Logger = { ...silentLogger, error: (_, message) => errors.push(message) };
-  const replicas = new Replicas({ store, clock, log, replicaId, maxPingsPerSecond: 2_000, read });
-  return { replicas, errors };
+  const stalls = { ms: 0 };
+  const replicas = new Replicas({
+    ...{ store, clock, log, replicaId, maxPingsPerSecond: 2_000, read },
+    stallMs: (fromMs, toMs) => Math.min(stalls.ms, toMs - fromMs),
+  });
+  return { replicas, errors, stalls };
 }
 
 describe('replicas', () => {
@@ -60,6 +64,27 @@ describe('replicas', () => {
     expect(replicas.all().map(({ id }) => id)).toEqual(['one']);
     await two.beat();
     expect(replicas.isAlive('two')).toBe(true);
+  });
+
+  it('are not taken for gone because the store was away, or this process stood still', async () => {
+    const { replicas, stalls } = replicaOn(store, clock, 'one');
+    const { replicas: two } = replicaOn(store, clock, 'two');
+    await follow(replicas);
+    await two.beat();
+    clock.advance(1_000);
+    let status = { ...store.status(), available: false, sinceMs: clock.wallMs() };
+    store.status = () => status;
+    clock.advance(60_000);
+    expect(replicas.isAlive('two'), 'while the store is away').toBe(true);
+    status = { ...status, available: true, sinceMs: clock.wallMs() };
+    clock.advance(9_000);
+    expect(replicas.isAlive('two'), 'when it may speak again').toBe(true);
+    clock.advance(1_100);
+    expect(replicas.isAlive('two'), 'silent although the store is back').toBe(false);
+    await two.beat();
+    clock.advance(20_000);
+    stalls.ms = 15_000;
+    expect(replicas.isAlive('two'), 'after a stall of our own').toBe(true);
   });
 
   it('judge by when they heard, not by clocks that may be hours off', async () => {
