@@ -231,7 +231,13 @@ export const KEYS: readonly KeySpec[] = [
     'changes',
     'How far a watcher may be behind before it is cut off.',
   ),
-  limit('max_unary_in_flight', 2_000, [1, 1_000_000], 'calls', 'Unary calls under way at a time.'),
+  limit(
+    'max_unary_in_flight',
+    2_000,
+    [1, 1_000_000],
+    'calls',
+    'Unary calls under way at a time; long polls count as sessions instead.',
+  ),
   {
     path: 'events.retention',
     kind: 'duration',

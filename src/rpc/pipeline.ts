@@ -84,7 +84,7 @@ export class Pipeline {
       this.#admit(call, authorization);
       this.limits.enterUnary(service);
       const work = call.observation.run(async () => handle(this.#checked(decode()) as never, call));
-      const counted = work.finally(() => this.limits.leaveUnary());
+      const counted = work.finally(() => this.limits.leaveUnary(service));
       const response = await this.#endable(call, counted);
       this.finish(call, undefined);
       return response;

@@ -204,7 +204,11 @@ export function fakePipeline(
     log,
     clock: systemClock,
     validate: options.validate ?? (() => []),
-    limits: { maxUnaryInFlight: options.maxUnaryInFlight ?? 100, maxWatches: options.maxWatches ?? 100 },
+    limits: {
+      maxUnaryInFlight: options.maxUnaryInFlight ?? 100,
+      maxWatches: options.maxWatches ?? 100,
+      maxSessions: 100,
+    },
     drainTimeoutMs: options.drainTimeoutMs ?? 10_000,
   });
   return { pipeline, outcomes, logged };

@@ -1,3 +1,4 @@
+import { SessionService } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { DomainError } from '../../lib/errors.ts';
 
@@ -6,6 +7,8 @@ export interface LimitsOptions {
   maxUnaryInFlight: number;
   /** Open server streams, on both listeners together. */
   maxWatches: number;
+  /** Sessions on this replica: so many long polls may wait, apart from the other unary calls. */
+  maxSessions: number;
 }
 
 /** Health must answer an overloaded replica's load balancer, or the load moves on and fells the next one. */
@@ -20,6 +23,8 @@ export class Limits {
   /** Answers handed to the transport that their clients have not read: they count as calls, for they hold memory. */
   unread = 0;
   #unary = 0;
+  /** An agent without a stream has a poll under way nearly always: those must not crowd out everyone else's calls. */
+  #polls = 0;
   #watches = 0;
 
   constructor(options: LimitsOptions) {
@@ -35,15 +40,25 @@ export class Limits {
   }
 
   enterUnary(service: string): void {
-    const { maxUnaryInFlight } = this.#options;
+    const { maxUnaryInFlight, maxSessions } = this.#options;
+    if (service === SessionService.typeName) {
+      if (this.#polls >= maxSessions)
+        throw refused(
+          `${maxSessions} polls are under way on this replica, its limit of sessions`,
+          retryUnaryMs,
+        );
+      this.#polls += 1;
+      return;
+    }
     if (this.#unary + this.unread >= maxUnaryInFlight && !alwaysServed.has(service)) {
       throw refused(`${maxUnaryInFlight} calls are under way on this replica, its limit`, retryUnaryMs);
     }
     this.#unary += 1;
   }
 
-  leaveUnary(): void {
-    this.#unary -= 1;
+  leaveUnary(service: string): void {
+    if (service === SessionService.typeName) this.#polls -= 1;
+    else this.#unary -= 1;
   }
 
   enterWatch(): void {
