@@ -4,10 +4,10 @@ import { type Duration, DurationSchema, type Timestamp, TimestampSchema } from '
 /** Milliseconds (with fractions) to a protobuf Duration. */
 export function durationFromMs(ms: number): Duration {
   const nanos = Math.round(ms * 1e6);
-  return create(DurationSchema, {
-    seconds: BigInt(Math.trunc(nanos / 1e9)),
-    nanos: Math.trunc(nanos % 1e9),
-  });
+  const duration = create(DurationSchema);
+  duration.seconds = BigInt(Math.trunc(nanos / 1e9));
+  duration.nanos = Math.trunc(nanos % 1e9);
+  return duration;
 }
 
 /** A protobuf Duration to milliseconds with fractions. */
@@ -18,10 +18,10 @@ export function msFromDuration(duration: Duration): number {
 /** Wall-clock milliseconds (with fractions) to a protobuf Timestamp. */
 export function timestampFromMs(ms: number): Timestamp {
   const whole = Math.floor(ms / 1000);
-  return create(TimestampSchema, {
-    seconds: BigInt(whole),
-    nanos: Math.min(999_999_999, Math.round((ms - whole * 1000) * 1e6)),
-  });
+  const timestamp = create(TimestampSchema);
+  timestamp.seconds = BigInt(whole);
+  timestamp.nanos = Math.min(999_999_999, Math.round((ms - whole * 1000) * 1e6));
+  return timestamp;
 }
 
 /** A protobuf Timestamp to wall-clock milliseconds with fractions. */

@@ -269,7 +269,10 @@ export class Agents {
 }
 
 function registered(agent: Agent, agentToken: string): RegisterAgentResponse {
-  return create(RegisterAgentResponseSchema, { agent, agentToken });
+  const response = create(RegisterAgentResponseSchema);
+  response.agent = agent;
+  response.agentToken = agentToken;
+  return response;
 }
 
 /** An id for an agent that brought none: its kind and eight random characters. */

@@ -78,7 +78,7 @@ export class AgentDirectory implements View {
     const byId = new Map<string, KnownAgent>();
     for (const entry of entries) {
       if (!isAgentKey(entry.key)) continue;
-      const agent = new LazyAgent(namespace, entry.key, entry.value, entry.revision);
+      const agent = known(namespace, entry.key, entry.value, entry.revision);
       byId.set(agent.id, agent);
     }
     this.#namespaces.set(namespace, { byId, sorted: undefined });
@@ -97,7 +97,7 @@ export class AgentDirectory implements View {
         if (agents.byId.delete(id)) agents.sorted = undefined;
         this.#tell(before, undefined, batch.revision);
       } else {
-        const after = new LazyAgent(batch.namespace, change.key, change.value, batch.revision);
+        const after = known(batch.namespace, change.key, change.value, batch.revision);
         agents.byId.set(id, after);
         if (before === undefined) agents.sorted = undefined;
         this.#tell(before, after, batch.revision);
@@ -120,26 +120,6 @@ export class AgentDirectory implements View {
   }
 }
 
-/** Decoded when it is looked at first: of many agents that are registered in a burst, few are read at once. */
-class LazyAgent implements KnownAgent {
-  readonly namespace: string;
-  readonly id: string;
-  readonly revision: bigint;
-  #value: Uint8Array | undefined;
-  #record: AgentRecord | undefined;
-
-  constructor(namespace: string, key: string, value: Uint8Array, revision: bigint) {
-    this.namespace = namespace;
-    this.id = agentIdOf(key);
-    this.revision = revision;
-    this.#value = value;
-  }
-
-  get record(): AgentRecord {
-    if (this.#record === undefined) {
-      this.#record = decodeRecord(this.#value ?? new Uint8Array());
-      this.#value = undefined;
-    }
-    return this.#record;
-  }
+function known(namespace: string, key: string, value: Uint8Array, revision: bigint): KnownAgent {
+  return { namespace, id: agentIdOf(key), record: decodeRecord(value), revision };
 }

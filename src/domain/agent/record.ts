@@ -22,8 +22,20 @@ export const agentKey = (agentId: string): string => PREFIX + agentId;
 export const isAgentKey = (key: string): boolean => key.startsWith(PREFIX);
 export const agentIdOf = (key: string): string => key.slice(PREFIX.length);
 
-export const encodeRecord = (record: AgentRecord): Uint8Array => toBinary(AgentRecordSchema, record);
-export const decodeRecord = (bytes: Uint8Array): AgentRecord => fromBinary(AgentRecordSchema, bytes);
+/** What was encoded here, by its bytes: this replica's own commits come back with the very same bytes. */
+const encoded = new WeakMap<Uint8Array, AgentRecord>();
+
+/** The record must not be changed afterwards: whoever decodes these bytes may get it. */
+export function encodeRecord(record: AgentRecord): Uint8Array {
+  const bytes = toBinary(AgentRecordSchema, record);
+  encoded.set(bytes, record);
+  return bytes;
+}
+
+/** The record must not be changed; see copyRecord. */
+export function decodeRecord(bytes: Uint8Array): AgentRecord {
+  return encoded.get(bytes) ?? fromBinary(AgentRecordSchema, bytes);
+}
 
 /** The public part of a record; every record has one. */
 export function agentOf(record: AgentRecord): Agent {

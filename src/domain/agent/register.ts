@@ -62,29 +62,27 @@ export function decideRegister(input: RegisterInput): Registration {
 
 function registerNew(input: RegisterInput): Registration {
   const now = timestampFromMs(input.wallMs);
-  const agent = create(AgentSchema, {
-    namespace: input.namespace,
-    id: input.agentId,
-    uid: input.uid,
-    createTime: now,
-    updateTime: now,
-    spec: input.spec,
-    phase: Agent_Phase.REGISTERED,
-    liveness: Agent_Liveness.NEVER_SEEN,
-    verdict: create(VerdictSchema, {
-      time: now,
-      rule: 'registered',
-      detail: 'registered; no session was opened yet',
-      replicaId: input.replicaId,
-    }),
-  });
-  const record = create(AgentRecordSchema, {
-    format: RECORD_FORMAT,
-    agent,
-    tokenHashes: [input.newTokenHash],
-    // An agent that was here before under this id had lower epochs, and must not be taken for this one.
-    sessionEpoch: (input.storeEpoch << 32n) + input.namespaceRevision,
-  });
+  const verdict = create(VerdictSchema);
+  verdict.time = now;
+  verdict.rule = 'registered';
+  verdict.detail = 'registered; no session was opened yet';
+  verdict.replicaId = input.replicaId;
+  const agent = create(AgentSchema);
+  agent.namespace = input.namespace;
+  agent.id = input.agentId;
+  agent.uid = input.uid;
+  agent.createTime = now;
+  agent.updateTime = now;
+  agent.spec = input.spec;
+  agent.phase = Agent_Phase.REGISTERED;
+  agent.liveness = Agent_Liveness.NEVER_SEEN;
+  agent.verdict = verdict;
+  const record = create(AgentRecordSchema);
+  record.format = RECORD_FORMAT;
+  record.agent = agent;
+  record.tokenHashes = [input.newTokenHash];
+  // An agent that was here before under this id had lower epochs, and must not be taken for this one.
+  record.sessionEpoch = (input.storeEpoch << 32n) + input.namespaceRevision;
   const event: NewEvent = {
     type: 'agent.registered',
     severity: Event_Severity.INFO,

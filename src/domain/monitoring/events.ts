@@ -35,18 +35,18 @@ export class EventWriter {
   }
 
   append(event: NewEvent): Append {
-    const message = create(EventSchema, {
-      time: timestampFromMs(this.#options.wallMs()),
-      type: event.type,
-      severity: event.severity,
-      message: event.message,
-      actor: event.actor,
-      agentId: event.agentId ?? '',
-      causeId: event.causeId ?? '',
-      replicaId: this.#options.replicaId,
-      attributes: event.attributes ?? {},
-      ...(event.verdict === undefined ? {} : { verdict: event.verdict }),
-    });
+    // Assigned field by field: create() with values looks each of them up, and every commit has an event.
+    const message = create(EventSchema);
+    message.time = timestampFromMs(this.#options.wallMs());
+    message.type = event.type;
+    message.severity = event.severity;
+    message.message = event.message;
+    message.actor = event.actor;
+    message.agentId = event.agentId ?? '';
+    message.causeId = event.causeId ?? '';
+    message.replicaId = this.#options.replicaId;
+    if (event.attributes !== undefined) message.attributes = event.attributes;
+    if (event.verdict !== undefined) message.verdict = event.verdict;
     return { series: EVENT_SERIES, value: toBinary(EventSchema, message) };
   }
 }
