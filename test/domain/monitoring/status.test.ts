@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import type { Duration } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   Agent_Liveness,
@@ -6,9 +7,12 @@ import {
   ReportSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { SystemStatus_State } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import type { AgentReader } from '../../../src/domain/agent/agent-reader.ts';
+import type { KnownAgent } from '../../../src/domain/agent/directory.ts';
 import { Replicas, type SelfReading } from '../../../src/domain/monitoring/replicas.ts';
 import { SystemStatusReader } from '../../../src/domain/monitoring/status.ts';
 import { type Logger, silentLogger } from '../../../src/lib/logger.ts';
+import { msFromDuration } from '../../../src/lib/proto-time.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
 import { startFleet, type TestFleet } from '../agent/fleet-fixture.ts';
@@ -127,21 +131,21 @@ describe('the system status', () => {
   });
   afterEach(() => fleet.stop());
 
-  const read = (namespace = '') => {
+  const readerOf = (agents = fleet.reader) => {
     const { replicas } = replicaOn(fleet.store, fleet.clock, 'replica-1', () => self);
-    const reader = new SystemStatusReader({
+    return new SystemStatusReader({
       config: fleet.config,
       version: '1.2.3',
       clock: fleet.clock,
       store: fleet.store,
       directory: fleet.directory,
-      reader: fleet.reader,
+      reader: agents,
       verdicts: fleet.verdicts,
       replicas,
       commitP99Ms: () => 3,
     });
-    return reader.read(namespace);
   };
+  const read = (namespace = '') => readerOf().read(namespace);
 
   it('is OK without agents, and makes no figures up', () => {
     const { state, reasons, fleet: counted, version } = read();
@@ -170,9 +174,32 @@ describe('the system status', () => {
     expect(read('elsewhere').fleet?.agents).toBe(0);
   });
 
+  it('keeps a count that took long, so that many who ask do not hold the service up', async () => {
+    await fleet.attach('a1', await fleet.register('a1'));
+    let looks = 0;
+    const slow = Object.create(fleet.reader, {
+      present: {
+        value: (known: KnownAgent) => {
+          looks += 1;
+          fleet.clock.advance(50);
+          return fleet.reader.present(known);
+        },
+      },
+    }) as AgentReader;
+    const reader = readerOf(slow);
+    const first = msFromDuration(reader.read('').fleet?.oldestReading as Duration);
+    fleet.clock.advance(499);
+    const { fleet: kept } = reader.read('');
+    expect([looks, kept?.agents]).toEqual([1, 1]);
+    expect(msFromDuration(kept?.oldestReading as Duration), 'readings age meanwhile').toBe(first + 549);
+    fleet.clock.advance(1);
+    reader.read('');
+    expect(looks).toBe(2);
+  });
+
   it('is DEGRADED with a reason for each thing to look at', async () => {
     const { session } = await fleet.attach('busy', await fleet.register('busy'), { answers: true });
-    session.heartbeat(0, 0, undefined, create(ReportSchema, { load: 1 }));
+    session.heartbeat(0, 0, undefined, create(ReportSchema, { load: 7 }));
     const { session: lost } = await fleet.attach('lost', await fleet.register('lost'));
     fleet.sessions.lost(lost, 'broke');
     await fleet.pass(31_000);

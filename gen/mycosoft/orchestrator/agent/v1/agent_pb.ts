@@ -881,7 +881,7 @@ export type Report = Message<"mycosoft.orchestrator.agent.v1.Report"> & {
   activity: string;
 
   /**
-   * 0..1; absent: not measured (never 0 for "unknown"). Above 1 is capped; below 0, NaN and infinity are refused.
+   * 0..1; absent: not measured (never 0 for "unknown"). Above 1 counts as 1; below 0, NaN and infinity are refused.
    *
    * @generated from field: optional double load = 2;
    */

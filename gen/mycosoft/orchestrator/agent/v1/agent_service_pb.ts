@@ -879,7 +879,7 @@ export const AgentService: GenService<{
   },
   /**
    * Says how an agent is and why: the present verdict and health with their evidence, what would be judged next and
-   * when, and its latest events. Errors: NOT_FOUND.
+   * when, and its latest verdicts. Errors: NOT_FOUND.
    *
    * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.ExplainAgent
    */
