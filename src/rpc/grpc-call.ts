@@ -105,7 +105,7 @@ export class GrpcCall implements CallInfo, StatusOwner, WaitingCall {
   replaceStatus(error: DomainError): StatusObject {
     this.#over = true;
     this.#host.requestCame(this);
-    this.#host.awaitEnd(this);
+    this.#host.awaitEnd(this, true);
     const { pipeline } = this.#host;
     const active = this.#active ?? pipeline.begin(this, undefined);
     active.end(error);
@@ -172,7 +172,7 @@ export class GrpcCall implements CallInfo, StatusOwner, WaitingCall {
     if (this.#over) return;
     this.#over = true;
     this.#host.requestCame(this);
-    this.#host.awaitEnd(this);
+    this.#host.awaitEnd(this, true);
     this.call.sendStatus(status);
   }
 }

@@ -24,7 +24,7 @@ export class GrpcHost {
   readonly pipeline: Pipeline;
   readonly #options: GrpcHostOptions;
   readonly #requests = new Map<WaitingCall, number>();
-  readonly #ending = new Map<WaitingCall, number>();
+  readonly #ending = new Map<WaitingCall, { deadline: number; answer: boolean }>();
   readonly #closing = new Map<WaitingCall, number>();
   readonly #timer: NodeJS.Timeout;
 
@@ -43,11 +43,14 @@ export class GrpcHost {
     this.#requests.delete(call);
   }
 
-  /** The status was handed to the transport; unless the call closes in time, its stream is reset. */
-  awaitEnd(call: WaitingCall): void {
+  /**
+   * The status was handed to the transport; unless the call closes in time, its stream is reset. `answer`: it holds an
+   * answer that counts as a call until it is read. The end of a session holds none, and thousands may end at once.
+   */
+  awaitEnd(call: WaitingCall, answer: boolean): void {
     if (this.#ending.has(call)) return;
-    this.#ending.set(call, performance.now() + this.#options.lingerMs);
-    this.pipeline.limits.unread += 1;
+    this.#ending.set(call, { deadline: performance.now() + this.#options.lingerMs, answer });
+    if (answer) this.pipeline.limits.unread += 1;
   }
 
   /** The transport is done with the call. The client's side of its stream may still be open; not for long. */
@@ -58,7 +61,8 @@ export class GrpcHost {
   }
 
   #endingOver(call: WaitingCall): void {
-    if (this.#ending.delete(call)) this.pipeline.limits.unread -= 1;
+    if (this.#ending.get(call)?.answer === true) this.pipeline.limits.unread -= 1;
+    this.#ending.delete(call);
   }
 
   close(): void {
@@ -72,7 +76,7 @@ export class GrpcHost {
       this.#requests.delete(call);
       call.requestOverdue();
     }
-    for (const [call, deadline] of this.#ending) {
+    for (const [call, { deadline }] of this.#ending) {
       if (now < deadline) break;
       this.#endingOver(call);
       resetStream(call.call, constants.NGHTTP2_CANCEL);

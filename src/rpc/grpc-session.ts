@@ -142,12 +142,12 @@ export class GrpcSession implements SessionChannel, CallInfo, StatusOwner, Waiti
       return;
     }
     this.call.sendStatus(status);
-    this.#host.awaitEnd(this);
+    this.#host.awaitEnd(this, false);
   }
 
   replaceStatus(error: DomainError): StatusObject {
     this.#ended = true;
-    this.#host.awaitEnd(this);
+    this.#host.awaitEnd(this, false);
     const active = this.#active ?? this.#host.pipeline.begin(this, undefined);
     return grpcStatus(this.#host.pipeline.fail(active, error));
   }

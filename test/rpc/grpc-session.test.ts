@@ -157,6 +157,16 @@ test('ending a session whose client does not read is bounded too', async () => {
   await session.closed.promise;
 });
 
+test('sessions that end while their clients are silent take no places of unary calls', async () => {
+  const { raw, sessions, pipeline } = await setUp({ drainTimeoutMs: 300 });
+  const streams = [raw(), raw(), raw()];
+  await until(() => sessions.sessions.length === 3, 'three sessions');
+  for (const { channel } of sessions.sessions) channel.end();
+  expect(pipeline.limits.unread).toBe(0);
+  await Promise.all(streams.map(({ request }) => new Promise((resolve) => request.once('close', resolve))));
+  expect(pipeline.limits.unread).toBe(0);
+});
+
 test('an error that ends a session reaches the client after what was sent before it', async () => {
   const { connect, sessions } = await setUp();
   const stream = connect().bidi(openSession);
