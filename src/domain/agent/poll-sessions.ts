@@ -35,6 +35,8 @@ class PollCarrier implements FrameCarrier, WheelTask {
   finished = false;
   lastSequence = 0n;
   lastResponse: PollSessionResponse | undefined;
+  /** The poll under way, if it has a sequence. */
+  current: { sequence: bigint; response: Promise<PollSessionResponse> } | undefined;
 
   constructor(options: {
     protocol: SessionProtocolOptions;
@@ -160,7 +162,26 @@ export class PollSessions {
     ) {
       return carrier.lastResponse;
     }
+    // Repeated before its answer left: its frames were taken already.
+    if (request.sequence > 0n && request.sequence === carrier.current?.sequence)
+      return carrier.current.response;
     this.#options.wheel.cancel(carrier);
+    const answering = this.#answer(carrier, request, signal, name);
+    const current = request.sequence > 0n ? { sequence: request.sequence, response: answering } : undefined;
+    carrier.current = current;
+    try {
+      return await answering;
+    } finally {
+      if (carrier.current === current) carrier.current = undefined;
+    }
+  }
+
+  async #answer(
+    carrier: PollCarrier,
+    request: PollSessionRequest,
+    signal: AbortSignal,
+    name: string,
+  ): Promise<PollSessionResponse> {
     const response = await this.#converse(carrier, request, signal).finally(() => this.#rest(carrier, name));
     if (carrier.finished && response.frames.length === 0) this.#forget(carrier);
     carrier.lastSequence = request.sequence;

@@ -80,6 +80,14 @@ describe('long polls', () => {
     expect((await poll({ epoch, sequence: 6n, wait: NOW })).frames).toEqual([]);
   });
 
+  it('give a repeat that comes before the answer the same one, and act on its frames once', async () => {
+    const { epoch } = await poll({ frames: [hello], wait: NOW });
+    const request = { epoch, sequence: 1n, frames: [{ ...leave, frameId: 'bye' }] };
+    const [first, again] = await Promise.all([poll(request), poll(request)]);
+    expect(results(first.frames)).toEqual([['bye', '']]);
+    expect(again).toEqual(first);
+  });
+
   it('lose no frame when the caller gave up waiting', async () => {
     const { epoch } = await poll({ frames: [hello], wait: NOW });
     const caller = new AbortController();
