@@ -18,7 +18,9 @@ export interface RunOptions {
 const FAILED = 1;
 const USAGE = 2;
 
-/** Runs the service until SIGINT or SIGTERM; a second signal or the shutdown time-out ends it at once. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Runs the service until SIGINT, SIGTERM or SIGHUP (its terminal closed); a second signal or the shutdown time-out ends it at once. */
 export async function runService(options: RunOptions): Promise<number> {
   keepHeapSmall();
   const arguments_ = parseArguments(options.argv);
@@ -99,13 +101,11 @@ function nextSignal(): { received: Promise<NodeJS.Signals>; release: () => void 
     resolve = done;
   });
   const listen = (signal: NodeJS.Signals): void => resolve(signal);
-  process.on('SIGINT', listen);
-  process.on('SIGTERM', listen);
+  for (const signal of SIGNALS) process.on(signal, listen);
   return {
     received,
     release: () => {
-      process.off('SIGINT', listen);
-      process.off('SIGTERM', listen);
+      for (const signal of SIGNALS) process.off(signal, listen);
     },
   };
 }

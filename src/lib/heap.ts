@@ -7,5 +7,5 @@ import { setFlagsFromString } from 'node:v8';
  * `npm run bench -- heartbeat`; the flag is read at each collection, so it can be set at run time.)
  */
 export function keepHeapSmall(): void {
-  setFlagsFromString('--heap-growing-percent=50');
+  setFlagsFromString('--heap-growing-percent=40');
 }

@@ -20,6 +20,7 @@ import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1
 import type { Clock } from '../../lib/clock.ts';
 import { DomainError, type FieldViolation } from '../../lib/errors.ts';
 import type { Ids } from '../../lib/ids.ts';
+import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
 import type { EventWriter } from '../monitoring/events.ts';
@@ -58,13 +59,18 @@ const ATTEMPTS = 8;
 /** Registers agents, changes and removes them: read, decide, commit. */
 export class Agents {
   readonly #options: AgentsOptions;
+  readonly #queue = new KeyedQueue();
 
   constructor(options: AgentsOptions) {
     this.#options = options;
   }
 
   /** @throws DomainError AGENT_LIVE, TOKEN_INVALID, LIMIT_REACHED, NOT_RESPONSIBLE, REQUEST_ID_REUSED, CONTENTION */
-  async register(request: RegisterAgentRequest, caller: Caller): Promise<RegisterAgentResponse> {
+  register(request: RegisterAgentRequest, caller: Caller): Promise<RegisterAgentResponse> {
+    return this.#inTurn(request, () => this.#register(request, caller));
+  }
+
+  async #register(request: RegisterAgentRequest, caller: Caller): Promise<RegisterAgentResponse> {
     const { ids, store, directory, replicaId } = this.#options;
     const namespace = namespaceOf(request);
     const mutation = new Mutation({
@@ -128,7 +134,11 @@ export class Agents {
   }
 
   /** @throws DomainError AGENT_NOT_FOUND, INVALID_FIELDS, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
-  async update(request: UpdateAgentRequest, caller: Caller): Promise<UpdateAgentResponse> {
+  update(request: UpdateAgentRequest, caller: Caller): Promise<UpdateAgentResponse> {
+    return this.#inTurn(request, () => this.#update(request, caller));
+  }
+
+  async #update(request: UpdateAgentRequest, caller: Caller): Promise<UpdateAgentResponse> {
     const { store, clock, events } = this.#options;
     const namespace = namespaceOf(request);
     const mutation = new Mutation({
@@ -181,7 +191,11 @@ export class Agents {
   }
 
   /** @throws DomainError AGENT_NOT_FOUND, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
-  async deregister(request: DeregisterAgentRequest, caller: Caller): Promise<DeregisterAgentResponse> {
+  deregister(request: DeregisterAgentRequest, caller: Caller): Promise<DeregisterAgentResponse> {
+    return this.#inTurn(request, () => this.#deregister(request, caller));
+  }
+
+  async #deregister(request: DeregisterAgentRequest, caller: Caller): Promise<DeregisterAgentResponse> {
     const { store } = this.#options;
     const namespace = namespaceOf(request);
     const mutation = new Mutation({
@@ -227,6 +241,12 @@ export class Agents {
       if (outcome.kind === 'committed') return again({ revision: outcome.revision, response });
     }
     throw contention();
+  }
+
+  /** Changes of one agent on this replica take turns: side by side, all but one would find the record changed. */
+  #inTurn<T>(request: { namespace: string; agentId: string }, work: () => Promise<T>): Promise<T> {
+    if (request.agentId === '') return work();
+    return this.#queue.run(`${namespaceOf(request)}/${request.agentId}`, work);
   }
 
   async #mustLoad(namespace: string, agentId: string): Promise<KnownAgent> {

@@ -189,6 +189,8 @@ export class VerdictWriter {
         const stored = agentOf(known.record);
         // An earlier try whose answer was lost had been stored after all.
         if (stored.verdict === pending.verdict || sameVerdict(stored.verdict, pending.verdict)) continue;
+        // Another replica judged the same orphan a moment ago.
+        if (stored.liveness === pending.liveness && pending.verdict.rule === 'orphaned') continue;
         checks.push({ key: agentKey(pending.agentId), revision: known.revision });
         puts.push({ key: agentKey(pending.agentId), value: encodeRecord(this.#judged(known, pending)) });
       }

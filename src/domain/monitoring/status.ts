@@ -112,9 +112,11 @@ export class SystemStatusReader {
       phases.set(agent.phase, (phases.get(agent.phase) ?? 0) + 1);
       if (!shouldWork(agent.liveness, agent.phase)) continue;
       const { observation } = agent;
-      health.push(observation?.health?.score ?? 0);
       const connected =
         agent.liveness === Agent_Liveness.CONNECTED || agent.liveness === Agent_Liveness.SUSPECT;
+      // Just attached to another replica, whose first reading has not come yet: unknown is not unhealthy.
+      const unknown = connected && observation?.health === undefined;
+      if (!unknown) health.push(observation?.health?.score ?? 0);
       if (observation === undefined || !connected) continue;
       if (observation.age !== undefined) oldestMs = Math.max(oldestMs, msFromDuration(observation.age));
       if (observation.report?.load !== undefined) loads.push(Math.min(1, observation.report.load));

@@ -1,11 +1,14 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AgentSpecSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   DeregisterAgentRequestSchema,
   RegisterAgentRequestSchema,
   UpdateAgentRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { AgentRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { agentKey, agentOf, copyRecord, encodeRecord } from '../../../src/domain/agent/record.ts';
 import { rejection, startFleet, type TestFleet } from './fleet-fixture.ts';
 
 const caller = { principal: 'operator', token: undefined };
@@ -179,7 +182,13 @@ describe('updating', () => {
     fleet.store.faults.before = async (commit) => {
       if (commit.request === undefined) return;
       index += 1;
-      await update({ agentId: 'a1', spec: { displayName: `other ${index}` } });
+      // As another replica would: not through this one's registry, where changes of one agent take turns.
+      const record = copyRecord(fleet.record('a1') ?? create(AgentRecordSchema));
+      agentOf(record).spec = create(AgentSpecSchema, { displayName: `other ${index}` });
+      await fleet.store.commit({
+        namespace: 'default',
+        puts: [{ key: agentKey('a1'), value: encodeRecord(record) }],
+      });
     };
     const outcome = await rejection(
       update({ agentId: 'a1', requestId: 'r1', spec: { displayName: 'mine' } }),
