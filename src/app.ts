@@ -148,7 +148,7 @@ async function start(
     closing.push('timing wheel', () => fleet.wheel.stop());
     closing.push('verdicts', () => fleet.verdicts.close());
 
-    const events = new EventLog({ store, views: fleet.views, clock, retentionMs: config.events.retentionMs });
+    const events = new EventLog({ store, views: fleet.views, retentionMs: config.events.retentionMs });
     for (const [name, intervalMs, work] of [
       ['announce replica', REPLICA_BEAT_MS, () => replicas.beat()],
       ['flush observations', fleet.observations.intervalMs, () => fleet.observations.flush()],

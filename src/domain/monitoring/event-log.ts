@@ -10,7 +10,6 @@ import {
   type WatchEventsResponse,
   WatchEventsResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import type { Clock } from '../../lib/clock.ts';
 import { encodeCursor } from '../../lib/cursor.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { decodePageToken, encodePageToken, fingerprint } from '../../lib/page-token.ts';
@@ -24,7 +23,6 @@ import { EVENT_SERIES, readEvent } from './events.ts';
 export interface EventLogOptions {
   store: Store;
   views: Views;
-  clock: Clock;
   /** How long events are kept. */
   retentionMs: number;
 }
@@ -37,6 +35,8 @@ const CHUNK = 500;
 const MAX_EVENTS = 256;
 const PROGRESS_MS = 60_000;
 const TRIM_CHUNK = 1000;
+/** Chunks of one namespace a call. At a call a minute, a thousand events a second do not outgrow their retention. */
+const TRIM_CHUNKS = 60;
 
 /** Reads what happened. */
 export class EventLog {
@@ -105,7 +105,10 @@ export class EventLog {
     const { store, retentionMs } = this.#options;
     const beforeMs = (await store.now()) - retentionMs;
     for (const namespace of await store.namespaces()) {
-      await store.trimSeries(namespace, EVENT_SERIES, beforeMs, TRIM_CHUNK);
+      for (let chunk = 0; chunk < TRIM_CHUNKS; chunk += 1) {
+        const removed = await store.trimSeries(namespace, EVENT_SERIES, beforeMs, TRIM_CHUNK);
+        if (removed < TRIM_CHUNK) break;
+      }
     }
   }
 

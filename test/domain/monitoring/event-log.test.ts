@@ -25,7 +25,7 @@ async function setUp() {
   const views = new Views({ store, views: [], watchBuffer: 1_000 });
   await views.start();
   const writer = new EventWriter({ replicaId: 'replica-1', wallMs: () => clock.wallMs() });
-  const log = new EventLog({ store, views, clock, retentionMs: 60_000 });
+  const log = new EventLog({ store, views, retentionMs: 60_000 });
   const write = (...events: { type: string; agentId?: string; severity?: Event_Severity }[]) =>
     store.commit({
       namespace: 'default',
@@ -153,6 +153,15 @@ describe('listing events', () => {
     await write({ type: 'new' });
     await log.trim();
     expect((await list({})).events.map(({ type }) => type)).toEqual(['new']);
+  });
+
+  it('removes all that is older, however much came in a minute', async () => {
+    const { log, write, list, clock } = await setUp();
+    for (let commit = 0; commit < 5; commit += 1)
+      await write(...Array.from({ length: 700 }, () => ({ type: 'many' })));
+    clock.advance(61_000);
+    await log.trim();
+    expect((await list({})).events).toEqual([]);
   });
 });
 
