@@ -117,7 +117,6 @@ export function createFleet(options: FleetOptions) {
     verdicts,
     events,
     ids,
-    log,
     replicaAlive: options.replicaAlive,
   });
   const agents = new Agents({

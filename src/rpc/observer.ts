@@ -36,7 +36,3 @@ export interface RpcObservation {
 export interface RpcObserver {
   start(call: CallInfo): RpcObservation;
 }
-
-const nothing: RpcObservation = { run: (work) => work(), finish: () => {} };
-
-export const noObserver: RpcObserver = { start: () => nothing };

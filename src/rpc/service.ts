@@ -113,5 +113,3 @@ export function bindService<S extends DescService>(
   });
   return { service, handlers };
 }
-
-export type AnyMessage = Message;

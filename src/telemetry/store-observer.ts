@@ -1,11 +1,5 @@
-import type { Store, StoreOperation } from '../state/store.ts';
-import type { Instruments } from './instruments.ts';
+import type { Store } from '../state/store.ts';
 import type { Tracing } from './tracing.ts';
-
-/** What a store adapter is given to tell its operations to. */
-export function storeObserver(instruments: Instruments, system: string): (operation: StoreOperation) => void {
-  return (operation) => instruments.storeOperation(operation, system);
-}
 
 /** The same store, whose commits are child spans of the call that makes them. */
 export function traceStore(store: Store, tracer: Tracing): Store {

@@ -15,12 +15,19 @@ export interface KnownAgent {
 export interface DirectoryListener {
   /** `before` is undefined for a new agent, `after` for a removed one; `revision` is that of the change. */
   changed(before: KnownAgent | undefined, after: KnownAgent | undefined, revision: bigint): void;
+  /**
+   * The store has another epoch: it was lost, or a replica of it that lagged behind took over. Told before the changes
+   * that follow from it; `before` and `now` are the namespace's agents by id.
+   */
+  storeReplaced?(before: ReadonlyMap<string, KnownAgent>, now: ReadonlyMap<string, KnownAgent>): void;
 }
 
 interface NamespaceAgents {
   byId: Map<string, KnownAgent>;
   /** Ids in order; undefined when an id came or went since it was made. */
   sorted: string[] | undefined;
+  /** The store's epoch; undefined before the first snapshot. */
+  epoch: bigint | undefined;
 }
 
 /**
@@ -74,20 +81,25 @@ export class AgentDirectory implements View {
   }
 
   reset(namespace: string, position: Position, entries: readonly Entry[]): void {
-    const old = this.#namespaces.get(namespace)?.byId ?? new Map<string, KnownAgent>();
+    const previous = this.#namespaces.get(namespace);
+    const old = previous?.byId ?? new Map<string, KnownAgent>();
     const byId = new Map<string, KnownAgent>();
     for (const entry of entries) {
       if (!isAgentKey(entry.key)) continue;
       const agent = known(namespace, entry.key, entry.value, entry.revision);
       byId.set(agent.id, agent);
     }
-    this.#namespaces.set(namespace, { byId, sorted: undefined });
+    this.#namespaces.set(namespace, { byId, sorted: undefined, epoch: position.epoch });
+    if (previous?.epoch !== undefined && previous.epoch !== position.epoch) {
+      for (const listener of this.#listeners) listener.storeReplaced?.(old, byId);
+    }
     for (const agent of byId.values()) this.#tell(old.get(agent.id), agent, agent.revision);
     for (const agent of old.values())
       if (!byId.has(agent.id)) this.#tell(agent, undefined, position.revision);
   }
 
   apply(batch: ChangeBatch): void {
+    this.#of(batch.namespace).epoch = batch.epoch;
     for (const change of batch.changes) {
       if (!isAgentKey(change.key)) continue;
       const agents = this.#of(batch.namespace);
@@ -108,7 +120,7 @@ export class AgentDirectory implements View {
   #of(namespace: string): NamespaceAgents {
     let agents = this.#namespaces.get(namespace);
     if (agents === undefined) {
-      agents = { byId: new Map(), sorted: undefined };
+      agents = { byId: new Map(), sorted: undefined, epoch: undefined };
       this.#namespaces.set(namespace, agents);
     }
     return agents;

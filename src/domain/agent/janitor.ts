@@ -6,7 +6,6 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Ids } from '../../lib/ids.ts';
-import type { Logger } from '../../lib/logger.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp, timestampFromMs } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
 import type { EventWriter } from '../monitoring/events.ts';
@@ -29,7 +28,6 @@ export interface JanitorOptions {
   verdicts: VerdictWriter;
   events: EventWriter;
   ids: Ids;
-  log: Logger;
   /** Whether another replica with this id is alive, and so looks after its own agents. */
   replicaAlive(replicaId: string): boolean;
 }

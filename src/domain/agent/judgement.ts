@@ -65,3 +65,15 @@ export function progressJudgement(
     },
   };
 }
+
+/** The store was lost, or fell back, and was told again of an agent whose session is held. */
+export function restoredEvent(agentId: string, epoch: bigint, replicaId: string): NewEvent {
+  return {
+    type: 'agent.restored',
+    severity: Event_Severity.WARNING,
+    message: `${agentId} was stored again from its session: the store had lost it`,
+    actor: `replica:${replicaId}`,
+    agentId,
+    attributes: { epoch: `${epoch}` },
+  };
+}

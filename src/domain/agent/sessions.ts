@@ -16,7 +16,7 @@ import {
   superseded,
   tooManySessions,
 } from './errors.ts';
-import { livenessJudgement, progressJudgement } from './judgement.ts';
+import { livenessJudgement, progressJudgement, restoredEvent } from './judgement.ts';
 import { isAttached, livenessWords } from './liveness.ts';
 import { loadAgent } from './load.ts';
 import { agentKey, agentOf, encodeRecord } from './record.ts';
@@ -53,6 +53,8 @@ interface Held {
   session: Session;
   line: SessionLine;
   revision: bigint;
+  /** The store lost this attachment and is being told of it again; what it says of the agent meanwhile is old. */
+  restoring: boolean;
 }
 
 type DirectoryChange = Parameters<DirectoryListener['changed']>;
@@ -70,7 +72,10 @@ export class Sessions implements SessionOwner {
 
   constructor(options: SessionsOptions) {
     this.#options = options;
-    options.directory.listen({ changed: (...change) => this.#heard(change) });
+    options.directory.listen({
+      changed: (...change) => this.#heard(change),
+      storeReplaced: (before, now) => this.#storeReplaced(before, now),
+    });
   }
 
   get size(): number {
@@ -250,7 +255,7 @@ export class Sessions implements SessionOwner {
       phase: ids.random(),
     });
     if (hello.report !== undefined) session.heartbeat(0, 0, undefined, hello.report);
-    this.#byAgent.set(key, { session, line, revision });
+    this.#byAgent.set(key, { session, line, revision, restoring: false });
     context.metrics.sessionOpened();
     const news = this.#attaching.get(key)?.news;
     if (news !== undefined) this.#directoryChanged(...news);
@@ -293,6 +298,44 @@ export class Sessions implements SessionOwner {
     this.#directoryChanged(...change);
   }
 
+  #storeReplaced(before: ReadonlyMap<string, KnownAgent>, now: ReadonlyMap<string, KnownAgent>): void {
+    for (const [id, known] of before) {
+      const held = this.#byAgent.get(`${known.namespace}/${id}`);
+      if (held === undefined) continue;
+      // Revisions of another epoch say nothing about those of this one.
+      held.revision = 0n;
+      const found = now.get(id);
+      if (found !== undefined && found.record.sessionEpoch >= held.session.epoch) continue;
+      held.restoring = true;
+      void this.#restore(held, known, found);
+    }
+  }
+
+  /** Stores again what a lost store had of an agent whose session is held here. */
+  async #restore(held: Held, known: KnownAgent, found: KnownAgent | undefined): Promise<void> {
+    const { store, events, context, log } = this.#options;
+    const { session } = held;
+    try {
+      if (known.record.sessionEpoch !== session.epoch) throw contention();
+      const outcome = await store.commit({
+        namespace: known.namespace,
+        checks: [{ key: agentKey(known.id), revision: found?.revision ?? 0n }],
+        puts: [{ key: agentKey(known.id), value: encodeRecord(known.record) }],
+        appends: [events.append(restoredEvent(known.id, session.epoch, context.replicaId))],
+      });
+      if (outcome.kind !== 'committed') throw contention();
+      held.revision = outcome.revision;
+      held.restoring = false;
+    } catch (error) {
+      held.restoring = false;
+      log.warn(
+        { agent: known.id, err: error },
+        'a session could not be restored to the store; its agent attaches anew',
+      );
+      this.end(session, GoAway_Reason.REBALANCE, 'the store was replaced; attach again');
+    }
+  }
+
   #directoryChanged(before: KnownAgent | undefined, after: KnownAgent | undefined, revision: bigint): void {
     const agent = after ?? before;
     if (agent === undefined) return;
@@ -302,7 +345,7 @@ export class Sessions implements SessionOwner {
       return;
     }
     // News from before the attachment (this replica lags behind the store) says nothing about it.
-    if (revision < held.revision) return;
+    if (held.restoring || revision < held.revision) return;
     const { session, line } = held;
     if (after === undefined || agentOf(after.record).uid !== session.uid) {
       this.#remove(session, 'revoked');
