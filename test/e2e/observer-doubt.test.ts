@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { AgentWatch } from '../support/agent-watch.ts';
@@ -85,4 +86,26 @@ describe('an orchestrator in trouble itself', () => {
     );
     expect(lost).toEqual(['dying']);
   }, 60_000);
+
+  it('tells a Redis that comes back empty of every agent that is attached, and keeps their sessions', async () => {
+    stack = await Stack.start('redis');
+    const agents = Array.from({ length: 20 }, (_, i) => stack.agent({ id: `kept-${i}` }));
+    const sessions = await Promise.all(agents.map((agent) => agent.join()));
+    const storeEpoch = async () =>
+      (await stack.clients.monitoring.getSystemStatus({})).status?.store?.epoch ?? 0n;
+    const before = await storeEpoch();
+    const redis = new Redis(stack.redis?.url ?? '');
+    await redis.flushall();
+    redis.disconnect();
+    await until(storeEpoch, (epoch) => epoch > before, { what: 'another store epoch', timeoutMs: 20_000 });
+    await until(
+      async () => (await stack.clients.agents.listAgents({})).agents,
+      (listed) =>
+        listed.length === 20 && listed.every(({ liveness }) => liveness === Agent_Liveness.CONNECTED),
+      { what: 'all agents to be listed again', timeoutMs: 20_000 },
+    );
+    const pings = sessions.map((session) => session.pings.length);
+    await until(() => sessions.every((session, i) => session.pings.length > (pings[i] ?? 0)), Boolean);
+    expect(sessions.filter(({ goAway }) => goAway !== undefined)).toEqual([]);
+  });
 });
