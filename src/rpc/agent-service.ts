@@ -7,7 +7,8 @@ import {
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import type { AgentReader } from '../domain/agent/agent-reader.ts';
 import { type AgentWatchOptions, watchAgents } from '../domain/agent/agent-watch.ts';
-import type { Agents, Caller } from '../domain/agent/agents.ts';
+import type { Agents } from '../domain/agent/agents.ts';
+import type { Caller } from '../domain/agent/caller.ts';
 import { agentNotFound } from '../domain/agent/errors.ts';
 import { type ExplainInput, explainAgent } from '../domain/agent/explain.ts';
 import type { Sessions } from '../domain/agent/sessions.ts';

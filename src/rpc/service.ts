@@ -1,4 +1,4 @@
-import type { DescMethod, DescService, Message, MessageShape } from '@bufbuild/protobuf';
+import type { DescMethod, DescService, MessageShape } from '@bufbuild/protobuf';
 
 /** Who calls. Anonymous until access control arrives; an agent is who its token says, once a service checked it. */
 export interface Principal {

@@ -26,6 +26,7 @@ import type { Store } from '../../state/store.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
+import { actorOf, type Caller } from './caller.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { agentNotFound, contention, invalidFields, notResponsible } from './errors.ts';
 import { applySpecMask } from './field-mask.ts';
@@ -33,12 +34,6 @@ import { loadAgent } from './load.ts';
 import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
 import { decideRegister, registeredHash, withToken } from './register.ts';
 import { hashToken, mintToken } from './token.ts';
-
-/** Who calls, as far as the agents' registry needs to know. */
-export interface Caller {
-  principal: string;
-  token: string | undefined;
-}
 
 export interface AgentsOptions {
   store: Store;
@@ -107,7 +102,7 @@ export class Agents {
         replicaId,
         storeEpoch: store.status().epoch,
         namespaceRevision: known === undefined ? (await store.position(namespace)).revision : 0n,
-        actor: caller.principal,
+        actor: actorOf(caller, this.#options.directory),
       });
       if (decided.record === undefined && known !== undefined) {
         return registered(publicAgent(known.record, known.revision, undefined), caller.token ?? newToken);
@@ -173,7 +168,7 @@ export class Agents {
         type: 'agent.updated',
         severity: Event_Severity.INFO,
         message: `${agent.id} was updated: ${(request.updateMask?.paths ?? []).join(', ')}`,
-        actor: caller.principal,
+        actor: actorOf(caller, this.#options.directory),
         agentId: agent.id,
       });
       const response = create(UpdateAgentResponseSchema, { agent: publicAgent(record, 0n, undefined) });
@@ -227,7 +222,7 @@ export class Agents {
         type: 'agent.deregistered',
         severity: Event_Severity.INFO,
         message: `${known.id} was deregistered${reason}`,
-        actor: caller.principal,
+        actor: actorOf(caller, this.#options.directory),
         agentId: known.id,
       });
       const outcome = await store.commit({

@@ -226,3 +226,15 @@ describe('deregistering', () => {
     });
   });
 });
+
+describe('events', () => {
+  it('name an agent as the one who did it only when its token proves that', async () => {
+    const { agentToken } = await register({ agentId: 'a1' });
+    const as = (token: string) => ({ principal: 'agent:default/a1', token });
+    const spec = { displayName: 'x' };
+    await update({ agentId: 'a1', spec }, as(agentToken) as never);
+    await update({ agentId: 'a1', spec }, as(`${agentToken.slice(0, -4)}AAAA`) as never);
+    const actors = fleet.events().filter(({ type }) => type === 'agent.updated');
+    expect(actors.map(({ actor }) => actor)).toEqual(['agent:default/a1', 'anonymous']);
+  });
+});
