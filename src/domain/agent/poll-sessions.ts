@@ -33,6 +33,8 @@ class PollCarrier implements FrameCarrier, WheelTask {
   #wake: (() => void) | undefined;
   #error: unknown;
   finished = false;
+  /** Under which it is found; undefined before its session began. */
+  key: string | undefined;
   lastSequence = 0n;
   lastResponse: PollSessionResponse | undefined;
   /** The poll under way, if it has a sequence. */
@@ -245,7 +247,8 @@ export class PollSessions {
   #rest(carrier: PollCarrier, name: string): void {
     const session = carrier.protocol.session;
     if (session === undefined || carrier.polling) return;
-    this.#byEpoch.set(`${name}/${session.epoch}`, carrier);
+    carrier.key = `${name}/${session.epoch}`;
+    this.#byEpoch.set(carrier.key, carrier);
     this.#options.wheel.schedule(carrier, this.#options.clock.monoMs() + this.#pollWithinMs());
   }
 
@@ -256,7 +259,7 @@ export class PollSessions {
 
   #forget(carrier: PollCarrier): void {
     this.#options.wheel.cancel(carrier);
-    for (const [key, known] of this.#byEpoch) if (known === carrier) this.#byEpoch.delete(key);
+    if (carrier.key !== undefined) this.#byEpoch.delete(carrier.key);
   }
 
   #pollWithinMs(): number {
