@@ -127,6 +127,7 @@ export function createFleet(options: FleetOptions) {
     ids,
     replicaId,
     maxAgents: config.limits.maxAgents,
+    maxNamespaces: config.limits.maxNamespaces,
     validateSpec: (spec, agentId) => validateSpec(spec, agentId),
     responsibleFor,
   });

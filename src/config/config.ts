@@ -55,6 +55,8 @@ export interface Config {
     maxMessageBytes: number;
     /** `limits.max_agents`: per namespace; default 100,000. */
     maxAgents: number;
+    /** `limits.max_namespaces`: namespaces that agents may be registered in; default 1,000. */
+    maxNamespaces: number;
     /** `limits.max_sessions`: on this replica; default 20,000. */
     maxSessions: number;
     /** `limits.max_watches`: open watch streams on this replica; default 1,000. */

@@ -222,6 +222,7 @@ export const KEYS: readonly KeySpec[] = [
   },
   limit('max_message_bytes', 1_048_576, [1_024, 67_108_864], 'bytes', 'Largest request on either listener.'),
   limit('max_agents', 100_000, [1, 10_000_000], 'agents', 'Registered agents in one namespace.'),
+  limit('max_namespaces', 1_000, [1, 100_000], 'namespaces', 'Namespaces; an agent in a new one is refused.'),
   limit('max_sessions', 20_000, [1, 1_000_000], 'sessions', 'Sessions on this replica.'),
   limit('max_watches', 1_000, [1, 100_000], 'streams', 'Open watch streams on this replica.'),
   limit(

@@ -53,7 +53,6 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.CONTENTION]: Code.ABORTED,
   [ErrorReason.DELIVERY_UNKNOWN]: Code.NOT_FOUND,
   [ErrorReason.NOT_RESPONSIBLE]: Code.FAILED_PRECONDITION,
-  [ErrorReason.AGENT_LEFT]: Code.FAILED_PRECONDITION,
   [ErrorReason.DEADLINE_EXCEEDED]: Code.DEADLINE_EXCEEDED,
   [ErrorReason.CANCELLED]: Code.CANCELLED,
   [ErrorReason.METHOD_NOT_SERVED]: Code.UNIMPLEMENTED,

@@ -65,6 +65,7 @@ const DEFAULTS: Config = {
   limits: {
     maxMessageBytes: 1_048_576,
     maxAgents: 100_000,
+    maxNamespaces: 1_000,
     maxSessions: 20_000,
     maxWatches: 1_000,
     watchBuffer: 10_000,

@@ -28,7 +28,7 @@ import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
 import { actorOf, type Caller } from './caller.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
-import { agentNotFound, contention, invalidFields, notResponsible } from './errors.ts';
+import { agentNotFound, contention, invalidFields, limitReached, notResponsible } from './errors.ts';
 import { applySpecMask } from './field-mask.ts';
 import { loadAgent } from './load.ts';
 import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
@@ -44,6 +44,8 @@ export interface AgentsOptions {
   replicaId: string;
   /** Agents that a namespace may have. */
   maxAgents: number;
+  /** Namespaces that there may be: anyone can name a new one. */
+  maxNamespaces: number;
   /** Checks a spec that came about by an update. */
   validateSpec(spec: AgentSpec, agentId: string): FieldViolation[];
   responsibleFor(known: Pick<KnownAgent, 'record'>): boolean;
@@ -274,12 +276,14 @@ export class Agents {
   }
 
   #admit(namespace: string): void {
-    const { directory, maxAgents } = this.#options;
-    if (directory.count(namespace) < maxAgents) return;
-    throw new DomainError({
-      reason: ErrorReason.LIMIT_REACHED,
-      message: `namespace ${namespace} has its maximum of ${maxAgents} agents`,
-    });
+    const { directory, maxAgents, maxNamespaces } = this.#options;
+    const count = directory.count(namespace);
+    if (count >= maxAgents)
+      throw limitReached(`namespace ${namespace} has its maximum of ${maxAgents} agents`);
+    if (count > 0 || directory.namespaces().includes(namespace)) return;
+    if (directory.namespaces().length >= maxNamespaces) {
+      throw limitReached(`there are ${maxNamespaces} namespaces, the most that limits.max_namespaces allows`);
+    }
   }
 }
 

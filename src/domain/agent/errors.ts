@@ -48,6 +48,10 @@ export const tooManySessions = (limit: number): DomainError =>
     retryAfterMs: 5000,
   });
 
+/** A limit that waiting does not help against. */
+export const limitReached = (message: string): DomainError =>
+  new DomainError({ reason: ErrorReason.LIMIT_REACHED, message });
+
 export const superseded = (): DomainError =>
   new DomainError({
     reason: ErrorReason.SESSION_SUPERSEDED,

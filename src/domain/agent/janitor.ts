@@ -45,11 +45,11 @@ export class Janitor {
 
   /** One round; call it every few seconds. */
   async sweep(): Promise<void> {
-    const wallMs = this.#options.context.clock.wallMs();
+    const storeMs = await this.#options.store.now();
     const forgotten: KnownAgent[] = [];
     for (const known of this.#options.directory.all()) {
       if (this.#isOrphan(known)) this.#adopt(known);
-      else if (isForgotten(known, wallMs)) forgotten.push(known);
+      else if (isForgotten(known, storeMs)) forgotten.push(known);
     }
     for (const known of forgotten) await this.#forget(known);
   }
@@ -141,9 +141,9 @@ export class Janitor {
   }
 }
 
-function isForgotten(known: KnownAgent, wallMs: number): boolean {
+function isForgotten(known: KnownAgent, storeMs: number): boolean {
   const { spec, liveness } = agentOf(known.record);
   if (liveness !== Agent_Liveness.LOST && liveness !== Agent_Liveness.LEFT) return false;
   if (spec?.forgetAfter === undefined || known.record.goneTime === undefined) return false;
-  return msFromTimestamp(known.record.goneTime) + msFromDuration(spec.forgetAfter) <= wallMs;
+  return msFromTimestamp(known.record.goneTime) + msFromDuration(spec.forgetAfter) <= storeMs;
 }

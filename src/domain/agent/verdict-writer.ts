@@ -4,7 +4,13 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Ids } from '../../lib/ids.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
-import { type Append, type Check, type Store, StoreUnavailableError } from '../../state/store.ts';
+import {
+  type Append,
+  type Check,
+  type Store,
+  StoreFullError,
+  StoreUnavailableError,
+} from '../../state/store.ts';
 import type { Views } from '../../state/views.ts';
 import type { EventWriter, NewEvent } from '../monitoring/events.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
@@ -34,6 +40,10 @@ const CHUNK = 256;
 const EVENTS_PER_AGENT = 16;
 /** Longest pause before the store is tried again. */
 const MAX_PAUSE_MS = 1000;
+/** Refusals, other than by a store that is away or full, after which a group is halved. */
+const TRIES = 3;
+/** Pause after such a refusal. */
+const REFUSED_PAUSE_MS = 100;
 const ROUNDS_WITH_CONFLICTS = 16;
 /** From this conflict on the whole batch is read anew: the view lags, and each conflict names one agent only. */
 const RELOAD_ALL_ROUND = 2;
@@ -123,20 +133,41 @@ export class VerdictWriter {
     }
   }
 
-  /** Tries until the group is stored. What is judged meanwhile waits: verdicts are written in their order. */
+  /**
+   * Tries until the group is stored. What is judged meanwhile waits: verdicts are written in their order. A group that
+   * the store refuses is halved, until the one that it cannot take is found and dropped: it must not hold up the rest.
+   */
   async #persist(namespace: string, group: readonly Pending[]): Promise<void> {
     // One id for all tries: a try whose answer was lost, but which was stored, is not repeated.
     const requestId = `verdicts/${this.#options.ids.uuid()}`;
-    while (!this.#closed) {
+    const { log } = this.#options;
+    for (let refused = 0; !this.#closed; ) {
       try {
         await this.#write(namespace, group, requestId);
-        for (const pending of group) for (const resolve of pending.settled) resolve(true);
+        settle(group, true);
         return;
       } catch (error) {
-        this.#options.log.warn({ pending: this.size, err: error }, 'verdicts could not be stored; they wait');
+        log.warn({ pending: this.size, err: error }, 'verdicts could not be stored; they wait');
+        const away = error instanceof StoreUnavailableError || error instanceof StoreFullError;
+        if (!away) refused += 1;
+        if (refused === TRIES && group.length === 1) {
+          log.error({ agent: group[0]?.agentId, err: error }, 'a verdict cannot be stored; it is dropped');
+          settle(group, false);
+          return;
+        }
+        if (refused === TRIES) {
+          const half = Math.ceil(group.length / 2);
+          await this.#persist(namespace, group.slice(0, half));
+          await this.#persist(namespace, group.slice(half));
+          return;
+        }
         const pauseMs =
-          error instanceof StoreUnavailableError ? Math.min(MAX_PAUSE_MS, error.retryAfterMs) : MAX_PAUSE_MS;
-        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+          error instanceof StoreUnavailableError
+            ? error.retryAfterMs
+            : away
+              ? MAX_PAUSE_MS
+              : REFUSED_PAUSE_MS;
+        await new Promise((resolve) => setTimeout(resolve, Math.min(MAX_PAUSE_MS, pauseMs)));
       }
     }
   }
@@ -146,8 +177,10 @@ export class VerdictWriter {
     const mark = Uint8Array.of(1);
     const request = { id: requestId, fingerprint: mark, response: mark, ttlMs: REMEMBERED_MS };
     const fresh = await this.#loadUnheard(namespace, group);
+    // forget_after counts by the store's clock: those of replicas may differ.
+    const storeMs = await store.now();
     for (let round = 0; round < ROUNDS_WITH_CONFLICTS; round += 1) {
-      const { checks, puts, appends } = this.#prepare(namespace, group, fresh);
+      const { checks, puts, appends } = this.#prepare(namespace, group, fresh, storeMs);
       if (appends.length === 0) return;
       const outcome = await store.commit({ namespace, checks, puts, appends, request });
       if (outcome.kind !== 'conflict') {
@@ -176,7 +209,12 @@ export class VerdictWriter {
     return fresh;
   }
 
-  #prepare(namespace: string, group: readonly Pending[], fresh: ReadonlyMap<string, KnownAgent | undefined>) {
+  #prepare(
+    namespace: string,
+    group: readonly Pending[],
+    fresh: ReadonlyMap<string, KnownAgent | undefined>,
+    storeMs: number,
+  ) {
     const checks: Check[] = [];
     const puts: { key: string; value: Uint8Array }[] = [];
     const appends: Append[] = [];
@@ -192,24 +230,31 @@ export class VerdictWriter {
         // Another replica judged the same orphan a moment ago.
         if (stored.liveness === pending.liveness && pending.verdict.rule === 'orphaned') continue;
         checks.push({ key: agentKey(pending.agentId), revision: known.revision });
-        puts.push({ key: agentKey(pending.agentId), value: encodeRecord(this.#judged(known, pending)) });
+        puts.push({
+          key: agentKey(pending.agentId),
+          value: encodeRecord(this.#judged(known, pending, storeMs)),
+        });
       }
       for (const event of pending.events) appends.push(this.#options.events.append(event));
     }
     return { checks, puts, appends };
   }
 
-  #judged(known: KnownAgent, pending: Pending) {
+  #judged(known: KnownAgent, pending: Pending, storeMs: number) {
     const record = copyRecord(known.record);
     const agent = agentOf(record);
     const now = timestampFromMs(this.#options.clock.wallMs());
     if (pending.liveness !== undefined) agent.liveness = pending.liveness;
     agent.updateTime = now;
     if (pending.liveness === Agent_Liveness.LOST || pending.liveness === Agent_Liveness.LEFT)
-      record.goneTime = now;
+      record.goneTime = timestampFromMs(storeMs);
     pushVerdict(record, pending.verdict);
     return record;
   }
+}
+
+function settle(group: readonly Pending[], stored: boolean): void {
+  for (const pending of group) for (const resolve of pending.settled) resolve(stored);
 }
 
 function sameVerdict(a: Verdict | undefined, b: Verdict): boolean {

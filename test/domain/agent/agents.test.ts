@@ -43,6 +43,17 @@ describe('registering', () => {
     await fleet.attach('a1', agentToken);
   });
 
+  it('is refused in one namespace more than there may be, and goes on in those that are there', async () => {
+    const limited = await startFleet({ flags: { 'limits.max-namespaces': '2' } });
+    const registerIn = (namespace: string) =>
+      limited.agents.register(create(RegisterAgentRequestSchema, { namespace }), caller);
+    await registerIn('one');
+    await registerIn('two');
+    expect(await rejection(registerIn('three'))).toMatchObject({ reason: ErrorReason.LIMIT_REACHED });
+    await registerIn('two');
+    await limited.stop();
+  });
+
   it('makes an id from the kind where none is given', async () => {
     const ids = [await register({ spec: { kind: 'worker' } }), await register({})].map(
       ({ agent }) => agent?.id,

@@ -209,6 +209,18 @@ describe('verdicts', () => {
     expect(fleet.warnings).toEqual([]);
   });
 
+  it('that the store cannot take are dropped, and do not hold up those of other agents', async () => {
+    const [a, b, c] = await attached('a', 'b', 'c');
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three sessions');
+    fleet.store.faults.before = async (commit) => {
+      if (commit.puts?.some(({ key }) => key === 'agent/b')) throw new Error('cannot be written');
+    };
+    const judged = [a, b, c].map((session) => judge(session, SUSPECT, 'agent.suspect'));
+    expect(await Promise.all(judged.map(({ done }) => done))).toEqual([true, false, true]);
+    expect(['a', 'b', 'c'].map((id) => fleet.liveness(id))).toEqual([SUSPECT, CONNECTED, SUSPECT]);
+    expect(fleet.warnings.join()).toContain('a verdict cannot be stored; it is dropped');
+  });
+
   it('leave nobody waiting when this replica closes while the store is away', async () => {
     const [first, second] = await attached('a1', 'a2');
     if (first === undefined || second === undefined) return;

@@ -21,7 +21,7 @@ export const file_mycosoft_orchestrator_agent_v1_agent: GenFile = /*@__PURE__*/
  *
  * `spec` is declared by the agent (or changed by UpdateAgent), `phase` is what operators want of it, `liveness` is
  * what the orchestrator judged from its session, and `observation` is what was measured last. `revision` moves with
- * spec, phase and liveness; it never moves with samples such as round trips or load.
+ * spec, phase, liveness and registration; it never moves with samples such as round trips or load.
  *
  * @generated from message mycosoft.orchestrator.agent.v1.Agent
  */

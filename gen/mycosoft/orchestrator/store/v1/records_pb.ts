@@ -95,7 +95,7 @@ export type AgentRecord = Message<"mycosoft.orchestrator.store.v1.AgentRecord"> 
   verdictHistory: Uint8Array;
 
   /**
-   * When the agent was judged LOST or said LEFT; counts towards forget_after.
+   * When that was stored, by the store's clock: the agent was judged LOST or said LEFT. Counts towards forget_after.
    *
    * @generated from field: google.protobuf.Timestamp gone_time = 11;
    */
