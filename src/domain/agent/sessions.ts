@@ -6,23 +6,17 @@ import type { Logger } from '../../lib/logger.ts';
 import type { Store } from '../../state/store.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import type { Absences } from './absences.ts';
-import { decideAttach } from './attach.ts';
+import { commitAttach } from './commit-attach.ts';
 import type { AgentDirectory, DirectoryListener, KnownAgent } from './directory.ts';
-import {
-  agentNotFound,
-  contention,
-  leavingReplica,
-  notResponsible,
-  superseded,
-  tooManySessions,
-} from './errors.ts';
-import { livenessJudgement, progressJudgement, restoredEvent } from './judgement.ts';
-import { isAttached, livenessWords } from './liveness.ts';
-import { loadAgent } from './load.ts';
-import { agentKey, agentOf, encodeRecord } from './record.ts';
+import { leavingReplica, superseded, tooManySessions } from './errors.ts';
+import { fateOf } from './fate.ts';
+import { livenessJudgement, progressJudgement } from './judgement.ts';
+import { livenessWords } from './liveness.ts';
+import { agentOf } from './record.ts';
+import { restoreAttachment } from './restore.ts';
 import { Session } from './session.ts';
 import type { PingSender, SessionContext, SessionOwner } from './session-context.ts';
-import { knowsToken, type TokenClaim } from './token.ts';
+import type { TokenClaim } from './token.ts';
 import type { VerdictWriter } from './verdict-writer.ts';
 
 /** The stream (or poll) behind a session, as its registry needs it. */
@@ -58,8 +52,6 @@ interface Held {
 }
 
 type DirectoryChange = Parameters<DirectoryListener['changed']>;
-
-const ATTEMPTS = 8;
 
 /** The sessions that this replica holds. */
 export class Sessions implements SessionOwner {
@@ -112,43 +104,15 @@ export class Sessions implements SessionOwner {
     this.#attaching.set(key, underway);
     underway.count += 1;
     try {
-      return await this.#attach(claim, tokenHash, hello, line);
+      const { context, store, directory, events, responsibleFor } = this.#options;
+      const wallMs = () => context.clock.wallMs();
+      const options = { store, directory, events, responsibleFor, replicaId: context.replicaId, wallMs };
+      const { record, revision } = await commitAttach(options, claim, tokenHash, hello, line.peer);
+      return this.#begin(claim, record, revision, tokenHash, hello, line);
     } finally {
       underway.count -= 1;
       if (underway.count === 0) this.#attaching.delete(key);
     }
-  }
-
-  async #attach(claim: TokenClaim, tokenHash: Uint8Array, hello: Hello, line: SessionLine): Promise<Session> {
-    const { context, store, directory, events } = this.#options;
-    let known = directory.get(claim.namespace, claim.agentId);
-    // A record that this replica has not heard of yet, or whose token is newer than what it knows.
-    if (known === undefined || !knowsToken(known.record.tokenHashes, tokenHash))
-      known = await loadAgent(store, claim.namespace, claim.agentId);
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      if (known === undefined) throw agentNotFound(claim.namespace, claim.agentId);
-      if (!this.#options.responsibleFor(known)) throw notResponsible(claim.agentId);
-      const decided = decideAttach({
-        record: known.record,
-        tokenHash,
-        hello,
-        peer: line.peer,
-        replicaId: context.replicaId,
-        wallMs: context.clock.wallMs(),
-        storeEpoch: store.status().epoch,
-      });
-      const outcome = await store.commit({
-        namespace: claim.namespace,
-        checks: [{ key: agentKey(claim.agentId), revision: known.revision }],
-        puts: [{ key: agentKey(claim.agentId), value: encodeRecord(decided.record) }],
-        appends: decided.events.map((event) => events.append(event)),
-      });
-      if (outcome.kind === 'committed') {
-        return this.#begin(claim, decided.record, outcome.revision, tokenHash, hello, line);
-      }
-      known = await loadAgent(store, claim.namespace, claim.agentId);
-    }
-    throw contention();
   }
 
   /** The call behind a session is over. */
@@ -311,28 +275,25 @@ export class Sessions implements SessionOwner {
     }
   }
 
-  /** Stores again what a lost store had of an agent whose session is held here. */
   async #restore(held: Held, known: KnownAgent, found: KnownAgent | undefined): Promise<void> {
     const { store, events, context, log } = this.#options;
-    const { session } = held;
-    try {
-      if (known.record.sessionEpoch !== session.epoch) throw contention();
-      const outcome = await store.commit({
-        namespace: known.namespace,
-        checks: [{ key: agentKey(known.id), revision: found?.revision ?? 0n }],
-        puts: [{ key: agentKey(known.id), value: encodeRecord(known.record) }],
-        appends: [events.append(restoredEvent(known.id, session.epoch, context.replicaId))],
-      });
-      if (outcome.kind !== 'committed') throw contention();
-      held.revision = outcome.revision;
-      held.restoring = false;
-    } catch (error) {
-      held.restoring = false;
+    const restored = await restoreAttachment(
+      { store, events, replicaId: context.replicaId },
+      held.session,
+      known,
+      found,
+    ).catch((error: unknown) => {
       log.warn(
         { agent: known.id, err: error },
         'a session could not be restored to the store; its agent attaches anew',
       );
-      this.end(session, GoAway_Reason.REBALANCE, 'the store was replaced; attach again');
+      return undefined;
+    });
+    held.restoring = false;
+    if (restored === undefined) {
+      this.end(held.session, GoAway_Reason.REBALANCE, 'the store was replaced; attach again');
+    } else {
+      held.revision = restored;
     }
   }
 
@@ -347,20 +308,12 @@ export class Sessions implements SessionOwner {
     // News from before the attachment (this replica lags behind the store) says nothing about it.
     if (held.restoring || revision < held.revision) return;
     const { session, line } = held;
-    if (after === undefined || agentOf(after.record).uid !== session.uid) {
-      this.#remove(session, 'revoked');
-      line.goAway(GoAway_Reason.REVOKED, 'the agent was deregistered', undefined);
-    } else if (after.record.sessionEpoch > session.epoch) {
-      this.#remove(session, 'superseded');
-      line.goAway(GoAway_Reason.SUPERSEDED, `superseded by a session from ${after.record.peer}`, undefined);
-    } else if (!knowsToken(after.record.tokenHashes, session.tokenHash)) {
-      this.#remove(session, 'superseded');
-      line.goAway(GoAway_Reason.SUPERSEDED, 'the agent was taken over by a new registration', undefined);
-    } else if (after.record.sessionEpoch === session.epoch && !isAttached(agentOf(after.record).liveness)) {
-      // Our own verdicts of that kind come after the session's end: another replica took this one for gone.
-      const by = agentOf(after.record).verdict?.replicaId ?? '';
-      const detail = `its session is held here, although replica ${by} judged otherwise`;
-      const verdict = session.verdict('held', detail, this.#options.context.clock.monoMs());
+    const fate = fateOf(session, after);
+    if (fate?.kind === 'end') {
+      this.#remove(session, fate.cause);
+      line.goAway(fate.reason, fate.detail, undefined);
+    } else if (fate?.kind === 'reassert') {
+      const verdict = session.verdict('held', fate.detail, this.#options.context.clock.monoMs());
       void this.#submit(session, session.liveness, verdict);
     }
   }

@@ -1,0 +1,65 @@
+import type { Hello } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { Store } from '../../state/store.ts';
+import type { EventWriter } from '../monitoring/events.ts';
+import { decideAttach } from './attach.ts';
+import type { AgentDirectory, KnownAgent } from './directory.ts';
+import { agentNotFound, contention, notResponsible } from './errors.ts';
+import { loadAgent } from './load.ts';
+import { agentKey, encodeRecord } from './record.ts';
+import { knowsToken, type TokenClaim } from './token.ts';
+
+export interface CommitAttachOptions {
+  store: Store;
+  directory: AgentDirectory;
+  events: EventWriter;
+  replicaId: string;
+  wallMs: () => number;
+  /** Whether this replica looks after the agent (the configured relationships). */
+  responsibleFor(known: KnownAgent): boolean;
+}
+
+const ATTEMPTS = 8;
+
+/**
+ * Stores an attachment: reads, decides, commits, and again if somebody else wrote meanwhile.
+ * @throws DomainError AGENT_NOT_FOUND, TOKEN_INVALID, AGENT_STOPPED, NOT_RESPONSIBLE, CONTENTION;
+ * StoreUnavailableError
+ */
+export async function commitAttach(
+  options: CommitAttachOptions,
+  claim: TokenClaim,
+  tokenHash: Uint8Array,
+  hello: Hello,
+  peer: string,
+): Promise<{ record: AgentRecord; revision: bigint }> {
+  const { store, directory, events, replicaId, wallMs } = options;
+  const { namespace, agentId } = claim;
+  let known = directory.get(namespace, agentId);
+  // A record that this replica has not heard of yet, or whose token is newer than what it knows.
+  if (known === undefined || !knowsToken(known.record.tokenHashes, tokenHash)) {
+    known = await loadAgent(store, namespace, agentId);
+  }
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    if (known === undefined) throw agentNotFound(namespace, agentId);
+    if (!options.responsibleFor(known)) throw notResponsible(agentId);
+    const decided = decideAttach({
+      record: known.record,
+      tokenHash,
+      hello,
+      peer,
+      replicaId,
+      wallMs: wallMs(),
+      storeEpoch: store.status().epoch,
+    });
+    const outcome = await store.commit({
+      namespace,
+      checks: [{ key: agentKey(agentId), revision: known.revision }],
+      puts: [{ key: agentKey(agentId), value: encodeRecord(decided.record) }],
+      appends: decided.events.map((event) => events.append(event)),
+    });
+    if (outcome.kind === 'committed') return { record: decided.record, revision: outcome.revision };
+    known = await loadAgent(store, namespace, agentId);
+  }
+  throw contention();
+}
