@@ -6,13 +6,14 @@ import {
   type MessageInitShape,
   toBinary,
 } from '@bufbuild/protobuf';
-import { anyPack, type Duration, DurationSchema } from '@bufbuild/protobuf/wkt';
+import { anyPack } from '@bufbuild/protobuf/wkt';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { DomainError, type DomainErrorOptions, type FieldViolation } from '../lib/errors.ts';
 import type { Ids } from '../lib/ids.ts';
 import type { Logger } from '../lib/logger.ts';
+import { durationFromMs } from '../lib/proto-time.ts';
 import { StoreFullError, StoreUnavailableError } from '../state/store.ts';
 import { Code } from './codes.ts';
 
@@ -86,15 +87,6 @@ export interface RpcError {
   details: readonly ErrorDetail[];
 }
 
-/** Milliseconds as a protobuf Duration. */
-export function durationOfMs(ms: number): Duration {
-  const seconds = Math.floor(ms / 1000);
-  return create(DurationSchema, {
-    seconds: BigInt(seconds),
-    nanos: Math.round((ms - seconds * 1000) * 1e6),
-  });
-}
-
 /**
  * Details travel in response headers, of which gRPC's C core (Python, Ruby, C++) takes 8 KiB by default. So texts
  * are cut, and violations that do not fit are counted instead of named.
@@ -116,7 +108,7 @@ function describe(options: DomainErrorOptions): RpcError {
   const retryAfterMs =
     options.retryAfterMs === undefined ? undefined : Math.max(0, Math.ceil(options.retryAfterMs));
   if (retryAfterMs !== undefined) {
-    details.push(detail(RetryInfoSchema, { retryDelay: durationOfMs(retryAfterMs) }));
+    details.push(detail(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) }));
   }
   return {
     code: codeOf(options.reason),
