@@ -11,6 +11,9 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 
+/** What LMDB calls its file of data within an environment's directory. */
+export const DATA_FILE = 'data.mdb';
+
 const MAGIC = 0xbeefc0de;
 const META_PAGES = 2;
 const SMALLEST_PAGE = 4_096;
@@ -29,14 +32,14 @@ export function preflight(path: string): void {
   } catch (error) {
     throw new Error(reasonOf(error));
   }
-  const file = join(path, 'data.mdb');
+  const file = join(path, DATA_FILE);
   let descriptor: number;
   try {
     accessSync(file, constants.R_OK | constants.W_OK);
     descriptor = openSync(file, 'r');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw new Error(`data.mdb: ${reasonOf(error)}`);
+    throw new Error(`${DATA_FILE}: ${reasonOf(error)}`);
   }
   try {
     checkHeader(descriptor, statSync(file).size);
@@ -81,7 +84,7 @@ function checkHeader(descriptor: number, size: number): void {
   for (let page = 0; page < META_PAGES; page++) {
     const read = readSync(descriptor, head, 0, head.length, page * pageSize);
     if (read < head.length || head.readUInt32LE(AT.magic) !== MAGIC)
-      throw new Error('data.mdb is not an LMDB file');
+      throw new Error(`${DATA_FILE} is not an LMDB file`);
     if (page === 0) pageSize = Math.max(SMALLEST_PAGE, head.readUInt32LE(AT.pageSize));
     const txnId = head.readBigUInt64LE(AT.txnId);
     if (!newest || txnId > newest.txnId) {
@@ -90,7 +93,7 @@ function checkHeader(descriptor: number, size: number): void {
   }
   for (const root of newest?.roots ?? []) {
     if (root !== NO_PAGE && (root + 1n) * BigInt(pageSize) > BigInt(size))
-      throw new Error('data.mdb is cut short');
+      throw new Error(`${DATA_FILE} is cut short`);
   }
 }
 

@@ -4,7 +4,7 @@ import type { Logger } from '../../lib/logger.ts';
 import { StoreFullError, StoreUnavailableError } from '../store.ts';
 import type { Environment } from './environment.ts';
 import { PROBE_KEY } from './keys.ts';
-import { reasonOf } from './preflight.ts';
+import { DATA_FILE, reasonOf } from './preflight.ts';
 
 const PROBE_BYTES = 256 << 10;
 const FIRST_RETRY_MS = 250;
@@ -29,8 +29,32 @@ export async function explain(error: unknown, path: string): Promise<WriteFailur
   return { full, detail: full ? 'the disk is full' : `a write failed: ${reasonOf(cause)}` };
 }
 
-/** Writes and syncs a small file beside the data; resolves with the error if that fails. */
+/** Tries whether the disk takes more, and whether the data may grow; resolves with the error if not. */
 async function tryDisk(path: string): Promise<unknown> {
+  return (await tryWrite(path)) ?? (await tryGrow(join(path, DATA_FILE)));
+}
+
+/**
+ * Lengthens the data file and takes that back: a limit on a file's size is not seen beside it. Nobody writes meanwhile
+ * (the writer has failed and waits for recovery), and LMDB reads nothing past its last page.
+ */
+async function tryGrow(file: string): Promise<unknown> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(file, 'r+');
+    const { size } = await handle.stat();
+    await handle.truncate(size + PROBE_BYTES);
+    await handle.truncate(size);
+    return undefined;
+  } catch (error) {
+    return error;
+  } finally {
+    await handle?.close().catch(() => {});
+  }
+}
+
+/** Writes and syncs a small file beside the data. */
+async function tryWrite(path: string): Promise<unknown> {
   const file = join(path, 'probe.tmp');
   let handle: FileHandle | undefined;
   try {
