@@ -15,10 +15,8 @@ import {
   type UpdateAgentResponse,
   UpdateAgentResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
-import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
-import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { DomainError, type FieldViolation } from '../../lib/errors.ts';
+import type { FieldViolation } from '../../lib/errors.ts';
 import type { Ids } from '../../lib/ids.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
@@ -27,8 +25,9 @@ import type { EventWriter } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
 import { actorOf, type Caller } from './caller.ts';
+import { changeAgent } from './change-agent.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
-import { agentNotFound, contention, invalidFields, limitReached, notResponsible } from './errors.ts';
+import { contention, invalidFields, limitReached, notResponsible } from './errors.ts';
 import { applySpecMask } from './field-mask.ts';
 import { loadAgent } from './load.ts';
 import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
@@ -135,56 +134,33 @@ export class Agents {
     return this.#inTurn(request, () => this.#update(request, caller));
   }
 
-  async #update(request: UpdateAgentRequest, caller: Caller): Promise<UpdateAgentResponse> {
-    const { store, clock, events } = this.#options;
-    const namespace = namespaceOf(request);
-    const mutation = new Mutation({
-      store,
-      namespace,
-      principal: caller.principal,
+  #update(request: UpdateAgentRequest, caller: Caller): Promise<UpdateAgentResponse> {
+    const paths = request.updateMask?.paths ?? [];
+    return changeAgent(this.#options, request, caller, {
       method: 'UpdateAgent',
-      requestId: request.requestId,
-      input: { schema: UpdateAgentRequestSchema, message: request },
+      input: UpdateAgentRequestSchema,
       output: UpdateAgentResponseSchema,
+      stamp: (response, revision) => {
+        if (response.agent !== undefined) response.agent.revision = revision;
+      },
+      decide: (known) => {
+        const record = copyRecord(known.record);
+        const agent = agentOf(record);
+        const current = agent.spec ?? create(AgentSpecSchema);
+        record.registeredSpecHash = registeredHash(known.record);
+        agent.spec = applySpecMask(current, request.spec ?? create(AgentSpecSchema), paths);
+        const violations = this.#options.validateSpec(agent.spec, agent.id);
+        if (violations.length > 0)
+          throw invalidFields('the spec would break the rules of its fields', violations);
+        agent.updateTime = timestampFromMs(this.#options.clock.wallMs());
+        return {
+          puts: [{ key: agentKey(agent.id), value: encodeRecord(record) }],
+          type: 'agent.updated',
+          message: `${agent.id} was updated: ${paths.join(', ')}`,
+          response: create(UpdateAgentResponseSchema, { agent: publicAgent(record, 0n, undefined) }),
+        };
+      },
     });
-    const again = (earlier: { revision: bigint; response: UpdateAgentResponse }): UpdateAgentResponse => {
-      if (earlier.response.agent !== undefined) earlier.response.agent.revision = earlier.revision;
-      return earlier.response;
-    };
-    const earlier = await mutation.earlier();
-    if (earlier !== undefined) return again(earlier);
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const known = await this.#mustLoad(namespace, request.agentId);
-      checkRevision(known, request.expectedRevision);
-      const record = copyRecord(known.record);
-      const agent = agentOf(record);
-      const current = agent.spec ?? create(AgentSpecSchema);
-      const update = request.spec ?? create(AgentSpecSchema);
-      record.registeredSpecHash = registeredHash(known.record);
-      agent.spec = applySpecMask(current, update, request.updateMask?.paths ?? []);
-      const violations = this.#options.validateSpec(agent.spec, agent.id);
-      if (violations.length > 0)
-        throw invalidFields('the spec would break the rules of its fields', violations);
-      agent.updateTime = timestampFromMs(clock.wallMs());
-      const event = events.append({
-        type: 'agent.updated',
-        severity: Event_Severity.INFO,
-        message: `${agent.id} was updated: ${(request.updateMask?.paths ?? []).join(', ')}`,
-        actor: actorOf(caller, this.#options.directory),
-        agentId: agent.id,
-      });
-      const response = create(UpdateAgentResponseSchema, { agent: publicAgent(record, 0n, undefined) });
-      const outcome = await store.commit({
-        namespace,
-        checks: [{ key: agentKey(agent.id), revision: known.revision }],
-        puts: [{ key: agentKey(agent.id), value: encodeRecord(record) }],
-        appends: [event],
-        ...mutation.record(response),
-      });
-      if (outcome.kind === 'repeated') return again(mutation.repeated(outcome));
-      if (outcome.kind === 'committed') return again({ revision: outcome.revision, response });
-    }
-    throw contention();
   }
 
   /** @throws DomainError AGENT_NOT_FOUND, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
@@ -192,64 +168,30 @@ export class Agents {
     return this.#inTurn(request, () => this.#deregister(request, caller));
   }
 
-  async #deregister(request: DeregisterAgentRequest, caller: Caller): Promise<DeregisterAgentResponse> {
-    const { store } = this.#options;
-    const namespace = namespaceOf(request);
-    const mutation = new Mutation({
-      store,
-      namespace,
-      principal: caller.principal,
+  #deregister(request: DeregisterAgentRequest, caller: Caller): Promise<DeregisterAgentResponse> {
+    const reason = request.reason === '' ? '' : `: ${request.reason}`;
+    return changeAgent(this.#options, request, caller, {
       method: 'DeregisterAgent',
-      requestId: request.requestId,
-      input: { schema: DeregisterAgentRequestSchema, message: request },
+      input: DeregisterAgentRequestSchema,
       output: DeregisterAgentResponseSchema,
-    });
-    const again = (earlier: {
-      revision: bigint;
-      response: DeregisterAgentResponse;
-    }): DeregisterAgentResponse => {
-      earlier.response.revision = earlier.revision;
-      return earlier.response;
-    };
-    const earlier = await mutation.earlier();
-    if (earlier !== undefined) return again(earlier);
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const known = await this.#mustLoad(namespace, request.agentId);
-      checkRevision(known, request.expectedRevision);
-      const response = create(DeregisterAgentResponseSchema, {
-        agent: publicAgent(known.record, known.revision, undefined),
-      });
-      const reason = request.reason === '' ? '' : `: ${request.reason}`;
-      const event = this.#options.events.append({
-        type: 'agent.deregistered',
-        severity: Event_Severity.INFO,
-        message: `${known.id} was deregistered${reason}`,
-        actor: actorOf(caller, this.#options.directory),
-        agentId: known.id,
-      });
-      const outcome = await store.commit({
-        namespace,
-        checks: [{ key: agentKey(known.id), revision: known.revision }],
+      stamp: (response, revision) => {
+        response.revision = revision;
+      },
+      decide: (known) => ({
         deletes: [agentKey(known.id)],
-        appends: [event],
-        ...mutation.record(response),
-      });
-      if (outcome.kind === 'repeated') return again(mutation.repeated(outcome));
-      if (outcome.kind === 'committed') return again({ revision: outcome.revision, response });
-    }
-    throw contention();
+        type: 'agent.deregistered',
+        message: `${known.id} was deregistered${reason}`,
+        response: create(DeregisterAgentResponseSchema, {
+          agent: publicAgent(known.record, known.revision, undefined),
+        }),
+      }),
+    });
   }
 
   /** Changes of one agent on this replica take turns: side by side, all but one would find the record changed. */
   #inTurn<T>(request: { namespace: string; agentId: string }, work: () => Promise<T>): Promise<T> {
     if (request.agentId === '') return work();
     return this.#queue.run(`${namespaceOf(request)}/${request.agentId}`, work);
-  }
-
-  async #mustLoad(namespace: string, agentId: string): Promise<KnownAgent> {
-    const known = await loadAgent(this.#options.store, namespace, agentId);
-    if (known === undefined) throw agentNotFound(namespace, agentId);
-    return known;
   }
 
   /** A repeat gets the same agent and a token of its own, because only hashes of tokens are stored. */
@@ -297,13 +239,4 @@ function registered(agent: Agent, agentToken: string): RegisterAgentResponse {
 /** An id for an agent that brought none: its kind and eight random characters. */
 function madeId(kind: string, ids: Ids): string {
   return `${kind === '' ? 'agent' : kind}-${ids.uuid().slice(0, 8)}`;
-}
-
-function checkRevision(known: KnownAgent, expected: bigint | undefined): void {
-  if (expected === undefined || expected === known.revision) return;
-  throw new DomainError({
-    reason: ErrorReason.REVISION_MISMATCH,
-    message: `agent ${known.id} has revision ${known.revision}, not ${expected}`,
-    metadata: { current_revision: `${known.revision}` },
-  });
 }
