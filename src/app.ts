@@ -203,6 +203,9 @@ async function start(
       agent_management: [
         createAgentService({
           agents: fleet.agents,
+          // Wired with their domain parts in the next commits of this change.
+          orders: undefined as never,
+          automation: undefined as never,
           reader: fleet.reader,
           sessions: fleet.sessions,
           views: fleet.views,

@@ -50,7 +50,12 @@ export interface Config {
   /** `http.*` */
   http: ListenerConfig;
   session: SessionConfig;
+  deliveries: DeliveriesConfig;
+  failures: FailuresConfig;
+  brake: BrakeConfig;
   limits: {
+    /** `limits.max_mailbox`: unfinished deliveries of one agent; default 1,000. */
+    maxMailbox: number;
     /** `limits.max_message_bytes`: largest request message on either listener; default 1 MiB. */
     maxMessageBytes: number;
     /** `limits.max_agents`: per namespace; default 100,000. */
@@ -123,4 +128,56 @@ export interface SessionConfig {
   progressBudgetMs: number;
   /** `max_age`: sessions are moved on after about this long; 0: never. Default 0. */
   maxAgeMs: number;
+}
+
+/** `deliveries.*` */
+export interface DeliveriesConfig {
+  /** `accept_within`: an unanswered delivery is delivered again after this; default 10 s. */
+  acceptWithinMs: number;
+  /** `max_tries`: after so many it is a dead letter; default 5. */
+  maxTries: number;
+  /** `expire_after`: a command that was not answered by then is a dead letter; default 1 day. */
+  expireAfterMs: number;
+  /** `drain_deadline`: how long a drain or stop may take; default 10 min. */
+  drainDeadlineMs: number;
+}
+
+/** `failures.*`: the defaults of agents' failure policies. */
+export interface FailuresConfig {
+  /** `on_loss`: default release. */
+  onLoss: 'release' | 'keep';
+  /** `release_after`: after LOST; default 0. */
+  releaseAfterMs: number;
+  /** `restart_on_loss`: default yes. */
+  restartOnLoss: 'yes' | 'no';
+  /** `restart_min_backoff`: default 1 s. */
+  restartMinBackoffMs: number;
+  /** `restart_max_backoff`: default 5 min. */
+  restartMaxBackoffMs: number;
+  /** `restart_max_attempts`: in a row; default 10. */
+  restartMaxAttempts: number;
+  /** `restart_reset_after`: attached for so long, it has begun anew; default 10 min. */
+  restartResetAfterMs: number;
+  /** `quarantine`: default on. */
+  quarantine: 'on' | 'off';
+  /** `quarantine_max_failures`: within the window; default 5. */
+  quarantineMaxFailures: number;
+  /** `quarantine_window`: default 10 min. */
+  quarantineWindowMs: number;
+  /** `quarantine_cool_off`: default 10 min. */
+  quarantineCoolOffMs: number;
+  /** `quarantines_per_minute`: by rule, in a namespace; default 10. */
+  quarantinesPerMinute: number;
+}
+
+/** `brake.*`: when a mass failure stops automatic action. */
+export interface BrakeConfig {
+  /** `share`: of a zone or namespace in trouble; default 0.5. */
+  share: number;
+  /** `min_failures`: fewer never set it; default 5. */
+  minFailures: number;
+  /** `hold`: then action goes on at the rate; 0: only after ConfirmLoss. Default 30 min. */
+  holdMs: number;
+  /** `rate_per_second`: default 1. */
+  ratePerSecond: number;
 }

@@ -29,6 +29,12 @@ export function brokenRules(config: Config): BrokenRule[] {
     ['shutdown.spread', 'shutdown.timeout'],
     'must not be longer than shutdown.timeout',
   );
+  const { failures } = config;
+  rule(
+    failures.restartMinBackoffMs <= failures.restartMaxBackoffMs,
+    ['failures.restart_min_backoff', 'failures.restart_max_backoff'],
+    'must not be longer than failures.restart_max_backoff',
+  );
   for (const name of ['grpc', 'http'] as const) {
     const missing = missingTlsFile(config[name]);
     const [cert, key] = [`${name}.tls.cert_file`, `${name}.tls.key_file`] as const;

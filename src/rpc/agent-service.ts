@@ -8,9 +8,11 @@ import {
 import type { AgentReader } from '../domain/agent/agent-reader.ts';
 import { type AgentWatchOptions, watchAgents } from '../domain/agent/agent-watch.ts';
 import type { Agents } from '../domain/agent/agents.ts';
+import type { Automation } from '../domain/agent/automation.ts';
 import type { Caller } from '../domain/agent/caller.ts';
 import { agentNotFound } from '../domain/agent/errors.ts';
 import { type ExplainInput, explainAgent } from '../domain/agent/explain.ts';
+import type { Orders } from '../domain/agent/orders.ts';
 import type { Sessions } from '../domain/agent/sessions.ts';
 import { namespaceOf } from '../domain/namespaces.ts';
 import type { Views } from '../state/views.ts';
@@ -18,6 +20,8 @@ import { bindService, type CallContext, type ServiceBinding } from './service.ts
 
 export interface AgentServiceOptions {
   agents: Agents;
+  orders: Orders;
+  automation: Automation;
   reader: AgentReader;
   sessions: Sessions;
   views: Views;
@@ -29,7 +33,7 @@ export interface AgentServiceOptions {
 const MAX_WAIT_MS = 10_000;
 
 export function createAgentService(options: AgentServiceOptions): ServiceBinding {
-  const { agents, reader, sessions, views } = options;
+  const { agents, orders, automation, reader, sessions, views } = options;
 
   const seen = async (request: GetAgentRequest | ListAgentsRequest, context: CallContext): Promise<void> => {
     if (request.minRevision === 0n) return;
@@ -52,6 +56,13 @@ export function createAgentService(options: AgentServiceOptions): ServiceBinding
     watchAgents: (request, context) => watchAgents(request, context.signal, options.watch),
     updateAgent: (request, context) => agents.update(request, callerOf(context)),
     deregisterAgent: (request, context) => agents.deregister(request, callerOf(context)),
+    drainAgent: (request, context) => orders.drain(request, callerOf(context)),
+    resumeAgent: (request, context) => orders.resume(request, callerOf(context)),
+    restartAgent: (request, context) => orders.restart(request, callerOf(context)),
+    stopAgent: (request, context) => orders.stop(request, callerOf(context)),
+    quarantineAgent: (request, context) => orders.quarantine(request, callerOf(context)),
+    confirmLoss: (request, context) => automation.confirmLoss(request, callerOf(context)),
+    setAutomation: (request, context) => automation.set(request, callerOf(context)),
     explainAgent: async (request) => {
       const namespace = namespaceOf(request);
       const known = options.watch.directory.get(namespace, request.agentId);

@@ -58,6 +58,11 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.CANCELLED]: Code.CANCELLED,
   [ErrorReason.METHOD_NOT_SERVED]: Code.UNIMPLEMENTED,
   [ErrorReason.SERVICE_UNKNOWN]: Code.NOT_FOUND,
+  [ErrorReason.PHASE_REFUSED]: Code.FAILED_PRECONDITION,
+  [ErrorReason.NOBODY_THERE]: Code.FAILED_PRECONDITION,
+  [ErrorReason.MAILBOX_FULL]: Code.RESOURCE_EXHAUSTED,
+  [ErrorReason.ATTEMPT_STALE]: Code.ABORTED,
+  [ErrorReason.NOTHING_TO_CONFIRM]: Code.FAILED_PRECONDITION,
 };
 
 /** The status code of a reason; INTERNAL for one that this version does not know. */

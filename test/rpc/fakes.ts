@@ -112,6 +112,13 @@ export function fakeAgentService(overrides: Partial<Implementation<typeof AgentS
     updateAgent: async () => Promise.reject(new Error('unused')),
     deregisterAgent: async () => Promise.reject(new Error('unused')),
     explainAgent: async () => Promise.reject(new Error('unused')),
+    drainAgent: async () => Promise.reject(new Error('unused')),
+    resumeAgent: async () => Promise.reject(new Error('unused')),
+    restartAgent: async () => Promise.reject(new Error('unused')),
+    stopAgent: async () => Promise.reject(new Error('unused')),
+    quarantineAgent: async () => Promise.reject(new Error('unused')),
+    confirmLoss: async () => Promise.reject(new Error('unused')),
+    setAutomation: async () => Promise.reject(new Error('unused')),
     ...overrides,
   };
   return {

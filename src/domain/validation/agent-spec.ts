@@ -5,15 +5,23 @@ import {
   AgentSpecSchema,
   type Capability,
   CapabilitySchema,
+  type FailurePolicy,
+  FailurePolicy_OnLossSchema,
+  FailurePolicySchema,
+  type QuarantinePolicy,
+  QuarantinePolicySchema,
   type Relationship,
   Relationship_TypeSchema,
   RelationshipSchema,
+  type RestartPolicy,
+  RestartPolicySchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { FieldViolation } from '../../lib/errors.ts';
+import { msFromDuration } from '../../lib/proto-time.ts';
 import { Violations } from '../../lib/violations.ts';
 import { annotations, labels } from './labels.ts';
-import { duration, known, notNegative } from './numbers.ts';
-import { list, map, message, type Rule } from './rules.ts';
+import { between, duration, known, notNegative } from './numbers.ts';
+import { anything, list, map, message, optional, type Rule } from './rules.ts';
 import { agentId, line, mediaType, name, pathName, prose } from './text.ts';
 
 const SECOND = 1000;
@@ -46,6 +54,37 @@ const activity: Rule<Activity> = message(ActivitySchema, {
   progressBudget: duration({ minMs: 100, maxMs: 30 * DAY, range: '100 ms to 30 days' }),
 });
 
+const restartPolicy: Rule<RestartPolicy> = message(
+  RestartPolicySchema,
+  {
+    onLoss: anything,
+    minBackoff: duration({ minMs: 100, maxMs: DAY, range: '100 ms to 1 day' }),
+    maxBackoff: duration({ minMs: 100, maxMs: 30 * DAY, range: '100 ms to 30 days' }),
+    maxAttempts: optional(between(1, 1000)),
+    resetAfter: duration({ minMs: SECOND, maxMs: 30 * DAY, range: '1 s to 30 days' }),
+  },
+  (violations, { minBackoff, maxBackoff }) => {
+    if (minBackoff === undefined || maxBackoff === undefined) return;
+    if (msFromDuration(maxBackoff) < msFromDuration(minBackoff)) {
+      violations.addAt('max_backoff', 'must not be shorter than min_backoff');
+    }
+  },
+);
+
+const quarantinePolicy: Rule<QuarantinePolicy> = message(QuarantinePolicySchema, {
+  enabled: anything,
+  maxFailures: optional(between(2, 16)),
+  window: duration({ minMs: SECOND, maxMs: 30 * DAY, range: '1 s to 30 days' }),
+  coolOff: duration({ minMs: SECOND, maxMs: 30 * DAY, range: '1 s to 30 days' }),
+});
+
+const failurePolicy: Rule<FailurePolicy> = message(FailurePolicySchema, {
+  onLoss: known(FailurePolicy_OnLossSchema, 'allowed'),
+  releaseAfter: duration({ minMs: 0, maxMs: 30 * DAY, range: '0 to 30 days' }),
+  restart: optional(restartPolicy),
+  quarantine: optional(quarantinePolicy),
+});
+
 /** All of a spec that can be judged without knowing whose it is. */
 export const agentSpec: Rule<AgentSpec> = message(AgentSpecSchema, {
   displayName: line(256),
@@ -62,6 +101,7 @@ export const agentSpec: Rule<AgentSpec> = message(AgentSpecSchema, {
   capacity: amounts,
   activities: list({ max: 64, item: activity, distinct: (item) => item.name }),
   forgetAfter: duration({ minMs: SECOND, maxMs: 3653 * DAY, range: '1 s to 10 years' }),
+  failurePolicy: optional(failurePolicy),
 });
 
 /** No relationship of the spec may lead to the agent itself; stands at the spec's field. */

@@ -1,5 +1,10 @@
 import type { Value } from '@bufbuild/protobuf/wkt';
 import {
+  type ProcessExit,
+  ProcessExitSchema,
+  type ProcessReport,
+  ProcessReport_StateSchema,
+  ProcessReportSchema,
   type Progress,
   ProgressSchema,
   type Report,
@@ -50,12 +55,31 @@ const progress: Rule<Progress> = message(
   },
 );
 
+const processExit: Rule<ProcessExit> = message(ProcessExitSchema, {
+  start: anything,
+  exitCode: anything,
+  signal: visible(32, 'allowed'),
+  ran: duration({ minMs: 0, maxMs: 3653 * DAY_MS, range: '0 to 10 years' }),
+  requested: anything,
+  lastLines: list({ max: 20, item: prose(512) }),
+  time: timestamp,
+});
+
+const processReport: Rule<ProcessReport> = message(ProcessReportSchema, {
+  state: known(ProcessReport_StateSchema, 'refused'),
+  pid: anything,
+  starts: anything,
+  exits: list({ max: 4, item: processExit }),
+  restartIn: duration({ minMs: 0, maxMs: 30 * DAY_MS, range: '0 to 30 days' }),
+});
+
 const report: Rule<Report> = message(ReportSchema, {
   activity: name(64, 'allowed'),
   load,
   usage: amounts,
   progress: list({ max: 256, item: progress }),
   configHash: visible(128, 'allowed'),
+  process: optional(processReport),
 });
 
 const hello: Rule<Hello> = message(HelloSchema, {
@@ -112,8 +136,12 @@ const deliveryUpdate: Rule<DeliveryUpdate> = message(
     error: prose(4096),
     retryable: anything,
     spent: amounts,
+    running: list({ max: 64, item: line(128, { min: 1 }) }),
   },
-  (violations, { state, output }) => {
+  (violations, { state, output, running }) => {
+    if (running.length > 0 && state !== DeliveryUpdate_State.ACCEPTED) {
+      violations.addAt('running', 'is allowed with STATE_ACCEPTED only');
+    }
     if (output !== undefined && state !== DeliveryUpdate_State.SUCCEEDED) {
       violations.addAt('output', 'is allowed with STATE_SUCCEEDED only');
     }

@@ -77,6 +77,13 @@ export function atMost(max: number): Rule<number> {
   };
 }
 
+/** A count of `min` to `max`. */
+export function between(min: number, max: number): Rule<number> {
+  return (violations, value) => {
+    if (value < min || value > max) violations.add(`is ${value}; ${min} to ${max} is allowed`);
+  };
+}
+
 /** A known value of an open enum; `unspecified` says whether 0 is one. */
 export function known(schema: DescEnum, unspecified: 'allowed' | 'refused'): Rule<number> {
   const values = schema.values.filter(({ number }) => number !== 0 || unspecified === 'allowed');

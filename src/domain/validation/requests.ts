@@ -7,11 +7,18 @@ import {
 import {
   type AgentFilter,
   AgentFilterSchema,
+  ConfirmLossRequestSchema,
   DeregisterAgentRequestSchema,
+  DrainAgentRequestSchema,
   ExplainAgentRequestSchema,
   GetAgentRequestSchema,
   ListAgentsRequestSchema,
+  QuarantineAgentRequestSchema,
   RegisterAgentRequestSchema,
+  RestartAgentRequestSchema,
+  ResumeAgentRequestSchema,
+  SetAutomationRequestSchema,
+  StopAgentRequestSchema,
   UpdateAgentRequestSchema,
   WatchAgentsRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
@@ -35,9 +42,11 @@ import { agentSpec, capabilityName, kind, refuseSelfReference } from './agent-sp
 import { frame } from './frames.ts';
 import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts';
 import { anything, type FieldRules, list, message, optional, type Rule, required } from './rules.ts';
-import { agentId, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
+import { agentId, line, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
 
-const HOUR_MS = 3600 * 1000;
+const SECOND_MS = 1000;
+const HOUR_MS = 3600 * SECOND_MS;
+const DAY_MS = 24 * HOUR_MS;
 
 // Base64url; what it holds is judged by the method that gave it out.
 const pageToken = word({
@@ -112,6 +121,12 @@ const cursorOfNamespace: Rule<{ namespace: string; cursor: string }> = (violatio
   if (decoded.kind === 'invalid') violations.addAt('cursor', decoded.description);
 };
 
+/** What all orders to an agent have. */
+const order = { namespace, agentId, expectedRevision: notNegative, requestId, reason: prose(1024) };
+
+const orderDeadline = (minMs: number) =>
+  duration({ minMs, maxMs: 30 * DAY_MS, range: `${minMs / 1000} s to 30 days` });
+
 type RequestRule = readonly [typeName: string, rule: Rule<Message>];
 
 function request<S extends DescMessage>(
@@ -160,6 +175,35 @@ const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>
     requestId,
     reason: prose(1024),
   }),
+  request(DrainAgentRequestSchema, { ...order, deadline: orderDeadline(0), mandatory: anything }),
+  request(ResumeAgentRequestSchema, order),
+  request(RestartAgentRequestSchema, { ...order, deadline: orderDeadline(SECOND_MS) }),
+  request(StopAgentRequestSchema, { ...order, deadline: orderDeadline(0) }),
+  request(QuarantineAgentRequestSchema, {
+    ...order,
+    duration: duration({ minMs: SECOND_MS, maxMs: 3653 * DAY_MS, range: '1 s to 10 years' }),
+  }),
+  request(ConfirmLossRequestSchema, {
+    namespace,
+    zone: line(63),
+    agentIds: list({ max: 1024, item: agentId }),
+    reason: prose(1024),
+    requestId,
+  }),
+  request(
+    SetAutomationRequestSchema,
+    {
+      namespace,
+      enabled: anything,
+      reason: prose(1024),
+      requestId,
+      duration: duration({ minMs: SECOND_MS, maxMs: 30 * DAY_MS, range: '1 s to 30 days' }),
+    },
+    (violations, { enabled, duration: forHowLong }) => {
+      if (enabled && forHowLong !== undefined)
+        violations.addAt('duration', 'is allowed with enabled = false only');
+    },
+  ),
   request(ExplainAgentRequestSchema, { namespace, agentId }),
   request(PollSessionRequestSchema, {
     epoch: anything,

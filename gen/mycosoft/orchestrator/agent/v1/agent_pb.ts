@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/agent/v1/agent.proto.
  */
 export const file_mycosoft_orchestrator_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("CipteWNvc29mdC9vcmNoZXN0cmF0b3IvYWdlbnQvdjEvYWdlbnQucHJvdG8SHm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MSKjBgoFQWdlbnQSEQoJbmFtZXNwYWNlGAEgASgJEgoKAmlkGAIgASgJEgsKA3VpZBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKBHNwZWMYByABKAsyKS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRTcGVjEjoKBXBoYXNlGAggASgOMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LlBoYXNlEkAKCGxpdmVuZXNzGAkgASgOMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LkxpdmVuZXNzEjgKB3ZlcmRpY3QYCiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdBJACgtvYnNlcnZhdGlvbhgLIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5PYnNlcnZhdGlvbiKXAQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIUChBQSEFTRV9SRUdJU1RFUkVEEAESEAoMUEhBU0VfQUNUSVZFEAISEgoOUEhBU0VfRFJBSU5JTkcQAxIRCg1QSEFTRV9EUkFJTkVEEAQSFQoRUEhBU0VfUVVBUkFOVElORUQQBRIRCg1QSEFTRV9TVE9QUEVEEAYirAEKCExpdmVuZXNzEhgKFExJVkVORVNTX1VOU1BFQ0lGSUVEEAASFwoTTElWRU5FU1NfTkVWRVJfU0VFThABEhYKEkxJVkVORVNTX0NPTk5FQ1RFRBACEhQKEExJVkVORVNTX1NVU1BFQ1QQAxIZChVMSVZFTkVTU19ESVNDT05ORUNURUQQBBIRCg1MSVZFTkVTU19MT1NUEAUSEQoNTElWRU5FU1NfTEVGVBAGIq0FCglBZ2VudFNwZWMSFAoMZGlzcGxheV9uYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRJACgxjYXBhYmlsaXRpZXMYBCADKAsyKi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ2FwYWJpbGl0eRJFCgZsYWJlbHMYBSADKAsyNS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRTcGVjLkxhYmVsc0VudHJ5Ek8KC2Fubm90YXRpb25zGAYgAygLMjoubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50U3BlYy5Bbm5vdGF0aW9uc0VudHJ5EkMKDXJlbGF0aW9uc2hpcHMYByADKAsyLC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVsYXRpb25zaGlwEkkKCGNhcGFjaXR5GAggAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50U3BlYy5DYXBhY2l0eUVudHJ5EjwKCmFjdGl2aXRpZXMYCSADKAsyKC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWN0aXZpdHkSLwoMZm9yZ2V0X2FmdGVyGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi8KDUNhcGFjaXR5RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ASJ5CgpDYXBhYmlsaXR5EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIMCgR0YWdzGAQgAygJEhMKC2lucHV0X3R5cGVzGAUgAygJEhQKDG91dHB1dF90eXBlcxgGIAMoCSKsAQoMUmVsYXRpb25zaGlwEj8KBHR5cGUYASABKA4yMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVsYXRpb25zaGlwLlR5cGUSEAoIYWdlbnRfaWQYAiABKAkiSQoEVHlwZRIUChBUWVBFX1VOU1BFQ0lGSUVEEAASEwoPVFlQRV9ERVBFTkRTX09OEAESFgoSVFlQRV9TVVBFUlZJU0VEX0JZEAIiTAoIQWN0aXZpdHkSDAoEbmFtZRgBIAEoCRIyCg9wcm9ncmVzc19idWRnZXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ilwIKB1ZlcmRpY3QSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEcnVsZRgCIAEoCRIOCgZkZXRhaWwYAyABKAkSEgoKcmVwbGljYV9pZBgEIAEoCRINCgVlcG9jaBgFIAEoBBILCgNwaGkYBiABKAESGQoRdW5hbnN3ZXJlZF9wcm9iZXMYByABKA0SKgoHc2lsZW5jZRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglzYW1wbGVfbXMYCSADKAESOgoIb2JzZXJ2ZXIYCiABKAsyKC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuT2JzZXJ2ZXIioAEKCE9ic2VydmVyEjMKEGV2ZW50X2xvb3BfZGVsYXkYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoJb3duX3N0YWxsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3N0b3JlX2F2YWlsYWJsZRgDIAEoCBIYChBzaGFyZV9pbl90cm91YmxlGAQgASgBIrgECgtPYnNlcnZhdGlvbhIwCgxvYnNlcnZlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA2FnZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXBsaWNhX2lkGAMgASgJEhUKDXNlc3Npb25fZXBvY2gYBCABKAQSEwoLaW5zdGFuY2VfaWQYBSABKAkSDAoEcGVlchgGIAEoCRIvCgthdHRhY2hfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoGaGVhbHRoGAggASgLMiYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkhlYWx0aBI9Cgpyb3VuZF90cmlwGAkgASgLMikubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJvdW5kVHJpcBIvCgxjbG9ja19vZmZzZXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoGcmVwb3J0GAsgASgLMiYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlcG9ydBIvCgtyZXBvcnRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKaGVhcnRiZWF0cxgNIAEoBBIOCgZtaXNzZWQYDiABKAQSCwoDcGhpGA8gASgBEg4KBmNsaWVudBgQIAEoCSJ2CgZIZWFsdGgSDQoFc2NvcmUYASABKAESEQoJY29ubmVjdGVkGAIgASgBEhIKCnJlc3BvbnNpdmUYAyABKAESEwoLcHJvZ3Jlc3NpbmcYBCABKAESEAoIaGVhZHJvb20YBSABKAESDwoHcmVhc29ucxgGIAMoCSKYAgoJUm91bmRUcmlwEicKBGxhc3QYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIc21vb3RoZWQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoJdmFyaWF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A1MBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoDcDk5GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB3NhbXBsZXMYByABKA0i9wEKBlJlcG9ydBIQCghhY3Rpdml0eRgBIAEoCRIRCgRsb2FkGAIgASgBSACIAQESQAoFdXNhZ2UYAyADKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVwb3J0LlVzYWdlRW50cnkSOgoIcHJvZ3Jlc3MYBCADKAsyKC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUHJvZ3Jlc3MSEwoLY29uZmlnX2hhc2gYBSABKAkaLAoKVXNhZ2VFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBQgcKBV9sb2FkIngKCFByb2dyZXNzEjIKBHdvcmsYASABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuV29yaxIMCgRuYW1lGAIgASgJEgwKBGRvbmUYAyABKAQSEgoFdG90YWwYBCABKARIAIgBAUIICgZfdG90YWwiLAoEV29yaxITCgtkZWxpdmVyeV9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgEQixaKm15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3IvYWdlbnQvdjE7YWdlbnR2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CipteWNvc29mdC9vcmNoZXN0cmF0b3IvYWdlbnQvdjEvYWdlbnQucHJvdG8SHm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MSLTBwoFQWdlbnQSEQoJbmFtZXNwYWNlGAEgASgJEgoKAmlkGAIgASgJEgsKA3VpZBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKBHNwZWMYByABKAsyKS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRTcGVjEjoKBXBoYXNlGAggASgOMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LlBoYXNlEkAKCGxpdmVuZXNzGAkgASgOMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LkxpdmVuZXNzEjgKB3ZlcmRpY3QYCiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdBJACgtvYnNlcnZhdGlvbhgLIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5PYnNlcnZhdGlvbhI0CgVkcmFpbhgMIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5EcmFpbhI+CgpxdWFyYW50aW5lGA0gASgLMioubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlF1YXJhbnRpbmUSOAoHcmVzdGFydBgOIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXN0YXJ0IpcBCgVQaGFzZRIVChFQSEFTRV9VTlNQRUNJRklFRBAAEhQKEFBIQVNFX1JFR0lTVEVSRUQQARIQCgxQSEFTRV9BQ1RJVkUQAhISCg5QSEFTRV9EUkFJTklORxADEhEKDVBIQVNFX0RSQUlORUQQBBIVChFQSEFTRV9RVUFSQU5USU5FRBAFEhEKDVBIQVNFX1NUT1BQRUQQBiKsAQoITGl2ZW5lc3MSGAoUTElWRU5FU1NfVU5TUEVDSUZJRUQQABIXChNMSVZFTkVTU19ORVZFUl9TRUVOEAESFgoSTElWRU5FU1NfQ09OTkVDVEVEEAISFAoQTElWRU5FU1NfU1VTUEVDVBADEhkKFUxJVkVORVNTX0RJU0NPTk5FQ1RFRBAEEhEKDUxJVkVORVNTX0xPU1QQBRIRCg1MSVZFTkVTU19MRUZUEAYi9AUKCUFnZW50U3BlYxIUCgxkaXNwbGF5X25hbWUYASABKAkSDAoEa2luZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEkAKDGNhcGFiaWxpdGllcxgEIAMoCzIqLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5DYXBhYmlsaXR5EkUKBmxhYmVscxgFIAMoCzI1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudFNwZWMuTGFiZWxzRW50cnkSTwoLYW5ub3RhdGlvbnMYBiADKAsyOi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRTcGVjLkFubm90YXRpb25zRW50cnkSQwoNcmVsYXRpb25zaGlwcxgHIAMoCzIsLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZWxhdGlvbnNoaXASSQoIY2FwYWNpdHkYCCADKAsyNy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRTcGVjLkNhcGFjaXR5RW50cnkSPAoKYWN0aXZpdGllcxgJIAMoCzIoLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BY3Rpdml0eRIvCgxmb3JnZXRfYWZ0ZXIYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SRQoOZmFpbHVyZV9wb2xpY3kYCyABKAsyLS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuRmFpbHVyZVBvbGljeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARovCg1DYXBhY2l0eUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEi2AIKDUZhaWx1cmVQb2xpY3kSRQoHb25fbG9zcxgBIAEoDjI0Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5GYWlsdXJlUG9saWN5Lk9uTG9zcxIwCg1yZWxlYXNlX2FmdGVyGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj4KB3Jlc3RhcnQYAyABKAsyLS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVzdGFydFBvbGljeRJECgpxdWFyYW50aW5lGAQgASgLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlF1YXJhbnRpbmVQb2xpY3kiSAoGT25Mb3NzEhcKE09OX0xPU1NfVU5TUEVDSUZJRUQQABITCg9PTl9MT1NTX1JFTEVBU0UQARIQCgxPTl9MT1NTX0tFRVAQAiLtAQoNUmVzdGFydFBvbGljeRIUCgdvbl9sb3NzGAEgASgISACIAQESLgoLbWluX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLbWF4X2JhY2tvZmYYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGQoMbWF4X2F0dGVtcHRzGAQgASgNSAGIAQESLgoLcmVzZXRfYWZ0ZXIYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCgoIX29uX2xvc3NCDwoNX21heF9hdHRlbXB0cyK4AQoQUXVhcmFudGluZVBvbGljeRIUCgdlbmFibGVkGAEgASgISACIAQESGQoMbWF4X2ZhaWx1cmVzGAIgASgNSAGIAQESKQoGd2luZG93GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGNvb2xfb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgoKCF9lbmFibGVkQg8KDV9tYXhfZmFpbHVyZXMiygMKBURyYWluEg4KBnJlYXNvbhgBIAEoCRINCgVhY3RvchgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1kZWFkbGluZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI6CgVzdGF0ZRgFIAEoDjIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5EcmFpbi5TdGF0ZRIPCgdydW5uaW5nGAYgAygJEg0KBWVycm9yGAcgASgJEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtkZWxpdmVyeV9pZBgJIAEoCSKfAQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1TVEFURV9SVU5OSU5HEAESEQoNU1RBVEVfU1RPUFBFRBACEhkKFVNUQVRFX0RFQURMSU5FX1BBU1NFRBADEhIKDlNUQVRFX0RFQ0xJTkVEEAQSEwoPU1RBVEVfQ0FOQ0VMTEVEEAUSFQoRU1RBVEVfTk9USElOR19SQU4QBiLDAQoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSDQoFYWN0b3IYAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKB3ZlcmRpY3QYBSABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdCKSAwoHUmVzdGFydBIOCgZyZWFzb24YASABKAkSDQoFYWN0b3IYAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgEIAEoDRITCgtieV9hZ2VudF9pZBgFIAEoCRITCgtkZWxpdmVyeV9pZBgGIAEoCRI8CgVzdGF0ZRgHIAEoDjItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXN0YXJ0LlN0YXRlEg0KBWVycm9yGAggASgJEi8KC3VwZGF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9vbGRfaW5zdGFuY2VfaWQYCiABKAkiZgoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1TVEFURV9QTEFOTkVEEAESEQoNU1RBVEVfT1JERVJFRBACEg4KClNUQVRFX0RPTkUQAxIQCgxTVEFURV9GQUlMRUQQBCJ5CgpDYXBhYmlsaXR5EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIMCgR0YWdzGAQgAygJEhMKC2lucHV0X3R5cGVzGAUgAygJEhQKDG91dHB1dF90eXBlcxgGIAMoCSKsAQoMUmVsYXRpb25zaGlwEj8KBHR5cGUYASABKA4yMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVsYXRpb25zaGlwLlR5cGUSEAoIYWdlbnRfaWQYAiABKAkiSQoEVHlwZRIUChBUWVBFX1VOU1BFQ0lGSUVEEAASEwoPVFlQRV9ERVBFTkRTX09OEAESFgoSVFlQRV9TVVBFUlZJU0VEX0JZEAIiTAoIQWN0aXZpdHkSDAoEbmFtZRgBIAEoCRIyCg9wcm9ncmVzc19idWRnZXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ilwIKB1ZlcmRpY3QSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEcnVsZRgCIAEoCRIOCgZkZXRhaWwYAyABKAkSEgoKcmVwbGljYV9pZBgEIAEoCRINCgVlcG9jaBgFIAEoBBILCgNwaGkYBiABKAESGQoRdW5hbnN3ZXJlZF9wcm9iZXMYByABKA0SKgoHc2lsZW5jZRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglzYW1wbGVfbXMYCSADKAESOgoIb2JzZXJ2ZXIYCiABKAsyKC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuT2JzZXJ2ZXIizwEKCE9ic2VydmVyEjMKEGV2ZW50X2xvb3BfZGVsYXkYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoJb3duX3N0YWxsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3N0b3JlX2F2YWlsYWJsZRgDIAEoCBIYChBzaGFyZV9pbl90cm91YmxlGAQgASgBEh0KFXpvbmVfc2hhcmVfaW5fdHJvdWJsZRgFIAEoARIOCgZhZ2VudHMYBiABKA0iuAQKC09ic2VydmF0aW9uEjAKDG9ic2VydmVfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoDYWdlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhIKCnJlcGxpY2FfaWQYAyABKAkSFQoNc2Vzc2lvbl9lcG9jaBgEIAEoBBITCgtpbnN0YW5jZV9pZBgFIAEoCRIMCgRwZWVyGAYgASgJEi8KC2F0dGFjaF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI2CgZoZWFsdGgYCCABKAsyJi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuSGVhbHRoEj0KCnJvdW5kX3RyaXAYCSABKAsyKS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUm91bmRUcmlwEi8KDGNsb2NrX29mZnNldBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2CgZyZXBvcnQYCyABKAsyJi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVwb3J0Ei8KC3JlcG9ydF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpoZWFydGJlYXRzGA0gASgEEg4KBm1pc3NlZBgOIAEoBBILCgNwaGkYDyABKAESDgoGY2xpZW50GBAgASgJInYKBkhlYWx0aBINCgVzY29yZRgBIAEoARIRCgljb25uZWN0ZWQYAiABKAESEgoKcmVzcG9uc2l2ZRgDIAEoARITCgtwcm9ncmVzc2luZxgEIAEoARIQCghoZWFkcm9vbRgFIAEoARIPCgdyZWFzb25zGAYgAygJIpgCCglSb3VuZFRyaXASJwoEbGFzdBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghzbW9vdGhlZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgl2YXJpYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoDcDUwGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A5NRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTkYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHc2FtcGxlcxgHIAEoDSK3AgoGUmVwb3J0EhAKCGFjdGl2aXR5GAEgASgJEhEKBGxvYWQYAiABKAFIAIgBARJACgV1c2FnZRgDIAMoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXBvcnQuVXNhZ2VFbnRyeRI6Cghwcm9ncmVzcxgEIAMoCzIoLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5Qcm9ncmVzcxITCgtjb25maWdfaGFzaBgFIAEoCRI+Cgdwcm9jZXNzGAYgASgLMi0ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NSZXBvcnQaLAoKVXNhZ2VFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBQgcKBV9sb2FkIrQCCg1Qcm9jZXNzUmVwb3J0EkIKBXN0YXRlGAEgASgOMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NSZXBvcnQuU3RhdGUSCwoDcGlkGAIgASgNEg4KBnN0YXJ0cxgDIAEoDRI6CgVleGl0cxgEIAMoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5Qcm9jZXNzRXhpdBItCgpyZXN0YXJ0X2luGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlcKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfUlVOTklORxABEhEKDVNUQVRFX0JBQ0tPRkYQAhIRCg1TVEFURV9TVE9QUEVEEAMiywEKC1Byb2Nlc3NFeGl0Eg0KBXN0YXJ0GAEgASgNEhYKCWV4aXRfY29kZRgCIAEoBUgAiAEBEg4KBnNpZ25hbBgDIAEoCRImCgNyYW4YBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcmVxdWVzdGVkGAUgASgIEhIKCmxhc3RfbGluZXMYBiADKAkSKAoEdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCDAoKX2V4aXRfY29kZSJ4CghQcm9ncmVzcxIyCgR3b3JrGAEgASgLMiQubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLldvcmsSDAoEbmFtZRgCIAEoCRIMCgRkb25lGAMgASgEEhIKBXRvdGFsGAQgASgESACIAQFCCAoGX3RvdGFsIiwKBFdvcmsSEwoLZGVsaXZlcnlfaWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoBEIsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL2FnZW50L3YxO2FnZW50djFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * An agent: any process, in any language, that registered with the orchestrator.
@@ -103,6 +103,27 @@ export type Agent = Message<"mycosoft.orchestrator.agent.v1.Agent"> & {
    * @generated from field: mycosoft.orchestrator.agent.v1.Observation observation = 11;
    */
   observation?: Observation | undefined;
+
+  /**
+   * Output only. The drain under way, or the last one until work is given to the agent again.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Drain drain = 12;
+   */
+  drain?: Drain | undefined;
+
+  /**
+   * Output only. Why the agent is set aside, while its phase is QUARANTINED.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Quarantine quarantine = 13;
+   */
+  quarantine?: Quarantine | undefined;
+
+  /**
+   * Output only. The restart under way, or the last one that was asked for.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Restart restart = 14;
+   */
+  restart?: Restart | undefined;
 };
 
 /**
@@ -332,6 +353,13 @@ export type AgentSpec = Message<"mycosoft.orchestrator.agent.v1.AgentSpec"> & {
    * @generated from field: google.protobuf.Duration forget_after = 10;
    */
   forgetAfter?: Duration | undefined;
+
+  /**
+   * What happens when it fails; what is left out is as the service's configuration says (failures.*).
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.FailurePolicy failure_policy = 11;
+   */
+  failurePolicy?: FailurePolicy | undefined;
 };
 
 /**
@@ -340,6 +368,516 @@ export type AgentSpec = Message<"mycosoft.orchestrator.agent.v1.AgentSpec"> & {
  */
 export const AgentSpecSchema: GenMessage<AgentSpec> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 1);
+
+/**
+ * What happens when an agent fails. All of it is automatic action: the mass-failure brake and SetAutomation hold it.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.FailurePolicy
+ */
+export type FailurePolicy = Message<"mycosoft.orchestrator.agent.v1.FailurePolicy"> & {
+  /**
+   * What LOST does to the agent's work and reservations.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.FailurePolicy.OnLoss on_loss = 1;
+   */
+  onLoss: FailurePolicy_OnLoss;
+
+  /**
+   * How long after LOST that happens. 0 to 30 days; absent: as configured (failures.release_after).
+   *
+   * @generated from field: google.protobuf.Duration release_after = 2;
+   */
+  releaseAfter?: Duration | undefined;
+
+  /**
+   * When and how often its supervisor is told to restart it.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.RestartPolicy restart = 3;
+   */
+  restart?: RestartPolicy | undefined;
+
+  /**
+   * When it is set aside for failing again and again.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.QuarantinePolicy quarantine = 4;
+   */
+  quarantine?: QuarantinePolicy | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.FailurePolicy.
+ * Use `create(FailurePolicySchema)` to create a new message.
+ */
+export const FailurePolicySchema: GenMessage<FailurePolicy> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 2);
+
+/**
+ * What becomes of the work and reservations of a lost agent.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.FailurePolicy.OnLoss
+ */
+export const FailurePolicy_OnLoss = {
+  /**
+   * As configured (failures.on_loss).
+   *
+   * @generated from enum value: ON_LOSS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * They are taken away, so that others can have them.
+   *
+   * @generated from enum value: ON_LOSS_RELEASE = 1;
+   */
+  RELEASE: 1,
+
+  /**
+   * They wait for the agent to come back.
+   *
+   * @generated from enum value: ON_LOSS_KEEP = 2;
+   */
+  KEEP: 2,
+} as const;
+
+/**
+ * What becomes of the work and reservations of a lost agent.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.FailurePolicy.OnLoss
+ */
+export type FailurePolicy_OnLoss = (typeof FailurePolicy_OnLoss)[keyof typeof FailurePolicy_OnLoss] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.agent.v1.FailurePolicy.OnLoss.
+ */
+export const FailurePolicy_OnLossSchema: GenEnum<FailurePolicy_OnLoss> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_agent_v1_agent, 2, 0);
+
+/**
+ * When the supervisor of an agent (the target of TYPE_SUPERVISED_BY) is told to restart it. The nth order in a row comes
+ * min_backoff * 2^(n-1) after the failure, at most max_backoff, spread by a tenth.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.RestartPolicy
+ */
+export type RestartPolicy = Message<"mycosoft.orchestrator.agent.v1.RestartPolicy"> & {
+  /**
+   * Whether a loss has the agent restarted; absent: as configured (failures.restart_on_loss).
+   *
+   * @generated from field: optional bool on_loss = 1;
+   */
+  onLoss?: boolean | undefined;
+
+  /**
+   * The first pause. 100 ms to 1 day; absent: as configured.
+   *
+   * @generated from field: google.protobuf.Duration min_backoff = 2;
+   */
+  minBackoff?: Duration | undefined;
+
+  /**
+   * The longest pause. 100 ms to 30 days; absent: as configured.
+   *
+   * @generated from field: google.protobuf.Duration max_backoff = 3;
+   */
+  maxBackoff?: Duration | undefined;
+
+  /**
+   * After so many orders in a row the agent is set aside instead. 1 to 1,000; absent: as configured.
+   *
+   * @generated from field: optional uint32 max_attempts = 4;
+   */
+  maxAttempts?: number | undefined;
+
+  /**
+   * An agent that stayed attached for so long has begun anew. 1 s to 30 days; absent: as configured.
+   *
+   * @generated from field: google.protobuf.Duration reset_after = 5;
+   */
+  resetAfter?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.RestartPolicy.
+ * Use `create(RestartPolicySchema)` to create a new message.
+ */
+export const RestartPolicySchema: GenMessage<RestartPolicy> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 3);
+
+/**
+ * When an agent is set aside. A failure is a loss, a stream that broke without a goodbye, or a crash of its process that
+ * its supervisor reported.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.QuarantinePolicy
+ */
+export type QuarantinePolicy = Message<"mycosoft.orchestrator.agent.v1.QuarantinePolicy"> & {
+  /**
+   * Whether it may be set aside at all; absent: as configured (failures.quarantine).
+   *
+   * @generated from field: optional bool enabled = 1;
+   */
+  enabled?: boolean | undefined;
+
+  /**
+   * So many failures within the window set it aside. 2 to 16; absent: as configured.
+   *
+   * @generated from field: optional uint32 max_failures = 2;
+   */
+  maxFailures?: number | undefined;
+
+  /**
+   * 1 s to 30 days; absent: as configured.
+   *
+   * @generated from field: google.protobuf.Duration window = 3;
+   */
+  window?: Duration | undefined;
+
+  /**
+   * For how long; 1 s to 30 days; absent: as configured.
+   *
+   * @generated from field: google.protobuf.Duration cool_off = 4;
+   */
+  coolOff?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.QuarantinePolicy.
+ * Use `create(QuarantinePolicySchema)` to create a new message.
+ */
+export const QuarantinePolicySchema: GenMessage<QuarantinePolicy> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 4);
+
+/**
+ * An order to finish work and take no more.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.Drain
+ */
+export type Drain = Message<"mycosoft.orchestrator.agent.v1.Drain"> & {
+  /**
+   * Why; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked: a principal or "rule:<name>".
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When it counts as drained whatever it says, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline_time = 4;
+   */
+  deadlineTime?: Timestamp | undefined;
+
+  /**
+   * How it stands.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Drain.State state = 5;
+   */
+  state: Drain_State;
+
+  /**
+   * What still ran when the agent said so last.
+   *
+   * @generated from field: repeated string running = 6;
+   */
+  running: string[];
+
+  /**
+   * What the agent said when it refused, or when it could not stop its work.
+   *
+   * @generated from field: string error = 7;
+   */
+  error: string;
+
+  /**
+   * When it ended, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 8;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The command's delivery.
+   *
+   * @generated from field: string delivery_id = 9;
+   */
+  deliveryId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.Drain.
+ * Use `create(DrainSchema)` to create a new message.
+ */
+export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 5);
+
+/**
+ * How a drain stands or ended.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.Drain.State
+ */
+export const Drain_State = {
+  /**
+   * Never used.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Under way: the agent has not said that its work has stopped.
+   *
+   * @generated from enum value: STATE_RUNNING = 1;
+   */
+  RUNNING: 1,
+
+  /**
+   * The agent said that its work has stopped, or said goodbye.
+   *
+   * @generated from enum value: STATE_STOPPED = 2;
+   */
+  STOPPED: 2,
+
+  /**
+   * The deadline passed first; the agent may still be working.
+   *
+   * @generated from enum value: STATE_DEADLINE_PASSED = 3;
+   */
+  DEADLINE_PASSED: 3,
+
+  /**
+   * The agent refused, and the drain was not mandatory.
+   *
+   * @generated from enum value: STATE_DECLINED = 4;
+   */
+  DECLINED: 4,
+
+  /**
+   * ResumeAgent or another order took its place.
+   *
+   * @generated from enum value: STATE_CANCELLED = 5;
+   */
+  CANCELLED: 5,
+
+  /**
+   * No process of the agent was there to run anything.
+   *
+   * @generated from enum value: STATE_NOTHING_RAN = 6;
+   */
+  NOTHING_RAN: 6,
+} as const;
+
+/**
+ * How a drain stands or ended.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.Drain.State
+ */
+export type Drain_State = (typeof Drain_State)[keyof typeof Drain_State] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.agent.v1.Drain.State.
+ */
+export const Drain_StateSchema: GenEnum<Drain_State> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_agent_v1_agent, 5, 0);
+
+/**
+ * Why and until when an agent is set aside.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.Quarantine
+ */
+export type Quarantine = Message<"mycosoft.orchestrator.agent.v1.Quarantine"> & {
+  /**
+   * Why; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who: a principal or "rule:<name>".
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * Since when, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Until when, by the store's clock; absent: until ResumeAgent.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 4;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The evidence, where a rule did it.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Verdict verdict = 5;
+   */
+  verdict?: Verdict | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.Quarantine.
+ * Use `create(QuarantineSchema)` to create a new message.
+ */
+export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 6);
+
+/**
+ * An order to restart an agent's process.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.Restart
+ */
+export type Restart = Message<"mycosoft.orchestrator.agent.v1.Restart"> & {
+  /**
+   * Why; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked: a principal or "rule:<name>".
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * How many in a row, this one included.
+   *
+   * @generated from field: uint32 attempt = 4;
+   */
+  attempt: number;
+
+  /**
+   * The agent that was told to do it: its supervisor, or itself.
+   *
+   * @generated from field: string by_agent_id = 5;
+   */
+  byAgentId: string;
+
+  /**
+   * The command's delivery.
+   *
+   * @generated from field: string delivery_id = 6;
+   */
+  deliveryId: string;
+
+  /**
+   * How it stands.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Restart.State state = 7;
+   */
+  state: Restart_State;
+
+  /**
+   * What went wrong.
+   *
+   * @generated from field: string error = 8;
+   */
+  error: string;
+
+  /**
+   * When that was last changed, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 9;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * The process that was to be replaced, as it named itself.
+   *
+   * @generated from field: string old_instance_id = 10;
+   */
+  oldInstanceId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.Restart.
+ * Use `create(RestartSchema)` to create a new message.
+ */
+export const RestartSchema: GenMessage<Restart> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 7);
+
+/**
+ * How a restart stands or ended.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.Restart.State
+ */
+export const Restart_State = {
+  /**
+   * Never used.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The order waits for its backoff to pass.
+   *
+   * @generated from enum value: STATE_PLANNED = 1;
+   */
+  PLANNED: 1,
+
+  /**
+   * The order is in a mailbox or with whom it was given to.
+   *
+   * @generated from enum value: STATE_ORDERED = 2;
+   */
+  ORDERED: 2,
+
+  /**
+   * A new process has attached, or the supervisor said that it did it.
+   *
+   * @generated from enum value: STATE_DONE = 3;
+   */
+  DONE: 3,
+
+  /**
+   * It was refused, failed or expired.
+   *
+   * @generated from enum value: STATE_FAILED = 4;
+   */
+  FAILED: 4,
+} as const;
+
+/**
+ * How a restart stands or ended.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.Restart.State
+ */
+export type Restart_State = (typeof Restart_State)[keyof typeof Restart_State] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.agent.v1.Restart.State.
+ */
+export const Restart_StateSchema: GenEnum<Restart_State> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_agent_v1_agent, 7, 0);
 
 /**
  * Something an agent can do.
@@ -395,7 +933,7 @@ export type Capability = Message<"mycosoft.orchestrator.agent.v1.Capability"> & 
  * Use `create(CapabilitySchema)` to create a new message.
  */
 export const CapabilitySchema: GenMessage<Capability> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 2);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 8);
 
 /**
  * How an agent stands to another one of its namespace. The other one need not be registered yet.
@@ -423,7 +961,7 @@ export type Relationship = Message<"mycosoft.orchestrator.agent.v1.Relationship"
  * Use `create(RelationshipSchema)` to create a new message.
  */
 export const RelationshipSchema: GenMessage<Relationship> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 3);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 9);
 
 /**
  * The kinds of relationship.
@@ -464,7 +1002,7 @@ export type Relationship_Type = (typeof Relationship_Type)[keyof typeof Relation
  * Describes the enum mycosoft.orchestrator.agent.v1.Relationship.Type.
  */
 export const Relationship_TypeSchema: GenEnum<Relationship_Type> = /*@__PURE__*/
-  enumDesc(file_mycosoft_orchestrator_agent_v1_agent, 3, 0);
+  enumDesc(file_mycosoft_orchestrator_agent_v1_agent, 9, 0);
 
 /**
  * An activity that an agent may report to be in, with its progress contract.
@@ -493,7 +1031,7 @@ export type Activity = Message<"mycosoft.orchestrator.agent.v1.Activity"> & {
  * Use `create(ActivitySchema)` to create a new message.
  */
 export const ActivitySchema: GenMessage<Activity> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 4);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 10);
 
 /**
  * Why the present liveness was judged: the rule and what it saw.
@@ -577,7 +1115,7 @@ export type Verdict = Message<"mycosoft.orchestrator.agent.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 5);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 11);
 
 /**
  * The observer's own condition at a verdict, so that it can be doubted.
@@ -607,11 +1145,25 @@ export type Observer = Message<"mycosoft.orchestrator.agent.v1.Observer"> & {
   storeAvailable: boolean;
 
   /**
-   * The share of this replica's sessions that were in trouble at that moment, 0..1.
+   * The share of the namespace's agents that were in trouble (SUSPECT, DISCONNECTED or newly LOST) at that moment, 0..1.
    *
    * @generated from field: double share_in_trouble = 4;
    */
   shareInTrouble: number;
+
+  /**
+   * The same for the agent's zone; 0 without one.
+   *
+   * @generated from field: double zone_share_in_trouble = 5;
+   */
+  zoneShareInTrouble: number;
+
+  /**
+   * How many agents that share is of.
+   *
+   * @generated from field: uint32 agents = 6;
+   */
+  agents: number;
 };
 
 /**
@@ -619,7 +1171,7 @@ export type Observer = Message<"mycosoft.orchestrator.agent.v1.Observer"> & {
  * Use `create(ObserverSchema)` to create a new message.
  */
 export const ObserverSchema: GenMessage<Observer> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 6);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 12);
 
 /**
  * What was measured of an agent. Soft: kept in memory by the observing replica and flushed in batches.
@@ -745,7 +1297,7 @@ export type Observation = Message<"mycosoft.orchestrator.agent.v1.Observation"> 
  * Use `create(ObservationSchema)` to create a new message.
  */
 export const ObservationSchema: GenMessage<Observation> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 7);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 13);
 
 /**
  * Health from 0 to 1 with its parts: score = connected * responsive * progressing * headroom.
@@ -802,7 +1354,7 @@ export type Health = Message<"mycosoft.orchestrator.agent.v1.Health"> & {
  * Use `create(HealthSchema)` to create a new message.
  */
 export const HealthSchema: GenMessage<Health> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 8);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 14);
 
 /**
  * Round-trip times. Smoothed and variation are those of RFC 6298, quantiles are over the last 128 round trips.
@@ -865,7 +1417,7 @@ export type RoundTrip = Message<"mycosoft.orchestrator.agent.v1.RoundTrip"> & {
  * Use `create(RoundTripSchema)` to create a new message.
  */
 export const RoundTripSchema: GenMessage<RoundTrip> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 9);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 15);
 
 /**
  * How an agent says it is.
@@ -907,6 +1459,13 @@ export type Report = Message<"mycosoft.orchestrator.agent.v1.Report"> & {
    * @generated from field: string config_hash = 5;
    */
   configHash: string;
+
+  /**
+   * The process that this agent stands for, where a supervisor reports for it.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.ProcessReport process = 6;
+   */
+  process?: ProcessReport | undefined;
 };
 
 /**
@@ -914,7 +1473,167 @@ export type Report = Message<"mycosoft.orchestrator.agent.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 10);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 16);
+
+/**
+ * How a supervised process is.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ProcessReport
+ */
+export type ProcessReport = Message<"mycosoft.orchestrator.agent.v1.ProcessReport"> & {
+  /**
+   * How it is.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.ProcessReport.State state = 1;
+   */
+  state: ProcessReport_State;
+
+  /**
+   * Its process id; 0 when it does not run.
+   *
+   * @generated from field: uint32 pid = 2;
+   */
+  pid: number;
+
+  /**
+   * How often it was started by this supervisor.
+   *
+   * @generated from field: uint32 starts = 3;
+   */
+  starts: number;
+
+  /**
+   * How it ended the last times, newest last; at most 4.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.agent.v1.ProcessExit exits = 4;
+   */
+  exits: ProcessExit[];
+
+  /**
+   * When it will be started again, with STATE_BACKOFF.
+   *
+   * @generated from field: google.protobuf.Duration restart_in = 5;
+   */
+  restartIn?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ProcessReport.
+ * Use `create(ProcessReportSchema)` to create a new message.
+ */
+export const ProcessReportSchema: GenMessage<ProcessReport> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 17);
+
+/**
+ * How a process is.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.ProcessReport.State
+ */
+export const ProcessReport_State = {
+  /**
+   * Never used.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It runs.
+   *
+   * @generated from enum value: STATE_RUNNING = 1;
+   */
+  RUNNING: 1,
+
+  /**
+   * It ended and will be started again.
+   *
+   * @generated from enum value: STATE_BACKOFF = 2;
+   */
+  BACKOFF: 2,
+
+  /**
+   * It ended, or was ended, and stays down until it is told otherwise.
+   *
+   * @generated from enum value: STATE_STOPPED = 3;
+   */
+  STOPPED: 3,
+} as const;
+
+/**
+ * How a process is.
+ *
+ * @generated from enum mycosoft.orchestrator.agent.v1.ProcessReport.State
+ */
+export type ProcessReport_State = (typeof ProcessReport_State)[keyof typeof ProcessReport_State] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.agent.v1.ProcessReport.State.
+ */
+export const ProcessReport_StateSchema: GenEnum<ProcessReport_State> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_agent_v1_agent, 17, 0);
+
+/**
+ * How a process ended.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ProcessExit
+ */
+export type ProcessExit = Message<"mycosoft.orchestrator.agent.v1.ProcessExit"> & {
+  /**
+   * Which of its starts this ended, counted from 1: tells exits apart.
+   *
+   * @generated from field: uint32 start = 1;
+   */
+  start: number;
+
+  /**
+   * Its exit code; absent when a signal ended it.
+   *
+   * @generated from field: optional int32 exit_code = 2;
+   */
+  exitCode?: number | undefined;
+
+  /**
+   * The signal that ended it, such as "SIGKILL"; at most 32 visible ASCII characters.
+   *
+   * @generated from field: string signal = 3;
+   */
+  signal: string;
+
+  /**
+   * How long it ran.
+   *
+   * @generated from field: google.protobuf.Duration ran = 4;
+   */
+  ran?: Duration | undefined;
+
+  /**
+   * Whether it was told to end: then it is no failure.
+   *
+   * @generated from field: bool requested = 5;
+   */
+  requested: boolean;
+
+  /**
+   * The last lines that it wrote, oldest first; at most 20 of at most 512 characters.
+   *
+   * @generated from field: repeated string last_lines = 6;
+   */
+  lastLines: string[];
+
+  /**
+   * Output only. When it was reported.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 7;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ProcessExit.
+ * Use `create(ProcessExitSchema)` to create a new message.
+ */
+export const ProcessExitSchema: GenMessage<ProcessExit> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 18);
 
 /**
  * How far a piece of work is.
@@ -956,7 +1675,7 @@ export type Progress = Message<"mycosoft.orchestrator.agent.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 11);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 19);
 
 /**
  * One attempt at one delivery; echo it verbatim.
@@ -984,5 +1703,5 @@ export type Work = Message<"mycosoft.orchestrator.agent.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 12);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent, 20);
 

@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Agent, Agent_Liveness, Agent_Phase, AgentSpec, Observation, Verdict } from "./agent_pb.ts";
+import type { Agent, Agent_Liveness, Agent_Phase, AgentSpec, FailurePolicy, Observation, ProcessExit, Verdict, Work } from "./agent_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_agent } from "./agent_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/agent/v1/agent_service.proto.
  */
 export const file_mycosoft_orchestrator_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CjJteWNvc29mdC9vcmNoZXN0cmF0b3IvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxIpoBChRSZWdpc3RlckFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSNwoEc3BlYxgDIAEoCzIpLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudFNwZWMSEAoIdGFrZW92ZXIYBCABKAgSEgoKcmVxdWVzdF9pZBgFIAEoCSJiChVSZWdpc3RlckFnZW50UmVzcG9uc2USNAoFYWdlbnQYASABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSEwoLYWdlbnRfdG9rZW4YAiABKAkiTAoPR2V0QWdlbnRSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIUCgxtaW5fcmV2aXNpb24YAyABKAMiWgoQR2V0QWdlbnRSZXNwb25zZRI0CgVhZ2VudBgBIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudBIQCghyZXZpc2lvbhgCIAEoAyLJAQoLQWdlbnRGaWx0ZXISFAoMY2FwYWJpbGl0aWVzGAEgAygJEhYKDmxhYmVsX3NlbGVjdG9yGAIgASgJEjsKBnBoYXNlcxgDIAMoDjIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudC5QaGFzZRJACghsaXZlbmVzcxgEIAMoDjIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudC5MaXZlbmVzcxINCgVraW5kcxgFIAMoCSKgAQoRTGlzdEFnZW50c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEjsKBmZpbHRlchgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudEZpbHRlchIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCRIUCgxtaW5fcmV2aXNpb24YBSABKAMiigEKEkxpc3RBZ2VudHNSZXNwb25zZRI1CgZhZ2VudHMYASADKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEhIKCnRvdGFsX3NpemUYBCABKAUiqAEKEldhdGNoQWdlbnRzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSOwoGZmlsdGVyGAIgASgLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50RmlsdGVyEg4KBmN1cnNvchgDIAEoCRIyCg9zYW1wbGVfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24isQEKE1dhdGNoQWdlbnRzUmVzcG9uc2USPAoHY2hhbmdlcxgBIAMoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudENoYW5nZRIOCgZjdXJzb3IYAiABKAkSDgoGc3luY2VkGAMgASgIEjwKB3NhbXBsZXMYBCADKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRTYW1wbGUixgEKC0FnZW50Q2hhbmdlEj4KBHR5cGUYASABKA4yMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRDaGFuZ2UuVHlwZRI0CgVhZ2VudBgCIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudCJBCgRUeXBlEhQKEFRZUEVfVU5TUEVDSUZJRUQQABIRCg1UWVBFX1VQU0VSVEVEEAESEAoMVFlQRV9SRU1PVkVEEAIiYQoLQWdlbnRTYW1wbGUSEAoIYWdlbnRfaWQYASABKAkSQAoLb2JzZXJ2YXRpb24YAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuT2JzZXJ2YXRpb24i7QEKElVwZGF0ZUFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSNwoEc3BlYxgDIAEoCzIpLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudFNwZWMSLwoLdXBkYXRlX21hc2sYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEh4KEWV4cGVjdGVkX3JldmlzaW9uGAUgASgDSACIAQESEgoKcmVxdWVzdF9pZBgGIAEoCUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iSwoTVXBkYXRlQWdlbnRSZXNwb25zZRI0CgVhZ2VudBgBIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudCKXAQoWRGVyZWdpc3RlckFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKANIAIgBARISCgpyZXF1ZXN0X2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iYQoXRGVyZWdpc3RlckFnZW50UmVzcG9uc2USNAoFYWdlbnQYASABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSEAoIcmV2aXNpb24YAiABKAMiOgoTRXhwbGFpbkFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkiuQQKFEV4cGxhaW5BZ2VudFJlc3BvbnNlEjQKBWFnZW50GAEgASgLMiUubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50Eg8KB3N1bW1hcnkYAiABKAkSTAoHc2lnbmFscxgDIAMoCzI7Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5FeHBsYWluQWdlbnRSZXNwb25zZS5TaWduYWwSUAoJZGVhZGxpbmVzGAQgAygLMj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkV4cGxhaW5BZ2VudFJlc3BvbnNlLkRlYWRsaW5lEjkKCHZlcmRpY3RzGAUgAygLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QSEQoJc2FtcGxlX21zGAYgAygBGmEKBlNpZ25hbBIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgBEhAKCGV2aWRlbmNlGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGogBCghEZWFkbGluZRIMCgRydWxlGAEgASgJEkAKCGxpdmVuZXNzGAIgASgOMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LkxpdmVuZXNzEiwKCXJlbWFpbmluZxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbjLiBgoMQWdlbnRTZXJ2aWNlEnwKDVJlZ2lzdGVyQWdlbnQSNC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVnaXN0ZXJBZ2VudFJlcXVlc3QaNS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVnaXN0ZXJBZ2VudFJlc3BvbnNlEm0KCEdldEFnZW50Ei8ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkdldEFnZW50UmVxdWVzdBowLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5HZXRBZ2VudFJlc3BvbnNlEnMKCkxpc3RBZ2VudHMSMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTGlzdEFnZW50c1JlcXVlc3QaMi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlEngKC1dhdGNoQWdlbnRzEjIubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLldhdGNoQWdlbnRzUmVxdWVzdBozLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5XYXRjaEFnZW50c1Jlc3BvbnNlMAESdgoLVXBkYXRlQWdlbnQSMi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVXBkYXRlQWdlbnRSZXF1ZXN0GjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlVwZGF0ZUFnZW50UmVzcG9uc2USggEKD0RlcmVnaXN0ZXJBZ2VudBI2Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5EZXJlZ2lzdGVyQWdlbnRSZXF1ZXN0GjcubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkRlcmVnaXN0ZXJBZ2VudFJlc3BvbnNlEnkKDEV4cGxhaW5BZ2VudBIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5FeHBsYWluQWdlbnRSZXF1ZXN0GjQubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkV4cGxhaW5BZ2VudFJlc3BvbnNlQixaKm15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3IvYWdlbnQvdjE7YWdlbnR2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
+  fileDesc("CjJteWNvc29mdC9vcmNoZXN0cmF0b3IvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxIpoBChRSZWdpc3RlckFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSNwoEc3BlYxgDIAEoCzIpLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudFNwZWMSEAoIdGFrZW92ZXIYBCABKAgSEgoKcmVxdWVzdF9pZBgFIAEoCSJiChVSZWdpc3RlckFnZW50UmVzcG9uc2USNAoFYWdlbnQYASABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSEwoLYWdlbnRfdG9rZW4YAiABKAkiTAoPR2V0QWdlbnRSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIUCgxtaW5fcmV2aXNpb24YAyABKAMiWgoQR2V0QWdlbnRSZXNwb25zZRI0CgVhZ2VudBgBIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudBIQCghyZXZpc2lvbhgCIAEoAyLJAQoLQWdlbnRGaWx0ZXISFAoMY2FwYWJpbGl0aWVzGAEgAygJEhYKDmxhYmVsX3NlbGVjdG9yGAIgASgJEjsKBnBoYXNlcxgDIAMoDjIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudC5QaGFzZRJACghsaXZlbmVzcxgEIAMoDjIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudC5MaXZlbmVzcxINCgVraW5kcxgFIAMoCSKgAQoRTGlzdEFnZW50c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEjsKBmZpbHRlchgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudEZpbHRlchIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCRIUCgxtaW5fcmV2aXNpb24YBSABKAMiigEKEkxpc3RBZ2VudHNSZXNwb25zZRI1CgZhZ2VudHMYASADKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEhIKCnRvdGFsX3NpemUYBCABKAUiqAEKEldhdGNoQWdlbnRzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSOwoGZmlsdGVyGAIgASgLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50RmlsdGVyEg4KBmN1cnNvchgDIAEoCRIyCg9zYW1wbGVfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24isQEKE1dhdGNoQWdlbnRzUmVzcG9uc2USPAoHY2hhbmdlcxgBIAMoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudENoYW5nZRIOCgZjdXJzb3IYAiABKAkSDgoGc3luY2VkGAMgASgIEjwKB3NhbXBsZXMYBCADKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRTYW1wbGUixgEKC0FnZW50Q2hhbmdlEj4KBHR5cGUYASABKA4yMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnRDaGFuZ2UuVHlwZRI0CgVhZ2VudBgCIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudCJBCgRUeXBlEhQKEFRZUEVfVU5TUEVDSUZJRUQQABIRCg1UWVBFX1VQU0VSVEVEEAESEAoMVFlQRV9SRU1PVkVEEAIiYQoLQWdlbnRTYW1wbGUSEAoIYWdlbnRfaWQYASABKAkSQAoLb2JzZXJ2YXRpb24YAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuT2JzZXJ2YXRpb24i7QEKElVwZGF0ZUFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSNwoEc3BlYxgDIAEoCzIpLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudFNwZWMSLwoLdXBkYXRlX21hc2sYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEh4KEWV4cGVjdGVkX3JldmlzaW9uGAUgASgDSACIAQESEgoKcmVxdWVzdF9pZBgGIAEoCUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iSwoTVXBkYXRlQWdlbnRSZXNwb25zZRI0CgVhZ2VudBgBIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudCKXAQoWRGVyZWdpc3RlckFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKANIAIgBARISCgpyZXF1ZXN0X2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iYQoXRGVyZWdpc3RlckFnZW50UmVzcG9uc2USNAoFYWdlbnQYASABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSEAoIcmV2aXNpb24YAiABKAMiOgoTRXhwbGFpbkFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkipwkKFEV4cGxhaW5BZ2VudFJlc3BvbnNlEjQKBWFnZW50GAEgASgLMiUubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50Eg8KB3N1bW1hcnkYAiABKAkSTAoHc2lnbmFscxgDIAMoCzI7Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5FeHBsYWluQWdlbnRSZXNwb25zZS5TaWduYWwSUAoJZGVhZGxpbmVzGAQgAygLMj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkV4cGxhaW5BZ2VudFJlc3BvbnNlLkRlYWRsaW5lEjkKCHZlcmRpY3RzGAUgAygLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QSEQoJc2FtcGxlX21zGAYgAygBElIKB21haWxib3gYByADKAsyQS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuRXhwbGFpbkFnZW50UmVzcG9uc2UuTWFpbGJveEVudHJ5EhQKDG1haWxib3hfc2l6ZRgIIAEoDRI6CgVleGl0cxgJIAMoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5Qcm9jZXNzRXhpdBJOCghmYWlsdXJlcxgKIAMoCzI8Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5FeHBsYWluQWdlbnRSZXNwb25zZS5GYWlsdXJlEkUKDmZhaWx1cmVfcG9saWN5GAsgASgLMi0ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkZhaWx1cmVQb2xpY3kSDwoHYWN0aW9ucxgMIAMoCRraAQoMTWFpbGJveEVudHJ5EjIKBHdvcmsYASABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuV29yaxIMCgRpdGVtGAIgASgJEhAKCGFjY2VwdGVkGAMgASgIEg0KBXRyaWVzGAQgASgNEiYKA2FnZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgl0aW1lX2xlZnQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJd2FpdHNfZm9yGAcgASgJGkEKB0ZhaWx1cmUSDAoEa2luZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBphCgZTaWduYWwSDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoARIQCghldmlkZW5jZRgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBqIAQoIRGVhZGxpbmUSDAoEcnVsZRgBIAEoCRJACghsaXZlbmVzcxgCIAEoDjIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudC5MaXZlbmVzcxIsCglyZW1haW5pbmcYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24i0gEKEURyYWluQWdlbnRSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIeChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoA0gAiAEBEhIKCnJlcXVlc3RfaWQYBCABKAkSDgoGcmVhc29uGAUgASgJEisKCGRlYWRsaW5lGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1hbmRhdG9yeRgHIAEoCEIUChJfZXhwZWN0ZWRfcmV2aXNpb24iXwoSRHJhaW5BZ2VudFJlc3BvbnNlEjQKBWFnZW50GAEgASgLMiUubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50EhMKC2RlbGl2ZXJ5X2lkGAIgASgJIpMBChJSZXN1bWVBZ2VudFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEh4KEWV4cGVjdGVkX3JldmlzaW9uGAMgASgDSACIAQESEgoKcmVxdWVzdF9pZBgEIAEoCRIOCgZyZWFzb24YBSABKAlCFAoSX2V4cGVjdGVkX3JldmlzaW9uImAKE1Jlc3VtZUFnZW50UmVzcG9uc2USNAoFYWdlbnQYASABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSEwoLZGVsaXZlcnlfaWQYAiABKAkiwQEKE1Jlc3RhcnRBZ2VudFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEh4KEWV4cGVjdGVkX3JldmlzaW9uGAMgASgDSACIAQESEgoKcmVxdWVzdF9pZBgEIAEoCRIOCgZyZWFzb24YBSABKAkSKwoIZGVhZGxpbmUYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFAoSX2V4cGVjdGVkX3JldmlzaW9uImEKFFJlc3RhcnRBZ2VudFJlc3BvbnNlEjQKBWFnZW50GAEgASgLMiUubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50EhMKC2RlbGl2ZXJ5X2lkGAIgASgJIr4BChBTdG9wQWdlbnRSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIeChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoA0gAiAEBEhIKCnJlcXVlc3RfaWQYBCABKAkSDgoGcmVhc29uGAUgASgJEisKCGRlYWRsaW5lGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhQKEl9leHBlY3RlZF9yZXZpc2lvbiJeChFTdG9wQWdlbnRSZXNwb25zZRI0CgVhZ2VudBgBIAEoCzIlLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudBITCgtkZWxpdmVyeV9pZBgCIAEoCSLEAQoWUXVhcmFudGluZUFnZW50UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKANIAIgBARISCgpyZXF1ZXN0X2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIrCghkdXJhdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIUChJfZXhwZWN0ZWRfcmV2aXNpb24iZAoXUXVhcmFudGluZUFnZW50UmVzcG9uc2USNAoFYWdlbnQYASABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSEwoLZGVsaXZlcnlfaWQYAiABKAkibAoSQ29uZmlybUxvc3NSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgR6b25lGAIgASgJEhEKCWFnZW50X2lkcxgDIAMoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCSI6ChNDb25maXJtTG9zc1Jlc3BvbnNlEhEKCWNvbmZpcm1lZBgBIAEoDRIQCghyZXZpc2lvbhgCIAEoAyKLAQoUU2V0QXV0b21hdGlvblJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEg8KB2VuYWJsZWQYAiABKAgSDgoGcmVhc29uGAMgASgJEhIKCnJlcXVlc3RfaWQYBCABKAkSKwoIZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iOgoVU2V0QXV0b21hdGlvblJlc3BvbnNlEg8KB2VuYWJsZWQYASABKAgSEAoIcmV2aXNpb24YAiABKAMytw0KDEFnZW50U2VydmljZRJ8Cg1SZWdpc3RlckFnZW50EjQubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlZ2lzdGVyQWdlbnRSZXF1ZXN0GjUubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlZ2lzdGVyQWdlbnRSZXNwb25zZRJtCghHZXRBZ2VudBIvLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5HZXRBZ2VudFJlcXVlc3QaMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuR2V0QWdlbnRSZXNwb25zZRJzCgpMaXN0QWdlbnRzEjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkxpc3RBZ2VudHNSZXF1ZXN0GjIubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkxpc3RBZ2VudHNSZXNwb25zZRJ4CgtXYXRjaEFnZW50cxIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5XYXRjaEFnZW50c1JlcXVlc3QaMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuV2F0Y2hBZ2VudHNSZXNwb25zZTABEnYKC1VwZGF0ZUFnZW50EjIubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlVwZGF0ZUFnZW50UmVxdWVzdBozLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5VcGRhdGVBZ2VudFJlc3BvbnNlEoIBCg9EZXJlZ2lzdGVyQWdlbnQSNi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuRGVyZWdpc3RlckFnZW50UmVxdWVzdBo3Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5EZXJlZ2lzdGVyQWdlbnRSZXNwb25zZRJzCgpEcmFpbkFnZW50EjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkRyYWluQWdlbnRSZXF1ZXN0GjIubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkRyYWluQWdlbnRSZXNwb25zZRJ2CgtSZXN1bWVBZ2VudBIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXN1bWVBZ2VudFJlcXVlc3QaMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVzdW1lQWdlbnRSZXNwb25zZRJ5CgxSZXN0YXJ0QWdlbnQSMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVzdGFydEFnZW50UmVxdWVzdBo0Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXN0YXJ0QWdlbnRSZXNwb25zZRJwCglTdG9wQWdlbnQSMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuU3RvcEFnZW50UmVxdWVzdBoxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5TdG9wQWdlbnRSZXNwb25zZRKCAQoPUXVhcmFudGluZUFnZW50EjYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlF1YXJhbnRpbmVBZ2VudFJlcXVlc3QaNy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUXVhcmFudGluZUFnZW50UmVzcG9uc2USeQoMRXhwbGFpbkFnZW50EjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkV4cGxhaW5BZ2VudFJlcXVlc3QaNC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuRXhwbGFpbkFnZW50UmVzcG9uc2USdgoLQ29uZmlybUxvc3MSMi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29uZmlybUxvc3NSZXF1ZXN0GjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkNvbmZpcm1Mb3NzUmVzcG9uc2USfAoNU2V0QXV0b21hdGlvbhI0Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5TZXRBdXRvbWF0aW9uUmVxdWVzdBo1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5TZXRBdXRvbWF0aW9uUmVzcG9uc2VCLFoqbXljb3NvZnQuZGV2L29yY2hlc3RyYXRvci9hZ2VudC92MTthZ2VudHYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
 
 /**
  * Registers an agent.
@@ -712,6 +712,49 @@ export type ExplainAgentResponse = Message<"mycosoft.orchestrator.agent.v1.Expla
    * @generated from field: repeated double sample_ms = 6;
    */
   sampleMs: number[];
+
+  /**
+   * What waits in its mailbox or is with it, oldest first; at most 32.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.agent.v1.ExplainAgentResponse.MailboxEntry mailbox = 7;
+   */
+  mailbox: ExplainAgentResponse_MailboxEntry[];
+
+  /**
+   * How much is there in all.
+   *
+   * @generated from field: uint32 mailbox_size = 8;
+   */
+  mailboxSize: number;
+
+  /**
+   * How its process ended the last times, newest first, with its last lines; at most 4. Where a supervisor reports.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.agent.v1.ProcessExit exits = 9;
+   */
+  exits: ProcessExit[];
+
+  /**
+   * Its failures within the window of its policy, newest first; at most 16.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.agent.v1.ExplainAgentResponse.Failure failures = 10;
+   */
+  failures: ExplainAgentResponse_Failure[];
+
+  /**
+   * The policy that holds for it: its own where it has one, else the configured one.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.FailurePolicy failure_policy = 11;
+   */
+  failurePolicy?: FailurePolicy | undefined;
+
+  /**
+   * What is done about it without anybody asking, or why nothing is: the brake, frozen automation, a grace; one sentence
+   * each.
+   *
+   * @generated from field: repeated string actions = 12;
+   */
+  actions: string[];
 };
 
 /**
@@ -720,6 +763,97 @@ export type ExplainAgentResponse = Message<"mycosoft.orchestrator.agent.v1.Expla
  */
 export const ExplainAgentResponseSchema: GenMessage<ExplainAgentResponse> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 16);
+
+/**
+ * A delivery that is not finished.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ExplainAgentResponse.MailboxEntry
+ */
+export type ExplainAgentResponse_MailboxEntry = Message<"mycosoft.orchestrator.agent.v1.ExplainAgentResponse.MailboxEntry"> & {
+  /**
+   * The delivery and its present attempt; attempt 0: it was not handed out yet.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Work work = 1;
+   */
+  work?: Work | undefined;
+
+  /**
+   * "command drain", "message chat.message", "task summarize".
+   *
+   * @generated from field: string item = 2;
+   */
+  item: string;
+
+  /**
+   * Whether the agent has taken it on.
+   *
+   * @generated from field: bool accepted = 3;
+   */
+  accepted: boolean;
+
+  /**
+   * How often it was handed out.
+   *
+   * @generated from field: uint32 tries = 4;
+   */
+  tries: number;
+
+  /**
+   * How long ago it was put there.
+   *
+   * @generated from field: google.protobuf.Duration age = 5;
+   */
+  age?: Duration | undefined;
+
+  /**
+   * What is left of its time; absent: it does not expire.
+   *
+   * @generated from field: google.protobuf.Duration time_left = 6;
+   */
+  timeLeft?: Duration | undefined;
+
+  /**
+   * Why it is not with the agent, or what is waited for.
+   *
+   * @generated from field: string waits_for = 7;
+   */
+  waitsFor: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ExplainAgentResponse.MailboxEntry.
+ * Use `create(ExplainAgentResponse_MailboxEntrySchema)` to create a new message.
+ */
+export const ExplainAgentResponse_MailboxEntrySchema: GenMessage<ExplainAgentResponse_MailboxEntry> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 16, 0);
+
+/**
+ * Something that counts towards quarantine.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ExplainAgentResponse.Failure
+ */
+export type ExplainAgentResponse_Failure = Message<"mycosoft.orchestrator.agent.v1.ExplainAgentResponse.Failure"> & {
+  /**
+   * "lost", "stream_closed" or "crashed".
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ExplainAgentResponse.Failure.
+ * Use `create(ExplainAgentResponse_FailureSchema)` to create a new message.
+ */
+export const ExplainAgentResponse_FailureSchema: GenMessage<ExplainAgentResponse_Failure> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 16, 1);
 
 /**
  * One signal.
@@ -761,7 +895,7 @@ export type ExplainAgentResponse_Signal = Message<"mycosoft.orchestrator.agent.v
  * Use `create(ExplainAgentResponse_SignalSchema)` to create a new message.
  */
 export const ExplainAgentResponse_SignalSchema: GenMessage<ExplainAgentResponse_Signal> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 16, 0);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 16, 2);
 
 /**
  * Something that will be judged.
@@ -796,7 +930,582 @@ export type ExplainAgentResponse_Deadline = Message<"mycosoft.orchestrator.agent
  * Use `create(ExplainAgentResponse_DeadlineSchema)` to create a new message.
  */
 export const ExplainAgentResponse_DeadlineSchema: GenMessage<ExplainAgentResponse_Deadline> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 16, 1);
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 16, 3);
+
+/**
+ * Has an agent finish.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.DrainAgentRequest
+ */
+export type DrainAgentRequest = Message<"mycosoft.orchestrator.agent.v1.DrainAgentRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which agent.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * The agent's revision that this was decided on; another one is ABORTED.
+   *
+   * @generated from field: optional int64 expected_revision = 3;
+   */
+  expectedRevision?: bigint | undefined;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+
+  /**
+   * Why, for the agent, the event and whoever looks later; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * How long it may take; absent: as configured (deliveries.drain_deadline). 0 (at once) to 30 days.
+   *
+   * @generated from field: google.protobuf.Duration deadline = 6;
+   */
+  deadline?: Duration | undefined;
+
+  /**
+   * Whether it goes on although the agent refuses.
+   *
+   * @generated from field: bool mandatory = 7;
+   */
+  mandatory: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.DrainAgentRequest.
+ * Use `create(DrainAgentRequestSchema)` to create a new message.
+ */
+export const DrainAgentRequestSchema: GenMessage<DrainAgentRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 17);
+
+/**
+ * The agent as it is now: DRAINING, or DRAINED if no process of it is there.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.DrainAgentResponse
+ */
+export type DrainAgentResponse = Message<"mycosoft.orchestrator.agent.v1.DrainAgentResponse"> & {
+  /**
+   * The agent.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The delivery that carries the order; empty if none was needed.
+   *
+   * @generated from field: string delivery_id = 2;
+   */
+  deliveryId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.DrainAgentResponse.
+ * Use `create(DrainAgentResponseSchema)` to create a new message.
+ */
+export const DrainAgentResponseSchema: GenMessage<DrainAgentResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 18);
+
+/**
+ * Gives work to an agent again.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ResumeAgentRequest
+ */
+export type ResumeAgentRequest = Message<"mycosoft.orchestrator.agent.v1.ResumeAgentRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which agent.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * The agent's revision that this was decided on; another one is ABORTED.
+   *
+   * @generated from field: optional int64 expected_revision = 3;
+   */
+  expectedRevision?: bigint | undefined;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+
+  /**
+   * Why, for the agent, the event and whoever looks later; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ResumeAgentRequest.
+ * Use `create(ResumeAgentRequestSchema)` to create a new message.
+ */
+export const ResumeAgentRequestSchema: GenMessage<ResumeAgentRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 19);
+
+/**
+ * The agent as it is now: ACTIVE or REGISTERED.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ResumeAgentResponse
+ */
+export type ResumeAgentResponse = Message<"mycosoft.orchestrator.agent.v1.ResumeAgentResponse"> & {
+  /**
+   * The agent.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The delivery that carries the order; empty if none was needed.
+   *
+   * @generated from field: string delivery_id = 2;
+   */
+  deliveryId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ResumeAgentResponse.
+ * Use `create(ResumeAgentResponseSchema)` to create a new message.
+ */
+export const ResumeAgentResponseSchema: GenMessage<ResumeAgentResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 20);
+
+/**
+ * Has an agent restarted.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.RestartAgentRequest
+ */
+export type RestartAgentRequest = Message<"mycosoft.orchestrator.agent.v1.RestartAgentRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which agent.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * The agent's revision that this was decided on; another one is ABORTED.
+   *
+   * @generated from field: optional int64 expected_revision = 3;
+   */
+  expectedRevision?: bigint | undefined;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+
+  /**
+   * Why, for the agent, the event and whoever looks later; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * How long until the order is given up; absent: as configured (deliveries.expire_after). 1 s to 30 days.
+   *
+   * @generated from field: google.protobuf.Duration deadline = 6;
+   */
+  deadline?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.RestartAgentRequest.
+ * Use `create(RestartAgentRequestSchema)` to create a new message.
+ */
+export const RestartAgentRequestSchema: GenMessage<RestartAgentRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 21);
+
+/**
+ * The agent with the restart that was ordered.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.RestartAgentResponse
+ */
+export type RestartAgentResponse = Message<"mycosoft.orchestrator.agent.v1.RestartAgentResponse"> & {
+  /**
+   * The agent.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The delivery that carries the order; empty if none was needed.
+   *
+   * @generated from field: string delivery_id = 2;
+   */
+  deliveryId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.RestartAgentResponse.
+ * Use `create(RestartAgentResponseSchema)` to create a new message.
+ */
+export const RestartAgentResponseSchema: GenMessage<RestartAgentResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 22);
+
+/**
+ * Has an agent finish and leave.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.StopAgentRequest
+ */
+export type StopAgentRequest = Message<"mycosoft.orchestrator.agent.v1.StopAgentRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which agent.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * The agent's revision that this was decided on; another one is ABORTED.
+   *
+   * @generated from field: optional int64 expected_revision = 3;
+   */
+  expectedRevision?: bigint | undefined;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+
+  /**
+   * Why, for the agent, the event and whoever looks later; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * How long it may take; absent: as configured (deliveries.drain_deadline). 0 (at once) to 30 days.
+   *
+   * @generated from field: google.protobuf.Duration deadline = 6;
+   */
+  deadline?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.StopAgentRequest.
+ * Use `create(StopAgentRequestSchema)` to create a new message.
+ */
+export const StopAgentRequestSchema: GenMessage<StopAgentRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 23);
+
+/**
+ * The agent as it is now: STOPPED.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.StopAgentResponse
+ */
+export type StopAgentResponse = Message<"mycosoft.orchestrator.agent.v1.StopAgentResponse"> & {
+  /**
+   * The agent.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The delivery that carries the order; empty if none was needed.
+   *
+   * @generated from field: string delivery_id = 2;
+   */
+  deliveryId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.StopAgentResponse.
+ * Use `create(StopAgentResponseSchema)` to create a new message.
+ */
+export const StopAgentResponseSchema: GenMessage<StopAgentResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 24);
+
+/**
+ * Sets an agent aside.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.QuarantineAgentRequest
+ */
+export type QuarantineAgentRequest = Message<"mycosoft.orchestrator.agent.v1.QuarantineAgentRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which agent.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * The agent's revision that this was decided on; another one is ABORTED.
+   *
+   * @generated from field: optional int64 expected_revision = 3;
+   */
+  expectedRevision?: bigint | undefined;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+
+  /**
+   * Why, for the agent, the event and whoever looks later; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * For how long; absent: until ResumeAgent. 1 s to 10 years.
+   *
+   * @generated from field: google.protobuf.Duration duration = 6;
+   */
+  duration?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.QuarantineAgentRequest.
+ * Use `create(QuarantineAgentRequestSchema)` to create a new message.
+ */
+export const QuarantineAgentRequestSchema: GenMessage<QuarantineAgentRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 25);
+
+/**
+ * The agent as it is now: QUARANTINED.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.QuarantineAgentResponse
+ */
+export type QuarantineAgentResponse = Message<"mycosoft.orchestrator.agent.v1.QuarantineAgentResponse"> & {
+  /**
+   * The agent.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The delivery that carries the order; empty if none was needed.
+   *
+   * @generated from field: string delivery_id = 2;
+   */
+  deliveryId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.QuarantineAgentResponse.
+ * Use `create(QuarantineAgentResponseSchema)` to create a new message.
+ */
+export const QuarantineAgentResponseSchema: GenMessage<QuarantineAgentResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 26);
+
+/**
+ * Says that losses are real. With neither zone nor ids: of the whole namespace.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ConfirmLossRequest
+ */
+export type ConfirmLossRequest = Message<"mycosoft.orchestrator.agent.v1.ConfirmLossRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Only agents of this zone (label topology.kubernetes.io/zone); at most 63 characters.
+   *
+   * @generated from field: string zone = 2;
+   */
+  zone: string;
+
+  /**
+   * Only these agents; at most 1,024.
+   *
+   * @generated from field: repeated string agent_ids = 3;
+   */
+  agentIds: string[];
+
+  /**
+   * Why, for the event; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ConfirmLossRequest.
+ * Use `create(ConfirmLossRequestSchema)` to create a new message.
+ */
+export const ConfirmLossRequestSchema: GenMessage<ConfirmLossRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 27);
+
+/**
+ * What was confirmed.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.ConfirmLossResponse
+ */
+export type ConfirmLossResponse = Message<"mycosoft.orchestrator.agent.v1.ConfirmLossResponse"> & {
+  /**
+   * How many agents: those that were SUSPECT, DISCONNECTED or LOST with something held back. Should one come back, its
+   * confirmation is void.
+   *
+   * @generated from field: uint32 confirmed = 1;
+   */
+  confirmed: number;
+
+  /**
+   * The revision of the confirmation.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.ConfirmLossResponse.
+ * Use `create(ConfirmLossResponseSchema)` to create a new message.
+ */
+export const ConfirmLossResponseSchema: GenMessage<ConfirmLossResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 28);
+
+/**
+ * Freezes automatic action, or lets it go on.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.SetAutomationRequest
+ */
+export type SetAutomationRequest = Message<"mycosoft.orchestrator.agent.v1.SetAutomationRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Whether automatic action is taken.
+   *
+   * @generated from field: bool enabled = 2;
+   */
+  enabled: boolean;
+
+  /**
+   * Why, for the event and the status; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+
+  /**
+   * With enabled = false: goes on by itself after this time; absent: when it is enabled again. 1 s to 30 days.
+   *
+   * @generated from field: google.protobuf.Duration duration = 5;
+   */
+  duration?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.SetAutomationRequest.
+ * Use `create(SetAutomationRequestSchema)` to create a new message.
+ */
+export const SetAutomationRequestSchema: GenMessage<SetAutomationRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 29);
+
+/**
+ * How it is now.
+ *
+ * @generated from message mycosoft.orchestrator.agent.v1.SetAutomationResponse
+ */
+export type SetAutomationResponse = Message<"mycosoft.orchestrator.agent.v1.SetAutomationResponse"> & {
+  /**
+   * Whether automatic action is taken.
+   *
+   * @generated from field: bool enabled = 1;
+   */
+  enabled: boolean;
+
+  /**
+   * The revision of the change.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.agent.v1.SetAutomationResponse.
+ * Use `create(SetAutomationResponseSchema)` to create a new message.
+ */
+export const SetAutomationResponseSchema: GenMessage<SetAutomationResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 30);
 
 /**
  * Registers agents, shows them and looks after them.
@@ -868,7 +1577,7 @@ export const AgentService: GenService<{
     output: typeof UpdateAgentResponseSchema;
   },
   /**
-   * Removes an agent and ends its session. Errors: NOT_FOUND, ABORTED (expected_revision).
+   * Removes an agent with its mailbox and ends its session. Errors: NOT_FOUND, ABORTED (expected_revision).
    *
    * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.DeregisterAgent
    */
@@ -876,6 +1585,64 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof DeregisterAgentRequestSchema;
     output: typeof DeregisterAgentResponseSchema;
+  },
+  /**
+   * Has an agent finish its work and take no more: DRAINING at once; DRAINED when it says that its work has stopped, or
+   * when the deadline has passed; Agent.drain says which of the two.
+   * Errors: NOT_FOUND, FAILED_PRECONDITION (phase STOPPED), ABORTED (expected_revision), RESOURCE_EXHAUSTED (its
+   * mailbox is full).
+   *
+   * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.DrainAgent
+   */
+  drainAgent: {
+    methodKind: "unary";
+    input: typeof DrainAgentRequestSchema;
+    output: typeof DrainAgentResponseSchema;
+  },
+  /**
+   * Ends a drain, a quarantine or a stop: the agent may be given work again (a stopped one may attach again).
+   * Errors: NOT_FOUND, FAILED_PRECONDITION (none of these), ABORTED (expected_revision).
+   *
+   * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.ResumeAgent
+   */
+  resumeAgent: {
+    methodKind: "unary";
+    input: typeof ResumeAgentRequestSchema;
+    output: typeof ResumeAgentResponseSchema;
+  },
+  /**
+   * Has the process behind an agent restarted, by its supervisor (the target of its TYPE_SUPERVISED_BY relationship) if it
+   * has one, else by itself. Agent.restart says how that goes. Errors: NOT_FOUND, FAILED_PRECONDITION (phase STOPPED, or
+   * nobody is there who could do it), ABORTED (expected_revision), RESOURCE_EXHAUSTED (the mailbox is full).
+   *
+   * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.RestartAgent
+   */
+  restartAgent: {
+    methodKind: "unary";
+    input: typeof RestartAgentRequestSchema;
+    output: typeof RestartAgentResponseSchema;
+  },
+  /**
+   * Has an agent finish and leave; from now on it may not attach anew. After the deadline its session is ended.
+   * Errors: NOT_FOUND, ABORTED (expected_revision).
+   *
+   * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.StopAgent
+   */
+  stopAgent: {
+    methodKind: "unary";
+    input: typeof StopAgentRequestSchema;
+    output: typeof StopAgentResponseSchema;
+  },
+  /**
+   * Sets an agent aside: it stays attached and gets no work. Errors: NOT_FOUND, FAILED_PRECONDITION (phase STOPPED),
+   * ABORTED (expected_revision).
+   *
+   * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.QuarantineAgent
+   */
+  quarantineAgent: {
+    methodKind: "unary";
+    input: typeof QuarantineAgentRequestSchema;
+    output: typeof QuarantineAgentResponseSchema;
   },
   /**
    * Says how an agent is and why: the present verdict and health with their evidence, what would be judged next and
@@ -887,6 +1654,29 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ExplainAgentRequestSchema;
     output: typeof ExplainAgentResponseSchema;
+  },
+  /**
+   * Says that a mass failure is real: what the brake holds back of the agents that are in trouble now goes on, at the
+   * configured rate and in random order. An agent that comes back is spared. Errors: FAILED_PRECONDITION (no agent of
+   * that description is in trouble).
+   *
+   * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.ConfirmLoss
+   */
+  confirmLoss: {
+    methodKind: "unary";
+    input: typeof ConfirmLossRequestSchema;
+    output: typeof ConfirmLossResponseSchema;
+  },
+  /**
+   * Freezes all automatic action on agents of a namespace (release of work, restarts, quarantine, forgetting), or lets it
+   * go on. Agents are still judged and shown.
+   *
+   * @generated from rpc mycosoft.orchestrator.agent.v1.AgentService.SetAutomation
+   */
+  setAutomation: {
+    methodKind: "unary";
+    input: typeof SetAutomationRequestSchema;
+    output: typeof SetAutomationResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_mycosoft_orchestrator_agent_v1_agent_service, 0);

@@ -16,7 +16,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/monitoring/v1/monitoring_service.proto.
  */
 export const file_mycosoft_orchestrator_monitoring_v1_monitoring_service: GenFile = /*@__PURE__*/
-  fileDesc("CjxteWNvc29mdC9vcmNoZXN0cmF0b3IvbW9uaXRvcmluZy92MS9tb25pdG9yaW5nX3NlcnZpY2UucHJvdG8SI215Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxIisKFkdldFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJIlwKF0dldFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyJeChhXYXRjaFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi8KDG1pbl9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJeChlXYXRjaFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyLPBAoMU3lzdGVtU3RhdHVzEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEkYKBXN0YXRlGAIgASgOMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuU3lzdGVtU3RhdHVzLlN0YXRlEg8KB3JlYXNvbnMYAyADKAkSFwoPb3JjaGVzdHJhdG9yX2lkGAQgASgJEhkKEW9yY2hlc3RyYXRvcl9uYW1lGAUgASgJEg8KB3ZlcnNpb24YBiABKAkSPwoFZmxlZXQYByABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5GbGVldFN0YXR1cxJDCgdyZXBsaWNhGAggASgLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuUmVwbGljYVN0YXR1cxI/CgVzdG9yZRgJIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN0b3JlU3RhdHVzEhQKDGNhcGFiaWxpdGllcxgKIAMoCRJECghyZXBsaWNhcxgLIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlJlcGxpY2FTdGF0dXMiVAoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIMCghTVEFURV9PSxABEhIKDlNUQVRFX0RFR1JBREVEEAISEgoOU1RBVEVfQ1JJVElDQUwQAyLwAgoLRmxlZXRTdGF0dXMSDgoGYWdlbnRzGAEgASgFEkcKC2J5X2xpdmVuZXNzGAIgAygLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuTGl2ZW5lc3NDb3VudBJBCghieV9waGFzZRgDIAMoCzIvLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlBoYXNlQ291bnQSEwoGaGVhbHRoGAQgASgBSACIAQESEQoEbG9hZBgFIAEoAUgBiAEBEioKB3J0dF9wNTAYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHcnR0X3A5NRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5vbGRlc3RfcmVhZGluZxgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIJCgdfaGVhbHRoQgcKBV9sb2FkImAKDUxpdmVuZXNzQ291bnQSQAoIbGl2ZW5lc3MYASABKA4yLi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQuTGl2ZW5lc3MSDQoFY291bnQYAiABKAUiVwoKUGhhc2VDb3VudBI6CgVwaGFzZRgBIAEoDjIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudC5QaGFzZRINCgVjb3VudBgCIAEoBSKCAwoNUmVwbGljYVN0YXR1cxIKCgJpZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXNzaW9ucxgDIAEoBRI3ChRldmVudF9sb29wX2RlbGF5X3A5ORgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI3ChRldmVudF9sb29wX2RlbGF5X21heBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCgljcHVfY29yZXMYBiABKAESFAoMbWVtb3J5X2J5dGVzGAcgASgDEjAKDXBpbmdfaW50ZXJ2YWwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHAoUbWF4X3BpbmdzX3Blcl9zZWNvbmQYCSABKAESJgoDYWdlGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCGRyYWluaW5nGAsgASgIItUBCgtTdG9yZVN0YXR1cxIMCgRraW5kGAEgASgJEhEKCWF2YWlsYWJsZRgCIAEoCBISCgpkdXJhYmlsaXR5GAMgASgJEg0KBWVwb2NoGAQgASgEEi0KCmNvbW1pdF9wOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKQoFc2luY2UYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRldGFpbBgHIAEoCRIYChBwZW5kaW5nX3ZlcmRpY3RzGAggASgFIq8ECgVFdmVudBIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEdHlwZRgEIAEoCRJFCghzZXZlcml0eRgFIAEoDjIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50LlNldmVyaXR5EhAKCGFnZW50X2lkGAYgASgJEg8KB21lc3NhZ2UYByABKAkSDQoFYWN0b3IYCCABKAkSEAoIY2F1c2VfaWQYCSABKAkSEgoKcmVwbGljYV9pZBgKIAEoCRI4Cgd2ZXJkaWN0GAsgASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QSTgoKYXR0cmlidXRlcxgMIAMoCzI6Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50LkF0dHJpYnV0ZXNFbnRyeRIQCghyZXZpc2lvbhgNIAEoAxoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJhCghTZXZlcml0eRIYChRTRVZFUklUWV9VTlNQRUNJRklFRBAAEhEKDVNFVkVSSVRZX0lORk8QARIUChBTRVZFUklUWV9XQVJOSU5HEAISEgoOU0VWRVJJVFlfRVJST1IQAyLYAQoLRXZlbnRGaWx0ZXISEQoJYWdlbnRfaWRzGAEgAygJEg0KBXR5cGVzGAIgAygJEkkKDG1pbl9zZXZlcml0eRgDIAEoDjIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50LlNldmVyaXR5Ei4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKPAQoRTGlzdEV2ZW50c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEkAKBmZpbHRlchgCIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50RmlsdGVyEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJImkKEkxpc3RFdmVudHNSZXNwb25zZRI6CgZldmVudHMYASADKAsyKi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkieQoSV2F0Y2hFdmVudHNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJACgZmaWx0ZXIYAiABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudEZpbHRlchIOCgZjdXJzb3IYAyABKAkicQoTV2F0Y2hFdmVudHNSZXNwb25zZRI6CgZldmVudHMYASADKAsyKi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudBIOCgZjdXJzb3IYAiABKAkSDgoGc3luY2VkGAMgASgIIhIKEEdldENvbmZpZ1JlcXVlc3QiwgEKEUdldENvbmZpZ1Jlc3BvbnNlEicKBmNvbmZpZxgBIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSVAoHc291cmNlcxgCIAMoCzJDLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkdldENvbmZpZ1Jlc3BvbnNlLlNvdXJjZXNFbnRyeRouCgxTb3VyY2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATK5BQoRTW9uaXRvcmluZ1NlcnZpY2USjAEKD0dldFN5c3RlbVN0YXR1cxI7Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkdldFN5c3RlbVN0YXR1c1JlcXVlc3QaPC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRTeXN0ZW1TdGF0dXNSZXNwb25zZRKUAQoRV2F0Y2hTeXN0ZW1TdGF0dXMSPS5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaFN5c3RlbVN0YXR1c1JlcXVlc3QaPi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaFN5c3RlbVN0YXR1c1Jlc3BvbnNlMAESfQoKTGlzdEV2ZW50cxI2Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkxpc3RFdmVudHNSZXF1ZXN0GjcubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuTGlzdEV2ZW50c1Jlc3BvbnNlEoIBCgtXYXRjaEV2ZW50cxI3Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLldhdGNoRXZlbnRzUmVxdWVzdBo4Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLldhdGNoRXZlbnRzUmVzcG9uc2UwARJ6CglHZXRDb25maWcSNS5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRDb25maWdSZXF1ZXN0GjYubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0Q29uZmlnUmVzcG9uc2VCNlo0bXljb3NvZnQuZGV2L29yY2hlc3RyYXRvci9tb25pdG9yaW5nL3YxO21vbml0b3Jpbmd2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
+  fileDesc("CjxteWNvc29mdC9vcmNoZXN0cmF0b3IvbW9uaXRvcmluZy92MS9tb25pdG9yaW5nX3NlcnZpY2UucHJvdG8SI215Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxIisKFkdldFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJIlwKF0dldFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyJeChhXYXRjaFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi8KDG1pbl9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJeChlXYXRjaFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyLxBQoMU3lzdGVtU3RhdHVzEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEkYKBXN0YXRlGAIgASgOMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuU3lzdGVtU3RhdHVzLlN0YXRlEg8KB3JlYXNvbnMYAyADKAkSFwoPb3JjaGVzdHJhdG9yX2lkGAQgASgJEhkKEW9yY2hlc3RyYXRvcl9uYW1lGAUgASgJEg8KB3ZlcnNpb24YBiABKAkSPwoFZmxlZXQYByABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5GbGVldFN0YXR1cxJDCgdyZXBsaWNhGAggASgLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuUmVwbGljYVN0YXR1cxI/CgVzdG9yZRgJIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN0b3JlU3RhdHVzEhQKDGNhcGFiaWxpdGllcxgKIAMoCRJECghyZXBsaWNhcxgLIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlJlcGxpY2FTdGF0dXMSQAoGYnJha2VzGAwgAygLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuQnJha2VTdGF0dXMSQgoHZnJlZXplcxgNIAMoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkZyZWV6ZVN0YXR1cxIaChJwZW5kaW5nX2RlbGl2ZXJpZXMYDiABKAUiVAoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIMCghTVEFURV9PSxABEhIKDlNUQVRFX0RFR1JBREVEEAISEgoOU1RBVEVfQ1JJVElDQUwQAyLyAQoLQnJha2VTdGF0dXMSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHpvbmUYAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHZmFpbGluZxgEIAEoBRIOCgZhZ2VudHMYBSABKAUSEQoJdGhyZXNob2xkGAYgASgBEgwKBGhlbGQYByABKAUSEQoJY29uZmlybWVkGAggASgFEi0KCnJlbGVhc2VfaW4YCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZGV0YWlsGAogASgJIp4BCgxGcmVlemVTdGF0dXMSEQoJbmFtZXNwYWNlGAEgASgJEg0KBWFjdG9yGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi8AIKC0ZsZWV0U3RhdHVzEg4KBmFnZW50cxgBIAEoBRJHCgtieV9saXZlbmVzcxgCIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkxpdmVuZXNzQ291bnQSQQoIYnlfcGhhc2UYAyADKAsyLy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5QaGFzZUNvdW50EhMKBmhlYWx0aBgEIAEoAUgAiAEBEhEKBGxvYWQYBSABKAFIAYgBARIqCgdydHRfcDUwGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3J0dF9wOTUYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoOb2xkZXN0X3JlYWRpbmcYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCQoHX2hlYWx0aEIHCgVfbG9hZCJgCg1MaXZlbmVzc0NvdW50EkAKCGxpdmVuZXNzGAEgASgOMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LkxpdmVuZXNzEg0KBWNvdW50GAIgASgFIlcKClBoYXNlQ291bnQSOgoFcGhhc2UYASABKA4yKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQuUGhhc2USDQoFY291bnQYAiABKAUiggMKDVJlcGxpY2FTdGF0dXMSCgoCaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYAyABKAUSNwoUZXZlbnRfbG9vcF9kZWxheV9wOTkYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoUZXZlbnRfbG9vcF9kZWxheV9tYXgYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJY3B1X2NvcmVzGAYgASgBEhQKDG1lbW9yeV9ieXRlcxgHIAEoAxIwCg1waW5nX2ludGVydmFsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhwKFG1heF9waW5nc19wZXJfc2Vjb25kGAkgASgBEiYKA2FnZRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghkcmFpbmluZxgLIAEoCCLVAQoLU3RvcmVTdGF0dXMSDAoEa2luZBgBIAEoCRIRCglhdmFpbGFibGUYAiABKAgSEgoKZHVyYWJpbGl0eRgDIAEoCRINCgVlcG9jaBgEIAEoBBItCgpjb21taXRfcDk5GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKBXNpbmNlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkZXRhaWwYByABKAkSGAoQcGVuZGluZ192ZXJkaWN0cxgIIAEoBSKvBAoFRXZlbnQSCgoCaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHR5cGUYBCABKAkSRQoIc2V2ZXJpdHkYBSABKA4yMy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudC5TZXZlcml0eRIQCghhZ2VudF9pZBgGIAEoCRIPCgdtZXNzYWdlGAcgASgJEg0KBWFjdG9yGAggASgJEhAKCGNhdXNlX2lkGAkgASgJEhIKCnJlcGxpY2FfaWQYCiABKAkSOAoHdmVyZGljdBgLIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0Ek4KCmF0dHJpYnV0ZXMYDCADKAsyOi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudC5BdHRyaWJ1dGVzRW50cnkSEAoIcmV2aXNpb24YDSABKAMaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIRCg1TRVZFUklUWV9JTkZPEAESFAoQU0VWRVJJVFlfV0FSTklORxACEhIKDlNFVkVSSVRZX0VSUk9SEAMi2AEKC0V2ZW50RmlsdGVyEhEKCWFnZW50X2lkcxgBIAMoCRINCgV0eXBlcxgCIAMoCRJJCgxtaW5fc2V2ZXJpdHkYAyABKA4yMy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudC5TZXZlcml0eRIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAijwEKEUxpc3RFdmVudHNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJACgZmaWx0ZXIYAiABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudEZpbHRlchIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJpChJMaXN0RXZlbnRzUmVzcG9uc2USOgoGZXZlbnRzGAEgAygLMioubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInkKEldhdGNoRXZlbnRzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSQAoGZmlsdGVyGAIgASgLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnRGaWx0ZXISDgoGY3Vyc29yGAMgASgJInEKE1dhdGNoRXZlbnRzUmVzcG9uc2USOgoGZXZlbnRzGAEgAygLMioubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnQSDgoGY3Vyc29yGAIgASgJEg4KBnN5bmNlZBgDIAEoCCISChBHZXRDb25maWdSZXF1ZXN0IsIBChFHZXRDb25maWdSZXNwb25zZRInCgZjb25maWcYASABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ElQKB3NvdXJjZXMYAiADKAsyQy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRDb25maWdSZXNwb25zZS5Tb3VyY2VzRW50cnkaLgoMU291cmNlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEyuQUKEU1vbml0b3JpbmdTZXJ2aWNlEowBCg9HZXRTeXN0ZW1TdGF0dXMSOy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0GjwubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0U3lzdGVtU3RhdHVzUmVzcG9uc2USlAEKEVdhdGNoU3lzdGVtU3RhdHVzEj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hTeXN0ZW1TdGF0dXNSZXF1ZXN0Gj4ubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hTeXN0ZW1TdGF0dXNSZXNwb25zZTABEn0KCkxpc3RFdmVudHMSNi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5MaXN0RXZlbnRzUmVxdWVzdBo3Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkxpc3RFdmVudHNSZXNwb25zZRKCAQoLV2F0Y2hFdmVudHMSNy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaEV2ZW50c1JlcXVlc3QaOC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaEV2ZW50c1Jlc3BvbnNlMAESegoJR2V0Q29uZmlnEjUubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0Q29uZmlnUmVxdWVzdBo2Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkdldENvbmZpZ1Jlc3BvbnNlQjZaNG15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3IvbW9uaXRvcmluZy92MTttb25pdG9yaW5ndjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
 
 /**
  * Asks how the system is.
@@ -191,6 +191,27 @@ export type SystemStatus = Message<"mycosoft.orchestrator.monitoring.v1.SystemSt
    * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.ReplicaStatus replicas = 11;
    */
   replicas: ReplicaStatus[];
+
+  /**
+   * Where a mass failure holds back automatic action.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.BrakeStatus brakes = 12;
+   */
+  brakes: BrakeStatus[];
+
+  /**
+   * Where automatic action is frozen by SetAutomation.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.FreezeStatus freezes = 13;
+   */
+  freezes: FreezeStatus[];
+
+  /**
+   * Deliveries that are not finished, in the mailboxes of all agents (of the namespace asked for).
+   *
+   * @generated from field: int32 pending_deliveries = 14;
+   */
+  pendingDeliveries: number;
 };
 
 /**
@@ -247,6 +268,139 @@ export type SystemStatus_State = (typeof SystemStatus_State)[keyof typeof System
  */
 export const SystemStatus_StateSchema: GenEnum<SystemStatus_State> = /*@__PURE__*/
   enumDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 4, 0);
+
+/**
+ * A mass failure: too large a share of the agents failed at once to take each failure for its own.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.BrakeStatus
+ */
+export type BrakeStatus = Message<"mycosoft.orchestrator.monitoring.v1.BrakeStatus"> & {
+  /**
+   * Whose agents.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The zone concerned; empty: the whole namespace.
+   *
+   * @generated from field: string zone = 2;
+   */
+  zone: string;
+
+  /**
+   * Since when, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Agents in trouble: SUSPECT, DISCONNECTED, or LOST and not dealt with.
+   *
+   * @generated from field: int32 failing = 4;
+   */
+  failing: number;
+
+  /**
+   * Agents that should be there.
+   *
+   * @generated from field: int32 agents = 5;
+   */
+  agents: number;
+
+  /**
+   * The share that set the brake, 0..1.
+   *
+   * @generated from field: double threshold = 6;
+   */
+  threshold: number;
+
+  /**
+   * Actions that wait.
+   *
+   * @generated from field: int32 held = 7;
+   */
+  held: number;
+
+  /**
+   * Of these, losses that ConfirmLoss confirmed: they go on at the configured rate.
+   *
+   * @generated from field: int32 confirmed = 8;
+   */
+  confirmed: number;
+
+  /**
+   * When they all go on at that rate, if the failure lasts; absent: only after ConfirmLoss.
+   *
+   * @generated from field: google.protobuf.Duration release_in = 9;
+   */
+  releaseIn?: Duration | undefined;
+
+  /**
+   * Why, in a sentence.
+   *
+   * @generated from field: string detail = 10;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.BrakeStatus.
+ * Use `create(BrakeStatusSchema)` to create a new message.
+ */
+export const BrakeStatusSchema: GenMessage<BrakeStatus> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 5);
+
+/**
+ * Automatic action is frozen.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.FreezeStatus
+ */
+export type FreezeStatus = Message<"mycosoft.orchestrator.monitoring.v1.FreezeStatus"> & {
+  /**
+   * Where.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Who did it.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Since when, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 4;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Until when, by the store's clock; absent: until it is enabled.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 5;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.FreezeStatus.
+ * Use `create(FreezeStatusSchema)` to create a new message.
+ */
+export const FreezeStatusSchema: GenMessage<FreezeStatus> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 6);
 
 /**
  * The agents, counted.
@@ -316,7 +470,7 @@ export type FleetStatus = Message<"mycosoft.orchestrator.monitoring.v1.FleetStat
  * Use `create(FleetStatusSchema)` to create a new message.
  */
 export const FleetStatusSchema: GenMessage<FleetStatus> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 5);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 7);
 
 /**
  * A count.
@@ -344,7 +498,7 @@ export type LivenessCount = Message<"mycosoft.orchestrator.monitoring.v1.Livenes
  * Use `create(LivenessCountSchema)` to create a new message.
  */
 export const LivenessCountSchema: GenMessage<LivenessCount> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 6);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 8);
 
 /**
  * A count.
@@ -372,7 +526,7 @@ export type PhaseCount = Message<"mycosoft.orchestrator.monitoring.v1.PhaseCount
  * Use `create(PhaseCountSchema)` to create a new message.
  */
 export const PhaseCountSchema: GenMessage<PhaseCount> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 7);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 9);
 
 /**
  * One replica of this service.
@@ -463,7 +617,7 @@ export type ReplicaStatus = Message<"mycosoft.orchestrator.monitoring.v1.Replica
  * Use `create(ReplicaStatusSchema)` to create a new message.
  */
 export const ReplicaStatusSchema: GenMessage<ReplicaStatus> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 8);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 10);
 
 /**
  * The store.
@@ -533,7 +687,7 @@ export type StoreStatus = Message<"mycosoft.orchestrator.monitoring.v1.StoreStat
  * Use `create(StoreStatusSchema)` to create a new message.
  */
 export const StoreStatusSchema: GenMessage<StoreStatus> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 9);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 11);
 
 /**
  * Something that happened. Events are written in the same commit as what they tell of.
@@ -638,7 +792,7 @@ export type Event = Message<"mycosoft.orchestrator.monitoring.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 10);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 12);
 
 /**
  * How serious an event is.
@@ -686,7 +840,7 @@ export type Event_Severity = (typeof Event_Severity)[keyof typeof Event_Severity
  * Describes the enum mycosoft.orchestrator.monitoring.v1.Event.Severity.
  */
 export const Event_SeveritySchema: GenEnum<Event_Severity> = /*@__PURE__*/
-  enumDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 10, 0);
+  enumDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 12, 0);
 
 /**
  * Which events: all given parts must match.
@@ -735,7 +889,7 @@ export type EventFilter = Message<"mycosoft.orchestrator.monitoring.v1.EventFilt
  * Use `create(EventFilterSchema)` to create a new message.
  */
 export const EventFilterSchema: GenMessage<EventFilter> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 11);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 13);
 
 /**
  * Asks for events.
@@ -777,7 +931,7 @@ export type ListEventsRequest = Message<"mycosoft.orchestrator.monitoring.v1.Lis
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 12);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 14);
 
 /**
  * A page of events.
@@ -805,7 +959,7 @@ export type ListEventsResponse = Message<"mycosoft.orchestrator.monitoring.v1.Li
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 13);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 15);
 
 /**
  * Follows events.
@@ -840,7 +994,7 @@ export type WatchEventsRequest = Message<"mycosoft.orchestrator.monitoring.v1.Wa
  * Use `create(WatchEventsRequestSchema)` to create a new message.
  */
 export const WatchEventsRequestSchema: GenMessage<WatchEventsRequest> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 14);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 16);
 
 /**
  * News.
@@ -875,7 +1029,7 @@ export type WatchEventsResponse = Message<"mycosoft.orchestrator.monitoring.v1.W
  * Use `create(WatchEventsResponseSchema)` to create a new message.
  */
 export const WatchEventsResponseSchema: GenMessage<WatchEventsResponse> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 15);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 17);
 
 /**
  * Asks for the configuration.
@@ -890,7 +1044,7 @@ export type GetConfigRequest = Message<"mycosoft.orchestrator.monitoring.v1.GetC
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 16);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 18);
 
 /**
  * The configuration.
@@ -918,7 +1072,7 @@ export type GetConfigResponse = Message<"mycosoft.orchestrator.monitoring.v1.Get
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 17);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 19);
 
 /**
  * Shows the system.

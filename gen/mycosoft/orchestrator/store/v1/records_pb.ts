@@ -6,17 +6,19 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Agent, Report, Verdict } from "../../agent/v1/agent_pb.ts";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Agent, ProcessExit, Report, Verdict } from "../../agent/v1/agent_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_agent } from "../../agent/v1/agent_pb.ts";
+import type { Command, Message as Message$1, Task } from "../../agent/v1/session_service_pb.ts";
+import { file_mycosoft_orchestrator_agent_v1_session_service } from "../../agent/v1/session_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxItQCCgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLCg5WZXJkaWN0SGlzdG9yeRI5Cgh2ZXJkaWN0cxgBIAMoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0IsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCCKrBAoRT2JzZXJ2YXRpb25SZWNvcmQSEgoKb2JzZXJ2ZV9tcxgBIAEoARISCgpyZXBsaWNhX2lkGAIgASgJEhUKDXNlc3Npb25fZXBvY2gYAyABKAQSEwoLaW5zdGFuY2VfaWQYBCABKAkSDAoEcGVlchgFIAEoCRIRCglhdHRhY2hfbXMYBiABKAESDgoGY2xpZW50GAcgASgJEhIKCnJlc3BvbnNpdmUYCCABKAESEwoLcHJvZ3Jlc3NpbmcYCSABKAESEAoIaGVhZHJvb20YCiABKAESDwoHcmVhc29ucxgLIAMoCRITCgtydHRfc2FtcGxlcxgMIAEoDRITCgtydHRfbGFzdF9tcxgNIAEoARIXCg9ydHRfc21vb3RoZWRfbXMYDiABKAESGAoQcnR0X3ZhcmlhdGlvbl9tcxgPIAEoARISCgpydHRfcDUwX21zGBAgASgBEhIKCnJ0dF9wOTVfbXMYESABKAESEgoKcnR0X3A5OV9tcxgSIAEoARIcCg9jbG9ja19vZmZzZXRfbXMYEyABKAFIAIgBARI2CgZyZXBvcnQYFCABKAsyJi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVwb3J0EhEKCXJlcG9ydF9tcxgVIAEoARISCgpoZWFydGJlYXRzGBYgASgBEg4KBm1pc3NlZBgXIAEoARILCgNwaGkYGCABKAFCEgoQX2Nsb2NrX29mZnNldF9tc0IsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQipQUKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOgoHbWVzc2FnZRgeIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5NZXNzYWdlSAASNAoEdGFzaxgfIAEoCzIkLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5UYXNrSAASOgoHY29tbWFuZBggIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5Db21tYW5kSABCBgoEaXRlbSKdAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKC0xlYXNlUmVjb3JkEgwKBGR1dHkYASABKAkSEgoKcmVwbGljYV9pZBgCIAEoCRIYChByZXBsaWNhX3N0YXJ0X21zGAMgASgDEhUKDWZlbmNpbmdfdG9rZW4YBCABKAQSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiwEKDEZyZWV6ZVJlY29yZBINCgVhY3RvchgBIAEoCRIOCgZyZWFzb24YAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIs0BCgxCcmFrZXNSZWNvcmQSQgoGYnJha2VzGAEgAygLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkJyYWtlc1JlY29yZC5CcmFrZRp5CgVCcmFrZRIMCgR6b25lGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2ZhaWxpbmcYAyABKAUSDgoGYWdlbnRzGAQgASgFEhEKCXRocmVzaG9sZBgFIAEoASJLCg5WZXJkaWN0SGlzdG9yeRI5Cgh2ZXJkaWN0cxgBIAMoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0IsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCCKrBAoRT2JzZXJ2YXRpb25SZWNvcmQSEgoKb2JzZXJ2ZV9tcxgBIAEoARISCgpyZXBsaWNhX2lkGAIgASgJEhUKDXNlc3Npb25fZXBvY2gYAyABKAQSEwoLaW5zdGFuY2VfaWQYBCABKAkSDAoEcGVlchgFIAEoCRIRCglhdHRhY2hfbXMYBiABKAESDgoGY2xpZW50GAcgASgJEhIKCnJlc3BvbnNpdmUYCCABKAESEwoLcHJvZ3Jlc3NpbmcYCSABKAESEAoIaGVhZHJvb20YCiABKAESDwoHcmVhc29ucxgLIAMoCRITCgtydHRfc2FtcGxlcxgMIAEoDRITCgtydHRfbGFzdF9tcxgNIAEoARIXCg9ydHRfc21vb3RoZWRfbXMYDiABKAESGAoQcnR0X3ZhcmlhdGlvbl9tcxgPIAEoARISCgpydHRfcDUwX21zGBAgASgBEhIKCnJ0dF9wOTVfbXMYESABKAESEgoKcnR0X3A5OV9tcxgSIAEoARIcCg9jbG9ja19vZmZzZXRfbXMYEyABKAFIAIgBARI2CgZyZXBvcnQYFCABKAsyJi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVwb3J0EhEKCXJlcG9ydF9tcxgVIAEoARISCgpoZWFydGJlYXRzGBYgASgBEg4KBm1pc3NlZBgXIAEoARILCgNwaGkYGCABKAFCEgoQX2Nsb2NrX29mZnNldF9tc0IsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -100,6 +102,55 @@ export type AgentRecord = Message<"mycosoft.orchestrator.store.v1.AgentRecord"> 
    * @generated from field: google.protobuf.Timestamp gone_time = 11;
    */
   goneTime?: Timestamp | undefined;
+
+  /**
+   * Failures of late, newest first; at most 16.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.store.v1.FailureRecord failures = 12;
+   */
+  failures: FailureRecord[];
+
+  /**
+   * The session whose loss has had its consequences (release of work, restart).
+   *
+   * @generated from field: uint64 loss_handled_epoch = 13;
+   */
+  lossHandledEpoch: bigint;
+
+  /**
+   * The session whose loss ConfirmLoss confirmed.
+   *
+   * @generated from field: uint64 loss_confirmed_epoch = 14;
+   */
+  lossConfirmedEpoch: bigint;
+
+  /**
+   * The session whose loss was told to the agents that depend on this one; 0: nothing to take back.
+   *
+   * @generated from field: uint64 loss_told_epoch = 15;
+   */
+  lossToldEpoch: bigint;
+
+  /**
+   * When a stopped agent's session is ended, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp stop_deadline = 16;
+   */
+  stopDeadline?: Timestamp | undefined;
+
+  /**
+   * Restarts in a row.
+   *
+   * @generated from field: uint32 restart_attempts = 17;
+   */
+  restartAttempts: number;
+
+  /**
+   * When the next restart is ordered, by the store's clock; absent: none is planned.
+   *
+   * @generated from field: google.protobuf.Timestamp next_restart_time = 18;
+   */
+  nextRestartTime?: Timestamp | undefined;
 };
 
 /**
@@ -108,6 +159,445 @@ export type AgentRecord = Message<"mycosoft.orchestrator.store.v1.AgentRecord"> 
  */
 export const AgentRecordSchema: GenMessage<AgentRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 0);
+
+/**
+ * A failure that counts towards quarantine.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.FailureRecord
+ */
+export type FailureRecord = Message<"mycosoft.orchestrator.store.v1.FailureRecord"> & {
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * "lost", "stream_closed" or "crashed".
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.FailureRecord.
+ * Use `create(FailureRecordSchema)` to create a new message.
+ */
+export const FailureRecordSchema: GenMessage<FailureRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 1);
+
+/**
+ * Under "exits/<agent id>": how the agent's process ended the last times.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.ExitsRecord
+ */
+export type ExitsRecord = Message<"mycosoft.orchestrator.store.v1.ExitsRecord"> & {
+  /**
+   * Newest first; at most 4.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.agent.v1.ProcessExit exits = 1;
+   */
+  exits: ProcessExit[];
+
+  /**
+   * The session that reported the newest one.
+   *
+   * @generated from field: uint64 session_epoch = 2;
+   */
+  sessionEpoch: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.ExitsRecord.
+ * Use `create(ExitsRecordSchema)` to create a new message.
+ */
+export const ExitsRecordSchema: GenMessage<ExitsRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 2);
+
+/**
+ * A delivery that is not finished, under "mail/<agent id>/<delivery id>".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.DeliveryRecord
+ */
+export type DeliveryRecord = Message<"mycosoft.orchestrator.store.v1.DeliveryRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The delivery's id, unique in its namespace.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * Whose mailbox it is in.
+   *
+   * @generated from field: string agent_id = 3;
+   */
+  agentId: string;
+
+  /**
+   * Whether the agent has taken the present attempt on.
+   *
+   * @generated from field: bool accepted = 4;
+   */
+  accepted: boolean;
+
+  /**
+   * The fencing epoch of the present attempt, higher than every earlier one; 0: not handed out yet.
+   *
+   * @generated from field: uint64 attempt = 5;
+   */
+  attempt: bigint;
+
+  /**
+   * The session that the present attempt is for.
+   *
+   * @generated from field: uint64 session_epoch = 6;
+   */
+  sessionEpoch: bigint;
+
+  /**
+   * How often it was handed out, the present attempt included.
+   *
+   * @generated from field: uint32 tries = 7;
+   */
+  tries: number;
+
+  /**
+   * The revision of the commit that put it there, from its first rewrite on; 0 before: it is the entry's own. Gives the
+   * order in the mailbox.
+   *
+   * @generated from field: int64 created_revision = 8;
+   */
+  createdRevision: bigint;
+
+  /**
+   * Its place among those of one commit.
+   *
+   * @generated from field: uint32 index = 9;
+   */
+  index: number;
+
+  /**
+   * One of a key is unacknowledged at a time; empty: no order but that of the mailbox.
+   *
+   * @generated from field: string ordering_key = 10;
+   */
+  orderingKey: string;
+
+  /**
+   * When it was put there, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 11;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it expires, by the store's clock; absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 12;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Accept or decline within this time.
+   *
+   * @generated from field: google.protobuf.Duration accept_within = 13;
+   */
+  acceptWithin?: Duration | undefined;
+
+  /**
+   * After so many tries it is a dead letter.
+   *
+   * @generated from field: uint32 max_tries = 14;
+   */
+  maxTries: number;
+
+  /**
+   * Who caused it.
+   *
+   * @generated from field: string actor = 15;
+   */
+  actor: string;
+
+  /**
+   * W3C trace context of the sender.
+   *
+   * @generated from field: string traceparent = 16;
+   */
+  traceparent: string;
+
+  /**
+   * W3C trace state of the sender.
+   *
+   * @generated from field: string tracestate = 17;
+   */
+  tracestate: string;
+
+  /**
+   * The agent that it is about, where that is another one (a restart by a supervisor); empty: its own.
+   *
+   * @generated from field: string subject_agent_id = 18;
+   */
+  subjectAgentId: string;
+
+  /**
+   * Not handed out again before this, by the store's clock (it was declined as retryable).
+   *
+   * @generated from field: google.protobuf.Timestamp not_before = 19;
+   */
+  notBefore?: Timestamp | undefined;
+
+  /**
+   * What it is.
+   *
+   * @generated from oneof mycosoft.orchestrator.store.v1.DeliveryRecord.item
+   */
+  item: {
+    /**
+     * From another agent.
+     *
+     * @generated from field: mycosoft.orchestrator.agent.v1.Message message = 30;
+     */
+    value: Message$1;
+    case: "message";
+  } | {
+    /**
+     * Work.
+     *
+     * @generated from field: mycosoft.orchestrator.agent.v1.Task task = 31;
+     */
+    value: Task;
+    case: "task";
+  } | {
+    /**
+     * From an operator or a policy.
+     *
+     * @generated from field: mycosoft.orchestrator.agent.v1.Command command = 32;
+     */
+    value: Command;
+    case: "command";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.DeliveryRecord.
+ * Use `create(DeliveryRecordSchema)` to create a new message.
+ */
+export const DeliveryRecordSchema: GenMessage<DeliveryRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 3);
+
+/**
+ * A delivery that was given up, under "dead/<agent id>/<delivery id>".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.DeadLetterRecord
+ */
+export type DeadLetterRecord = Message<"mycosoft.orchestrator.store.v1.DeadLetterRecord"> & {
+  /**
+   * As it was last.
+   *
+   * @generated from field: mycosoft.orchestrator.store.v1.DeliveryRecord delivery = 1;
+   */
+  delivery?: DeliveryRecord | undefined;
+
+  /**
+   * Why: "expired", "tries", "declined", "agent_gone".
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * What the agent said, if it said anything.
+   *
+   * @generated from field: string error = 3;
+   */
+  error: string;
+
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.DeadLetterRecord.
+ * Use `create(DeadLetterRecordSchema)` to create a new message.
+ */
+export const DeadLetterRecordSchema: GenMessage<DeadLetterRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 4);
+
+/**
+ * Who does what must happen once in a namespace, under "lease/<duty>". Written only when it changes hands: commits of the
+ * holder check that it still has the revision at which it was taken.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.LeaseRecord
+ */
+export type LeaseRecord = Message<"mycosoft.orchestrator.store.v1.LeaseRecord"> & {
+  /**
+   * The duty.
+   *
+   * @generated from field: string duty = 1;
+   */
+  duty: string;
+
+  /**
+   * The replica that holds it.
+   *
+   * @generated from field: string replica_id = 2;
+   */
+  replicaId: string;
+
+  /**
+   * When that replica started, milliseconds by its clock: tells its lives apart.
+   *
+   * @generated from field: int64 replica_start_ms = 3;
+   */
+  replicaStartMs: bigint;
+
+  /**
+   * Higher each time that it changes hands, over all store epochs.
+   *
+   * @generated from field: uint64 fencing_token = 4;
+   */
+  fencingToken: bigint;
+
+  /**
+   * When it was taken, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 5;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.LeaseRecord.
+ * Use `create(LeaseRecordSchema)` to create a new message.
+ */
+export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 5);
+
+/**
+ * Automatic action is frozen, under "freeze".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.FreezeRecord
+ */
+export type FreezeRecord = Message<"mycosoft.orchestrator.store.v1.FreezeRecord"> & {
+  /**
+   * Who did it.
+   *
+   * @generated from field: string actor = 1;
+   */
+  actor: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Until when, by the store's clock; absent: until it is enabled.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 4;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.FreezeRecord.
+ * Use `create(FreezeRecordSchema)` to create a new message.
+ */
+export const FreezeRecordSchema: GenMessage<FreezeRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 6);
+
+/**
+ * The mass-failure brakes of a namespace that are set, under "brakes".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.BrakesRecord
+ */
+export type BrakesRecord = Message<"mycosoft.orchestrator.store.v1.BrakesRecord"> & {
+  /**
+   * One a zone, and one for the whole namespace (zone "").
+   *
+   * @generated from field: repeated mycosoft.orchestrator.store.v1.BrakesRecord.Brake brakes = 1;
+   */
+  brakes: BrakesRecord_Brake[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.BrakesRecord.
+ * Use `create(BrakesRecordSchema)` to create a new message.
+ */
+export const BrakesRecordSchema: GenMessage<BrakesRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7);
+
+/**
+ * One that is set.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.BrakesRecord.Brake
+ */
+export type BrakesRecord_Brake = Message<"mycosoft.orchestrator.store.v1.BrakesRecord.Brake"> & {
+  /**
+   * The zone; empty: the whole namespace.
+   *
+   * @generated from field: string zone = 1;
+   */
+  zone: string;
+
+  /**
+   * Since when, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Agents in trouble when it was set.
+   *
+   * @generated from field: int32 failing = 3;
+   */
+  failing: number;
+
+  /**
+   * Agents that should be there.
+   *
+   * @generated from field: int32 agents = 4;
+   */
+  agents: number;
+
+  /**
+   * The share that set it.
+   *
+   * @generated from field: double threshold = 5;
+   */
+  threshold: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.BrakesRecord.Brake.
+ * Use `create(BrakesRecord_BrakeSchema)` to create a new message.
+ */
+export const BrakesRecord_BrakeSchema: GenMessage<BrakesRecord_Brake> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7, 0);
 
 /**
  * The verdicts before the present one.
@@ -128,7 +618,7 @@ export type VerdictHistory = Message<"mycosoft.orchestrator.store.v1.VerdictHist
  * Use `create(VerdictHistorySchema)` to create a new message.
  */
 export const VerdictHistorySchema: GenMessage<VerdictHistory> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 1);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 8);
 
 /**
  * The soft state of a replica, as a live record under "replica/<id>" in the system database.
@@ -219,7 +709,7 @@ export type ReplicaRecord = Message<"mycosoft.orchestrator.store.v1.ReplicaRecor
  * Use `create(ReplicaRecordSchema)` to create a new message.
  */
 export const ReplicaRecordSchema: GenMessage<ReplicaRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 2);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 9);
 
 /**
  * What was measured of an agent, as a live record under "agent/<id>". Flat, with plain milliseconds: it is written for
@@ -402,5 +892,5 @@ export type ObservationRecord = Message<"mycosoft.orchestrator.store.v1.Observat
  * Use `create(ObservationRecordSchema)` to create a new message.
  */
 export const ObservationRecordSchema: GenMessage<ObservationRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 3);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10);
 

@@ -1,0 +1,111 @@
+import { create, fromBinary, fromJson, type JsonObject, toBinary } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
+import {
+  CommandSchema,
+  PayloadSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import {
+  type DeadLetterRecord,
+  DeadLetterRecordSchema,
+  type DeliveryRecord,
+  DeliveryRecordSchema,
+} from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
+
+/** The format that this version writes. */
+const FORMAT = 1;
+const MAIL = 'mail/';
+const DEAD = 'dead/';
+
+/** "mail/<agent id>/<delivery id>"; neither id has a slash. */
+export const mailKey = (agentId: string, deliveryId: string): string => `${MAIL}${agentId}/${deliveryId}`;
+export const isMailKey = (key: string): boolean => key.startsWith(MAIL);
+export const deadKey = (agentId: string, deliveryId: string): string => `${DEAD}${agentId}/${deliveryId}`;
+
+/** The two ids in a mail key. */
+export function mailOf(key: string): { agentId: string; deliveryId: string } {
+  const slash = key.indexOf('/', MAIL.length);
+  return { agentId: key.slice(MAIL.length, slash), deliveryId: key.slice(slash + 1) };
+}
+
+export const encodeDelivery = (record: DeliveryRecord): Uint8Array => toBinary(DeliveryRecordSchema, record);
+export const decodeDelivery = (bytes: Uint8Array): DeliveryRecord => fromBinary(DeliveryRecordSchema, bytes);
+
+/** Commands of one agent come one after the other: a later one waits until the one before is acknowledged. */
+export const COMMAND_ORDER = 'command';
+
+export interface NewCommand {
+  /** Unique in the namespace. Derive it from what causes the command where that may be decided twice. */
+  id: string;
+  /** Whose mailbox it goes to. */
+  agentId: string;
+  /** The agent that it is about; default: the one that gets it. */
+  subjectAgentId?: string;
+  /** As in Command.type. */
+  type: string;
+  arguments: JsonObject;
+  /** Who caused it: a principal or "rule:<name>". */
+  actor: string;
+  /** The store's clock. */
+  storeMs: number;
+  /** Given up after this time; undefined: never. */
+  expireAfterMs: number | undefined;
+  acceptWithinMs: number;
+  maxTries: number;
+  /** Its place among the deliveries that one commit puts into one mailbox. */
+  index?: number;
+}
+
+/** A command for a mailbox: an effect of the commit that causes it. */
+export function putCommand(command: NewCommand): { key: string; value: Uint8Array } {
+  const { id, agentId, storeMs, expireAfterMs } = command;
+  const record = create(DeliveryRecordSchema, {
+    format: FORMAT,
+    id,
+    agentId,
+    index: command.index ?? 0,
+    orderingKey: COMMAND_ORDER,
+    createTime: timestampFromMs(storeMs),
+    acceptWithin: durationFromMs(command.acceptWithinMs),
+    maxTries: command.maxTries,
+    actor: command.actor,
+    subjectAgentId: command.subjectAgentId ?? '',
+    item: {
+      case: 'command',
+      value: create(CommandSchema, {
+        type: command.type,
+        arguments: create(PayloadSchema, {
+          contentType: 'application/json',
+          data: { case: 'json', value: fromJson(ValueSchema, command.arguments) },
+        }),
+      }),
+    },
+  });
+  if (expireAfterMs !== undefined) record.expireTime = timestampFromMs(storeMs + expireAfterMs);
+  return { key: mailKey(agentId, id), value: encodeDelivery(record) };
+}
+
+/** A dead letter in place of the delivery. */
+export function putDeadLetter(
+  delivery: DeliveryRecord,
+  reason: DeadLetterRecord['reason'],
+  error: string,
+  storeMs: number,
+): { key: string; value: Uint8Array } {
+  const record = create(DeadLetterRecordSchema, { delivery, reason, error, time: timestampFromMs(storeMs) });
+  return { key: deadKey(delivery.agentId, delivery.id), value: toBinary(DeadLetterRecordSchema, record) };
+}
+
+/** What a delivery is, in two words: "command drain". */
+export function itemWords({ item }: DeliveryRecord): string {
+  switch (item.case) {
+    case 'command':
+      return `command ${item.value.type}`;
+    case 'message':
+      return `message ${item.value.type}`;
+    case 'task':
+      return `task ${item.value.capability}`;
+    default:
+      return 'nothing';
+  }
+}
