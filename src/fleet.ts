@@ -10,6 +10,7 @@ import { pacingFor } from './domain/agent/pacing.ts';
 import { agentOf } from './domain/agent/record.ts';
 import type { SessionContext, SessionMetrics } from './domain/agent/session-context.ts';
 import { Sessions } from './domain/agent/sessions.ts';
+import { fleetSilences } from './domain/agent/suspicion.ts';
 import { VerdictWriter } from './domain/agent/verdict-writer.ts';
 import { EventWriter } from './domain/monitoring/events.ts';
 import { validateSpec } from './domain/validation/agent-spec.ts';
@@ -59,6 +60,7 @@ export function createFleet(options: FleetOptions) {
     config: config.session,
     replicaId,
     metrics: options.metrics,
+    silences: fleetSilences(),
     self: {
       stallMs: (fromMs, toMs) => loop.stallMs(fromMs, toMs),
       eventLoopDelayMs: () => loop.eventLoopDelayMs(),

@@ -1,13 +1,21 @@
 /** Bounds memory; older stalls are forgotten. At a stall a second it reaches back four minutes. */
 const CAPACITY = 256;
 
-/** When this process stood still, on the monotonic clock: a ring of intervals in order of time. */
+/** When something (this process, by default) stood still, on the monotonic clock: a ring of intervals in order of time. */
 export class StallLog {
-  readonly #starts = new Float64Array(CAPACITY);
-  readonly #ends = new Float64Array(CAPACITY);
+  readonly #capacity: number;
+  readonly #starts: Float64Array;
+  readonly #ends: Float64Array;
   #written = 0;
   #lastEnd = Number.NEGATIVE_INFINITY;
   #totalMs = 0;
+
+  /** @param capacity how many intervals are remembered */
+  constructor(capacity = CAPACITY) {
+    this.#capacity = capacity;
+    this.#starts = new Float64Array(capacity);
+    this.#ends = new Float64Array(capacity);
+  }
 
   /** All stalls since the start, milliseconds. */
   get totalMs(): number {
@@ -20,7 +28,7 @@ export class StallLog {
   }
 
   add(startMs: number, endMs: number): void {
-    const slot = this.#written % CAPACITY;
+    const slot = this.#written % this.#capacity;
     this.#starts[slot] = startMs;
     this.#ends[slot] = endMs;
     this.#written += 1;
@@ -33,9 +41,9 @@ export class StallLog {
     // The common case on the hot path: nothing happened since.
     if (fromMs >= this.#lastEnd) return 0;
     let total = 0;
-    const oldest = Math.max(0, this.#written - CAPACITY);
+    const oldest = Math.max(0, this.#written - this.#capacity);
     for (let index = this.#written - 1; index >= oldest; index -= 1) {
-      const slot = index % CAPACITY;
+      const slot = index % this.#capacity;
       const end = this.#ends[slot] ?? 0;
       if (end <= fromMs) break;
       total += Math.max(0, Math.min(end, toMs) - Math.max(this.#starts[slot] ?? 0, fromMs));

@@ -99,7 +99,13 @@ describe('docs/events.md', () => {
 describe('docs/health.md', () => {
   it.each([
     ['suspicion', 'MIN_DEVIATION_MS', '100', 'at least 100 ms'],
-    ['suspicion', 'PRIOR_SAMPLES', '64', '(their count + 64)'],
+    ['suspicion', 'PHI_PER_PROBE', '2', 'each makes phi 2 at most'],
+    ['suspicion', 'MARGIN', '1.5', 'stalls(e / 1.5)'],
+    ['suspicion', 'FLEET_WEIGHT', '100', '(round trips of this session + 100)'],
+    ['suspicion', 'OWN_MEMORY', '37_000', 'its last 37,000 round trips'],
+    ['suspicion', 'FLEET_MEMORY', '1_000_000', 'the fleet its last million'],
+    ['suspicion', 'LONGEST_OF_LEASE', '1 / 3', 'more than a third of the lease are not counted'],
+    ['silences', 'SHORTEST_MS', '250', '(250, 354, 500, 707 ms'],
     ['suspicion', 'LATE_MIN_MS', '300', 'at least 300 ms'],
     ['suspicion', 'LATE_MAX_MS', '500', 'usually at most\n500 ms'],
     ['suspicion', 'LATE_FIRST_MS', '1000', '1 s before the first round trip'],

@@ -10,6 +10,7 @@ import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_
 import type { Clock } from '../../lib/clock.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { durationFromMs, msFromDuration } from '../../lib/proto-time.ts';
+import { StallLog } from '../../lib/stall-log.ts';
 import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
 import { tokenMissing } from './errors.ts';
 import { goAwayFrame, pingFrame } from './frames.ts';
@@ -21,6 +22,8 @@ const MAX_WAIT_MS = 60_000;
 /** Frames that may wait for the next poll. */
 const MAX_WAITING = 1024;
 const MAX_FRAMES_PER_POLL = 256;
+/** Times between polls that are remembered: a ping ends a poll, so there is hardly more than one for each that waits. */
+const MAX_GAPS = 32;
 
 /** One agent that polls: the frames for it gather here between its polls. */
 class PollCarrier implements FrameCarrier, WheelTask {
@@ -29,6 +32,10 @@ class PollCarrier implements FrameCarrier, WheelTask {
   readonly protocol: SessionProtocol;
   readonly tokenHash: Uint8Array;
   readonly #onExpired: (carrier: PollCarrier) => void;
+  readonly #clock: Clock;
+  /** When no poll was open. */
+  readonly #gaps = new StallLog(MAX_GAPS);
+  #closedMs: number;
   #frames: OpenSessionResponse[] = [];
   #wake: (() => void) | undefined;
   #error: unknown;
@@ -44,11 +51,14 @@ class PollCarrier implements FrameCarrier, WheelTask {
     protocol: SessionProtocolOptions;
     peer: string;
     token: string;
+    clock: Clock;
     onExpired: (carrier: PollCarrier) => void;
   }) {
     this.peer = options.peer;
     this.tokenHash = hashToken(options.token);
     this.#onExpired = options.onExpired;
+    this.#clock = options.clock;
+    this.#closedMs = this.#clock.monoMs();
     this.protocol = new SessionProtocol(options.protocol, this, options.token);
   }
 
@@ -72,6 +82,11 @@ class PollCarrier implements FrameCarrier, WheelTask {
   ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean {
     this.send(pingFrame(echo, fullReport, leaseMs));
     return true;
+  }
+
+  awayMs(fromMs: number, toMs: number): number {
+    const now = this.polling ? 0 : Math.max(0, toMs - Math.max(fromMs, this.#closedMs));
+    return this.#gaps.overlapMs(fromMs, toMs) + now;
   }
 
   blockedMs(): number {
@@ -110,12 +125,16 @@ class PollCarrier implements FrameCarrier, WheelTask {
         const end = (): void => {
           clearTimeout(timer);
           signal.removeEventListener('abort', end);
-          if (this.#wake === end) this.#wake = undefined;
+          if (this.#wake === end) {
+            this.#wake = undefined;
+            this.#closedMs = this.#clock.monoMs();
+          }
           resolve();
         };
         const timer = setTimeout(end, waitMs);
         signal.addEventListener('abort', end, { once: true });
         this.#wake = end;
+        this.#gaps.add(this.#closedMs, this.#clock.monoMs());
         this.protocol.session?.senderReady();
       });
     }
@@ -225,6 +244,7 @@ export class PollSessions {
       protocol: this.#options.protocol,
       peer,
       token,
+      clock: this.#options.clock,
       onExpired: (carrier) => this.#expired(carrier),
     });
   }

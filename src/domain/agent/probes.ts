@@ -6,6 +6,7 @@ export class Probes {
   readonly #sentMs: number[] = [];
   #nextEcho = 1;
   #missed = 0;
+  #sinceMs = 0;
 
   /** How many stand unanswered (at most the last eight are kept). */
   get outstanding(): number {
@@ -17,15 +18,19 @@ export class Probes {
     return this.#missed;
   }
 
-  /** When each outstanding one was sent, oldest first, monotonic milliseconds. */
-  get sentMs(): readonly number[] {
-    return this.#sentMs;
+  /**
+   * Since when the agent owes an answer, monotonic milliseconds: when the oldest ping after its last answer was sent,
+   * even if that one is written off by now. Without meaning if none is outstanding.
+   */
+  get sinceMs(): number {
+    return this.#sinceMs;
   }
 
   /** Notes a ping and returns its echo, never 0. */
   sent(nowMs: number): number {
     const echo = this.#nextEcho;
     this.#nextEcho = echo === Number.MAX_SAFE_INTEGER ? 1 : echo + 1;
+    if (this.#echoes.length === 0) this.#sinceMs = nowMs;
     if (this.#echoes.length === KEPT) {
       this.#echoes.shift();
       this.#sentMs.shift();
@@ -47,6 +52,7 @@ export class Probes {
     } else {
       this.#echoes.splice(0, index + 1);
       this.#sentMs.splice(0, index + 1);
+      this.#sinceMs = this.#sentMs[0] ?? 0;
     }
     this.#missed += index;
     return sentMs;

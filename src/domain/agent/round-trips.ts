@@ -67,20 +67,18 @@ export class RoundTrips {
     return samples;
   }
 
-  /** Mean, standard deviation, and how many samples exceed `limitMs`. */
-  moments(limitMs: number): { mean: number; deviation: number; exceeding: number } {
+  /** Mean and standard deviation. */
+  moments(): { mean: number; deviation: number } {
     let sum = 0;
     let squares = 0;
-    let exceeding = 0;
     for (let i = 0; i < this.#count; i += 1) {
       const sample = this.#ring[i] ?? 0;
       sum += sample;
       squares += sample * sample;
-      if (sample > limitMs) exceeding += 1;
     }
     const n = Math.max(1, this.#count);
     const mean = sum / n;
-    return { mean, deviation: Math.sqrt(Math.max(0, squares / n - mean * mean)), exceeding };
+    return { mean, deviation: Math.sqrt(Math.max(0, squares / n - mean * mean)) };
   }
 
   /** Undefined before the first sample. */

@@ -5,6 +5,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { TimingWheel } from '../../lib/timing-wheel.ts';
 import type { SelfWatch } from './observer.ts';
 import type { Session } from './session.ts';
+import type { Silences } from './silences.ts';
 
 /** Measured on the hot path; must cost next to nothing. */
 export interface SessionMetrics {
@@ -24,6 +25,8 @@ export interface SessionContext {
   replicaId: string;
   self: SelfWatch;
   metrics: SessionMetrics;
+  /** How long agents of this replica that live have left pings unanswered. */
+  silences: Silences;
   /** The interval and lease that hold for this fleet now. */
   pacing(): { intervalMs: number; leaseMs: number };
   /** Share of this replica's sessions that are in trouble, 0..1. */
@@ -48,6 +51,8 @@ export interface PingSender {
   ready(): boolean;
   /** Sends a ping at once, before anything that waits. False: it waits, because the client does not read. */
   ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean;
+  /** How long between two instants the agent had no way to answer (no poll of its was open), milliseconds. */
+  awayMs(fromMs: number, toMs: number): number;
   /** For how long the client has not read what was sent to it, milliseconds. */
   blockedMs(nowMs: number): number;
 }

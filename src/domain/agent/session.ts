@@ -14,7 +14,7 @@ import { Probes } from './probes.ts';
 import { ProgressWatch } from './progress.ts';
 import { RoundTrips } from './round-trips.ts';
 import type { PingSender, SessionContext, SessionOwner } from './session-context.ts';
-import { lateAfterMs, phiOf } from './suspicion.ts';
+import { excuses, lateAfterMs, ownSilences, phiOf, suspectDetail, type Waiting } from './suspicion.ts';
 
 export interface SessionOptions {
   context: SessionContext;
@@ -58,6 +58,7 @@ export class Session implements WheelTask {
   readonly attachWallMs: number;
   readonly roundTrips = new RoundTrips();
   readonly probes = new Probes();
+  readonly silences = ownSilences();
   readonly progress: ProgressWatch;
   clockOffset: ClockOffset | undefined;
   report: Report | undefined;
@@ -135,8 +136,10 @@ export class Session implements WheelTask {
       this.progress.report(report, nowMs);
     }
     if (this.report !== undefined) this.reportWallMs = this.lastHeardWallMs;
+    const { sinceMs } = this.probes;
     const sentMs = echo === 0 ? undefined : this.probes.answered(echo);
     if (sentMs === undefined) return;
+    this.#learn(this.#waitedMs(sinceMs, nowMs));
     // A round trip that spans a stall of our own says nothing about the agent.
     if (context.self.stallMs(sentMs, nowMs) === 0) {
       const elapsedMs = nowMs - sentMs;
@@ -155,11 +158,14 @@ export class Session implements WheelTask {
     }
   }
 
-  /** Suspicion now: phi of all outstanding probes. */
+  /** Suspicion now. */
   phi(nowMs: number): number {
-    if (this.probes.outstanding === 0) return 0;
-    const waited = this.probes.sentMs.map((sentMs) => silenceMs(this.#context.self, sentMs, nowMs));
-    return phiOf(this.roundTrips, waited);
+    return phiOf(this.roundTrips, this.silences, this.#context.silences, this.#waiting(nowMs));
+  }
+
+  #waiting(nowMs: number): Waiting {
+    const probes = this.probes.outstanding;
+    return { probes, waitedMs: probes === 0 ? 0 : this.#waitedMs(this.probes.sinceMs, nowMs) };
   }
 
   /** The silence that counts against the agent, milliseconds. */
@@ -219,7 +225,7 @@ export class Session implements WheelTask {
       if (unanswered >= SUSPECT_PROBES && this.liveness === Agent_Liveness.CONNECTED) {
         const phi = this.phi(nowMs);
         if (phi >= config.suspectPhi) {
-          const detail = `${unanswered} probes unanswered, phi ${phi.toFixed(1)} of ${config.suspectPhi}`;
+          const detail = suspectDetail(phi, config.suspectPhi, this.#waiting(nowMs), this.silences);
           this.#judge(Agent_Liveness.SUSPECT, 'phi', detail, nowMs);
         }
       }
@@ -228,6 +234,19 @@ export class Session implements WheelTask {
     const wait = Math.min(lateAfterMs(this.roundTrips), this.#toldLeaseMs / PROBES_PER_LEASE);
     const next = this.liveness === Agent_Liveness.SUSPECT ? Math.max(wait, SUSPECT_PROBE_MS) : wait;
     this.#context.wheel.schedule(this, nowMs + Math.min(next, this.#untilLease(silence)));
+  }
+
+  /** How long an agent has owed an answer that it could have given and we could have heard. */
+  #waitedMs(sinceMs: number, nowMs: number): number {
+    const awayMs = this.#sender.awayMs(sinceMs, nowMs);
+    return Math.max(0, silenceMs(this.#context.self, sinceMs, nowMs) - awayMs);
+  }
+
+  /** An answer ended a silence: so long may this agent, and one of this fleet, be silent and yet live. */
+  #learn(waitedMs: number): void {
+    const known = excuses(waitedMs, this.#toldLeaseMs) ? waitedMs : 0;
+    this.silences.add(known);
+    this.#context.silences.add(known);
   }
 
   #untilLease(silenceMs: number): number {

@@ -124,6 +124,10 @@ export class StreamCarrier implements FrameCarrier, WheelTask {
     return true;
   }
 
+  awayMs(): number {
+    return 0;
+  }
+
   blockedMs(nowMs: number): number {
     return this.#blockedSinceMs === undefined ? 0 : nowMs - this.#blockedSinceMs;
   }

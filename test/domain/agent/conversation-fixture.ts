@@ -14,7 +14,7 @@ import { validateFrame } from '../../../src/domain/validation/frames.ts';
 import { DomainError } from '../../../src/lib/errors.ts';
 import { startFleet, type TestFleet, turns } from './fleet-fixture.ts';
 
-export const { CONNECTED, DISCONNECTED, LEFT } = Agent_Liveness;
+export const { CONNECTED, DISCONNECTED, LEFT, SUSPECT } = Agent_Liveness;
 export type Up = MessageInitShape<typeof OpenSessionRequestSchema>;
 
 export const nameOf = (error: DomainError): string =>

@@ -52,6 +52,10 @@ export class FakeLine implements SessionLine {
     return true;
   }
 
+  awayMs(): number {
+    return 0;
+  }
+
   blockedMs(): number {
     return 0;
   }

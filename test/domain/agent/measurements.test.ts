@@ -4,7 +4,14 @@ import { ClockOffset } from '../../../src/domain/agent/clock-offset.ts';
 import { pacingFor } from '../../../src/domain/agent/pacing.ts';
 import { Probes } from '../../../src/domain/agent/probes.ts';
 import { RoundTrips } from '../../../src/domain/agent/round-trips.ts';
-import { lateAfterMs, phiOf, phiOfProbe } from '../../../src/domain/agent/suspicion.ts';
+import { Silences } from '../../../src/domain/agent/silences.ts';
+import {
+  excuses,
+  fleetSilences,
+  lateAfterMs,
+  ownSilences,
+  phiOf,
+} from '../../../src/domain/agent/suspicion.ts';
 
 function roundTripsOf(samples: readonly number[]): RoundTrips {
   const trips = new RoundTrips();
@@ -44,10 +51,8 @@ describe('round trips', () => {
         });
         expect(trips.recent(1_000)).toEqual(last);
         expect(trips.recent(5)).toEqual(last.slice(-5));
-        const limit = 30_000;
-        const { mean, exceeding } = trips.moments(limit);
-        expect(mean).toBeCloseTo(last.reduce((sum, value) => sum + value, 0) / last.length, 6);
-        expect(exceeding).toBe(last.filter((value) => value > limit).length);
+        const mean = last.reduce((sum, value) => sum + value, 0) / last.length;
+        expect(trips.moments().mean).toBeCloseTo(mean, 6);
       }),
     );
   });
@@ -128,41 +133,110 @@ describe('probes', () => {
     const echoes = Array.from({ length: 20 }, (_, at) => probes.sent(at));
     expect(new Set(echoes).size).toBe(20);
     expect(echoes).not.toContain(0);
-    expect([probes.outstanding, probes.missed, probes.sentMs[0]]).toEqual([8, 12, 12]);
+    expect([probes.outstanding, probes.missed]).toEqual([8, 12]);
+  });
+
+  it('tell since when an answer is owed, even if the ping that began it is written off', () => {
+    const probes = new Probes();
+    const echoes = Array.from({ length: 20 }, (_, at) => probes.sent(100 + at));
+    expect(probes.sinceMs).toBe(100);
+    probes.answered(echoes[15] ?? 0);
+    expect(probes.sinceMs).toBe(116);
+    probes.answered(echoes[19] ?? 0);
+    probes.sent(500);
+    expect(probes.sinceMs).toBe(500);
+  });
+});
+
+describe('silences', () => {
+  const of = (silences: readonly number[], memory = 1_000) => {
+    const kept = new Silences({ memory });
+    for (const silenceMs of silences) kept.add(silenceMs);
+    return kept;
+  };
+
+  it('are counted by how long they were, in steps of √2', () => {
+    const kept = of([30, 249, 250, 400, 600, 2_000, 1_000_000]);
+    expect(kept.total).toBe(7);
+    expect([0, 250, 353, 500, 700, 1_500, 2_000, 2_900, 64_000].map((ms) => kept.atLeast(ms))).toEqual([
+      5, 5, 5, 3, 3, 2, 2, 1, 1,
+    ]);
+    expect([kept.longestMs(), of([30]).longestMs(), of([520, 30]).longestMs()]).toEqual([64_000, 0, 500]);
+  });
+
+  it('are remembered for as many round trips as promised and at most twice as many', () => {
+    for (const before of [0, 1, 500, 998, 999]) {
+      const kept = of([...new Array<number>(before).fill(10), 2_000]);
+      for (let count = 0; count < 999; count += 1) kept.add(10);
+      expect(kept.atLeast(2_000)).toBe(1);
+      for (let count = 0; count < 1_001; count += 1) kept.add(10);
+      expect(kept.atLeast(2_000)).toBe(0);
+      expect(kept.total).toBeGreaterThanOrEqual(1_000);
+      expect(kept.total).toBeLessThan(2_000);
+    }
   });
 });
 
 describe('suspicion', () => {
   const steady = roundTripsOf(Array.from({ length: 128 }, () => 30));
+  const none = ownSilences();
+  const stalling = (count: number, ofThem: number, silenceMs: number) => {
+    const kept = fleetSilences();
+    for (let at = 0; at < count; at += 1) kept.add(at < ofThem ? silenceMs : 30);
+    return kept;
+  };
+  const phi = (own: Silences, fleet: Silences, waitedMs: number, probes = 3) =>
+    phiOf(steady, own, fleet, { waitedMs, probes });
 
-  it('is nothing at first and never falls while a probe waits', () => {
+  it('is nothing at first and never falls while an answer is owed', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 1, max: 5_000 }), { maxLength: 128 }),
+        fc.array(fc.integer({ min: 1, max: 20_000 }), { maxLength: 50 }),
         fc.array(fc.integer({ min: 0, max: 60_000 }), { minLength: 2, maxLength: 20 }),
-        (samples, waits) => {
+        fc.integer({ min: 1, max: 8 }),
+        (samples, silences, waits, probes) => {
           const trips = roundTripsOf(samples);
-          expect(phiOfProbe(trips, 0)).toBe(0);
-          const phis = waits.sort((a, b) => a - b).map((wait) => phiOfProbe(trips, wait));
-          for (const [at, phi] of phis.entries()) {
-            expect(phi).toBeGreaterThanOrEqual(0);
-            expect(phi).toBeGreaterThanOrEqual((phis[at - 1] ?? 0) - 1e-9);
+          const own = ownSilences();
+          for (const silenceMs of silences) own.add(silenceMs);
+          const at = (waitedMs: number) => phiOf(trips, own, own, { waitedMs, probes });
+          expect(at(0)).toBe(0);
+          const phis = waits.sort((a, b) => a - b).map(at);
+          for (const [index, value] of phis.entries()) {
+            expect(value).toBeGreaterThanOrEqual(0);
+            expect(value).toBeGreaterThanOrEqual((phis[index - 1] ?? 0) - 1e-9);
           }
         },
       ),
     );
   });
 
-  it('needs more than one probe to reach 5, with any history', () => {
-    for (const trips of [steady, new RoundTrips(), roundTripsOf([30])]) {
-      expect(phiOf(trips, [60_000])).toBeLessThan(5);
-      expect(phiOf(trips, [60_000, 59_000, 58_000])).toBeGreaterThan(5);
+  it.each([1, 2, 3, 8])('of %d unanswered pings is at most two each, however long they wait', (probes) => {
+    for (const trips of [steady, roundTripsOf([]), roundTripsOf([30])]) {
+      expect(phiOf(trips, none, none, { waitedMs: 60_000, probes })).toBe(2 * probes);
     }
   });
 
-  it('is lower on a link where answers were that late before', () => {
-    const spiky = roundTripsOf(Array.from({ length: 128 }, (_, at) => (at % 32 === 0 ? 2_000 : 30)));
-    expect(phiOfProbe(spiky, 1_500)).toBeLessThan(phiOfProbe(steady, 1_500) - 0.5);
+  it('of a steady agent passes 5 with the third ping, after 900 ms', () => {
+    expect(phi(none, none, 900)).toBeGreaterThan(5);
+  });
+
+  it('waits for an agent that was silent as long before, and not much longer', () => {
+    for (const answers of [100, 5_000, 36_000]) {
+      const own = stalling(answers, 1, 2_000);
+      expect(phi(own, none, 2_400)).toBeLessThan(5);
+      expect(phi(own, none, 4_300)).toBe(6);
+    }
+  });
+
+  it('waits for a new agent of a fleet that stalls, less and less the longer it has been steady itself', () => {
+    const fleet = stalling(100_000, 50, 2_000);
+    const phis = [0, 1_000, 10_000].map((answers) => phi(stalling(answers, 0, 0), fleet, 1_500));
+    expect(phis.map((value) => value.toFixed(1))).toEqual(['3.3', '4.3', '5.3']);
+  });
+
+  it('takes no excuse from a silence of more than a third of the lease', () => {
+    expect([excuses(10_000, 30_000), excuses(10_001, 30_000)]).toEqual([true, false]);
   });
 
   it.each([

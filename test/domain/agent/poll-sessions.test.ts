@@ -18,6 +18,7 @@ import {
   leave,
   protocolOptions,
   results,
+  SUSPECT,
   token,
   type Up,
   useFleet,
@@ -67,6 +68,43 @@ describe('long polls', () => {
       frames: [{ frame: { case: 'heartbeat', value: { echo } } }],
     });
     expect(fleet.sessions.get('default', 'a1')?.roundTrips.count).toBe(1);
+  });
+
+  it('are not held against an agent between them: only while one is open does an answer count as owed', async () => {
+    const first = await poll({ frames: [hello], wait: NOW });
+    const { epoch } = first;
+    const session = () => fleet.sessions.get('default', 'a1');
+    const suspicion = () => session()?.phi(fleet.clock.monoMs()) ?? -1;
+    const pinged = poll({ epoch, sequence: 1n });
+    await fleet.pass(300);
+    expect(cases(await pinged)).toEqual(['ping']);
+    await fleet.pass(6_000);
+    expect([session()?.probes.outstanding, suspicion()]).toEqual([1, 0]);
+    // A poll that brings no answer: from now on it is owed.
+    const open = poll({ epoch, sequence: 2n });
+    await turns(3);
+    await fleet.pass(250);
+    expect(suspicion()).toBeGreaterThan(0.5);
+    const before = suspicion();
+    await fleet.pass(1_200);
+    expect(cases(await open)).toEqual(['ping']);
+    const between = suspicion();
+    expect(between).toBeGreaterThan(before);
+    await fleet.pass(5_000);
+    expect(suspicion()).toBe(between);
+    expect(fleet.liveness('a1')).toBe(CONNECTED);
+  });
+
+  it('that never bring an answer make the agent SUSPECT', async () => {
+    const { epoch } = await poll({ frames: [hello], wait: NOW });
+    for (let sequence = 1n; sequence < 12n && fleet.liveness('a1') === CONNECTED; sequence += 1n) {
+      const waiting = poll({ epoch, sequence });
+      await turns(3);
+      await fleet.pass(6_000);
+      await waiting;
+      await fleet.settle();
+    }
+    expect(fleet.liveness('a1')).toBe(SUSPECT);
   });
 
   it('give the last response again for a repeated sequence, and act on its frames once', async () => {

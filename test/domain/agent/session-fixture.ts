@@ -9,6 +9,7 @@ import type {
   SessionContext,
   SessionMetrics,
 } from '../../../src/domain/agent/session-context.ts';
+import { fleetSilences } from '../../../src/domain/agent/suspicion.ts';
 import { TimingWheel } from '../../../src/lib/timing-wheel.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
@@ -135,6 +136,7 @@ export class Simulation {
       replicaId: 'replica-1',
       self: this.self,
       metrics: this.metrics,
+      silences: fleetSilences(),
       pacing: () => pacingFor(this.fleet, merged),
       shareInTrouble: () => 0,
       progressBudgetMs: (_, __, activity) => this.budgets.get(activity),
@@ -146,6 +148,7 @@ export class Simulation {
       isReady: true,
       blockedSinceMs: undefined,
       ready: () => line.isReady,
+      awayMs: () => 0,
       blockedMs: (nowMs) => (line.blockedSinceMs === undefined ? 0 : nowMs - line.blockedSinceMs),
       ping: (echo, fullReport, leaseMs) => {
         const nowMs = this.clock.monoMs();
