@@ -1,6 +1,3 @@
-import { randomUUID } from 'node:crypto';
-import { createInterface } from 'node:readline/promises';
-import { Code, ConnectError } from '@connectrpc/connect';
 import type { Command } from 'commander';
 import { Agent_LivenessSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
@@ -8,12 +5,12 @@ import {
   RegisterAgentResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { addSpecOptions, type SpecOptions, specFrom } from '../agent-spec.ts';
+import { refusal } from '../ask.ts';
 import type { Context, Runner } from '../context.ts';
-import { readErrorDetails } from '../error-details.ts';
-import { CommandError, exitCodes, UsageError } from '../errors.ts';
-import { escapeText } from '../output/escape.ts';
+import { CommandError, UsageError } from '../errors.ts';
 import { enumName } from '../output/names.ts';
 import { dim, plain, strong } from '../output/text.ts';
+import { withRequestId } from '../request-id.ts';
 
 interface RegisterOptions extends SpecOptions {
   takeover?: boolean;
@@ -92,19 +89,13 @@ async function deregister(
   options: DeregisterOptions,
 ): Promise<number | undefined> {
   const { connection, namespace, call } = context;
-  if (options.yes !== true) {
-    if (context.io.stdin.isTTY !== true) {
-      throw new UsageError('not on a terminal, so nobody can be asked: add --yes to deregister');
-    }
+  const refused = await refusal(context, options.yes, 'deregister', async () => {
     const { agent } = await connection.agents.getAgent({ namespace, agentId }, call);
     if (agent === undefined) throw new CommandError('the service answered without an agent');
     const liveness = enumName(Agent_LivenessSchema, agent.liveness);
-    const what = [agent.id, agent.spec?.kind, liveness].filter(Boolean).join(', ');
-    if (!(await confirm(context, `deregister ${what}? [y/N] `))) {
-      context.note([plain('left as it is')]);
-      return context.signal.aborted ? exitCodes.interrupted : exitCodes.failed;
-    }
-  }
+    return `deregister ${[agent.id, agent.spec?.kind, liveness].filter(Boolean).join(', ')}`;
+  });
+  if (refused !== undefined) return refused;
   const response = await withRequestId(context, options.requestId, (requestId) =>
     connection.agents.deregisterAgent({ namespace, agentId, reason: options.reason ?? '', requestId }, call),
   );
@@ -114,43 +105,4 @@ async function deregister(
   }
   context.say([plain('deregistered '), strong(agentId), dim(` at revision ${response.revision}`)]);
   return undefined;
-}
-
-/** Asks on the terminal; anything but y or yes is a no. */
-async function confirm({ io, signal }: Context, question: string): Promise<boolean> {
-  const prompt = createInterface({ input: io.stdin, output: io.stderr });
-  try {
-    const answer = await prompt.question(escapeText(question), { signal });
-    return /^y(es)?$/i.test(answer.trim());
-  } catch {
-    return false;
-  } finally {
-    prompt.close();
-  }
-}
-
-/** Says how to repeat a write whose outcome is not known, so that it happens once. */
-async function withRequestId<Result>(
-  context: Context,
-  given: string | undefined,
-  write: (requestId: string) => Promise<Result>,
-): Promise<Result> {
-  const requestId = given ?? randomUUID();
-  try {
-    return await write(requestId);
-  } catch (error) {
-    if (mayHaveHappened(error)) {
-      context.note([
-        plain(`it may or may not have happened; to be sure, repeat it with --request-id ${requestId}`),
-      ]);
-    }
-    throw error;
-  }
-}
-
-function mayHaveHappened(error: unknown): boolean {
-  if (!(error instanceof ConnectError)) return false;
-  const { reason } = readErrorDetails(error);
-  if (reason !== '') return reason === 'OUTCOME_UNKNOWN';
-  return error.code === Code.DeadlineExceeded || error.code === Code.Canceled || error.code === Code.Internal;
 }
