@@ -49,8 +49,7 @@ function openStore(options: OpenStoresOptions & { url: string; database: string 
   if (kind === 'lmdb') {
     return openLmdbStore({ directory: url.slice('lmdb:'.length), database, clock, log, onOperation });
   }
-  const { keyPrefix, minReplicas, waitTimeoutMs } = config.redis;
-  return openRedisStore({ url, database, keyPrefix, minReplicas, waitTimeoutMs, clock, log, onOperation });
+  return openRedisStore({ ...config.redis, url, database, clock, log, onOperation });
 }
 
 /** For work that comes again by itself: while the store is away, its status says so and nobody else needs to. */

@@ -16,7 +16,7 @@ export interface Config {
   relationships: readonly string[];
   /** `databases.*`: a URL, or the name of a logical database in the default store. */
   databases: { system: string; agents: string; monitoring: string };
-  /** `store`: the default store, "lmdb:<directory>" or "redis://…" / "rediss://…"; default "lmdb:./data". */
+  /** `store`: the default store, "lmdb:<directory>", "redis://…", "redis+sentinel://…", or these with "rediss"; default "lmdb:./data". */
   store: string;
   /** `redis.*` */
   redis: {
@@ -26,6 +26,9 @@ export interface Config {
     waitTimeoutMs: number;
     /** `key_prefix`: before every key; default "orchestrator". */
     keyPrefix: string;
+    /** `sentinel_user`, `sentinel_password`: for the Sentinels of a `redis+sentinel://` URL; default "": none. */
+    sentinelUser: string;
+    sentinelPassword: string;
   };
   /** `update_interval`, seconds: how often the status is refreshed at the latest; default 60. */
   updateIntervalMs: number;

@@ -44,9 +44,15 @@ function valueAt(config: Config, key: KeySpec): unknown {
 
 function written(key: KeySpec, value: unknown): JsonValue {
   if (Array.isArray(value)) return value.map(String);
-  if (typeof value !== 'number') return key.secret === true ? redactUrl(String(value)) : String(value);
+  if (typeof value !== 'number') return key.secret === true ? blanked(key, String(value)) : String(value);
   // The requirements write these as plain numbers.
   if (key.kind === 'milliseconds') return value;
   if (key.kind !== 'duration') return value;
   return typeof key.default === 'number' && value % 1_000 === 0 ? value / 1_000 : formatted(key, value);
+}
+
+/** What is no URL is a secret as a whole. */
+function blanked(key: KeySpec, text: string): string {
+  if (key.kind !== 'text') return redactUrl(text);
+  return text === '' ? '' : '***';
 }

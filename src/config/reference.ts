@@ -83,7 +83,8 @@ ${rows.join('\n')}
 
 Rules between keys: \`session.lease\` is at least three times \`session.ping_interval\` and not shorter than
 \`session.flush_interval\`; \`shutdown.spread\` is not longer than \`shutdown.timeout\`; \`tls.cert_file\` and \`tls.key_file\`
-come together; the two listeners and the three databases differ; \`redis.min_replicas\` needs a Redis store.
+come together; the two listeners and the three databases differ; \`redis.min_replicas\` needs a Redis store,
+\`redis.sentinel_user\` and \`redis.sentinel_password\` one at \`redis+sentinel://\`.
 
 ## Other variables
 

@@ -1,5 +1,5 @@
 import type { Config, ListenerConfig } from './config.ts';
-import { storeKind } from './store-url.ts';
+import { storeKind, usesSentinel } from './store-url.ts';
 
 /** A rule between keys that is broken; `paths` are the keys it is about, the likelier culprit first. */
 export interface BrokenRule {
@@ -52,6 +52,13 @@ export function brokenRules(config: Config): BrokenRule[] {
     ['redis.min_replicas', 'store'],
     'needs a Redis store, and none is configured',
   );
+  for (const key of ['sentinelUser', 'sentinelPassword'] as const) {
+    rule(
+      config.redis[key] === '' || stores.some(usesSentinel),
+      [key === 'sentinelUser' ? 'redis.sentinel_user' : 'redis.sentinel_password', 'store'],
+      'needs a store at redis+sentinel://, and none is configured',
+    );
+  }
   const { system, agents, monitoring } = config.databases;
   rule(agents !== system, ['databases.agents', 'databases.system'], 'must differ from databases.system');
   rule(

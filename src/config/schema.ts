@@ -103,7 +103,7 @@ export const KEYS: readonly KeySpec[] = [
     kind: 'store',
     default: 'lmdb:./data',
     secret: true,
-    doc: 'The default store: `lmdb:<directory>`, `redis://[user:password@]host[:port]` or `rediss://…`.',
+    doc: 'The default store: `lmdb:<directory>`, `redis://[user:password@]host[:port]`, `redis+sentinel://[user:password@]host[:port],…/<master name>`, or these with `rediss` for TLS.',
   },
   {
     path: 'redis.min_replicas',
@@ -129,6 +129,23 @@ export const KEYS: readonly KeySpec[] = [
     min: 1,
     max: 64,
     doc: 'Stands before every Redis key. Letters, digits, `.`, `_` and `-`.',
+  },
+  {
+    path: 'redis.sentinel_user',
+    kind: 'text',
+    default: '',
+    min: 0,
+    max: 256,
+    doc: 'User at the Sentinels, if they ask for one. The user in the URL is for Redis itself.',
+  },
+  {
+    path: 'redis.sentinel_password',
+    kind: 'text',
+    default: '',
+    min: 0,
+    max: 1_024,
+    secret: true,
+    doc: 'Password at the Sentinels, if they ask for one; best set by its variable.',
   },
   {
     path: 'update_interval',

@@ -1,9 +1,11 @@
-const SCHEMES = ['lmdb', 'redis', 'rediss'];
+import { parseRedisUrl } from '../lib/redis-url.ts';
+
+const SCHEMES = ['lmdb', 'redis', 'rediss', 'redis+sentinel', 'rediss+sentinel'];
 
 /** Hides what may be a password: everything before the "@" but the user, and all of the query. */
 export function redactUrl(text: string): string {
   return text
-    .replace(/^([a-z]+:\/\/)(.*)@/is, (_, scheme: string, user: string) => {
+    .replace(/^([a-z][a-z0-9+.-]*:\/\/)(.*)@/is, (_, scheme: string, user: string) => {
       const colon = user.indexOf(':');
       return `${scheme}${colon === -1 ? '' : user.slice(0, colon)}${colon === -1 ? '***' : ':***'}@`;
     })
@@ -11,9 +13,14 @@ export function redactUrl(text: string): string {
 }
 
 export function storeKind(text: string): 'lmdb' | 'redis' | undefined {
-  const scheme = /^([a-z]+):/i.exec(text)?.[1]?.toLowerCase();
+  const scheme = /^([a-z+]+):/i.exec(text)?.[1]?.toLowerCase();
   if (scheme === undefined || !SCHEMES.includes(scheme)) return undefined;
   return scheme === 'lmdb' ? 'lmdb' : 'redis';
+}
+
+/** Whether Sentinels say where this Redis is. */
+export function usesSentinel(text: string): boolean {
+  return /^rediss?\+sentinel:/i.test(text);
 }
 
 /** What is wrong with a store's URL, or undefined. The text is never repeated: it may hold a password. */
@@ -21,29 +28,13 @@ export function storeFault(text: string): string | undefined {
   switch (storeKind(text)) {
     case 'lmdb':
       return /^lmdb:\s*$/i.test(text) ? 'must name a directory: lmdb:./data' : undefined;
-    case 'redis':
-      return redisFault(text);
+    case 'redis': {
+      const url = parseRedisUrl(text);
+      return 'fault' in url ? url.fault : undefined;
+    }
     case undefined:
-      return 'must be lmdb:<directory>, redis://host:port or rediss://host:port';
+      return 'must be lmdb:<directory>, redis://host:port, redis+sentinel://host:port,…/name, or rediss for TLS';
   }
-}
-
-function redisFault(text: string): string | undefined {
-  if (!/^rediss?:\/\//i.test(text) || !URL.canParse(text)) {
-    return 'is not a URL: redis://[user:password@]host[:port], with special characters of a password percent-encoded';
-  }
-  const url = new URL(text);
-  if (url.hostname === '') return 'must name a host: redis://host:port';
-  if (url.search !== '' || url.hash !== '') return 'must have nothing after the port (no query, no fragment)';
-  if (!/^\/?0?$/.test(url.pathname)) {
-    return 'must not choose a database number: keys are kept apart by redis.key_prefix';
-  }
-  try {
-    decodeURIComponent(url.username + url.password);
-  } catch {
-    return 'has a user or password with a stray "%" (write it as %25)';
-  }
-  return undefined;
 }
 
 /** The same for a logical database: a URL, or a name in the default store. */

@@ -106,7 +106,8 @@ function choiceFault(key: KeySpec, value: string): string | undefined {
 function parseText(key: KeySpec, raw: Raw, typed: boolean): Parsed {
   if (typeof raw !== 'string') {
     const hint = typed && typeof raw !== 'object' ? ' (put it in quotes)' : '';
-    return { fault: `must be text, not ${described(raw)}${hint}` };
+    const found = key.secret === true && typeof raw !== 'object' ? 'what is there' : described(raw);
+    return { fault: `must be text, not ${found}${hint}` };
   }
   const fault = textFault(key, raw);
   return fault === undefined ? { value: raw } : { fault };

@@ -12,12 +12,20 @@ describe('describing', () => {
       ORCHESTRATOR_STORE: 'redis://:hunter2@h:1',
       ORCHESTRATOR_DATABASES_AGENTS: 'rediss://user:hunter%402@h',
       ORCHESTRATOR_DATABASES_SYSTEM: 'redis://hunter2@h',
+      ORCHESTRATOR_DATABASES_MONITORING: 'rediss+sentinel://me:hunter2@[::1],b:2/main',
+      ORCHESTRATOR_REDIS_SENTINEL_USER: 'me',
+      ORCHESTRATOR_REDIS_SENTINEL_PASSWORD: 'hunter2',
     };
     const { config, sources } = loadConfig({ env, flags: {} });
     const described = describeConfig(config, sources);
     expect(described.config).toMatchObject({
       store: 'redis://:***@h:1',
-      databases: { agents: 'rediss://user:***@h', system: 'redis://***@h', monitoring: 'monitoring_db' },
+      databases: {
+        agents: 'rediss://user:***@h',
+        system: 'redis://***@h',
+        monitoring: 'rediss+sentinel://me:***@[::1],b:2/main',
+      },
+      redis: { sentinel_user: 'me', sentinel_password: '***' },
     });
     expect(JSON.stringify(described)).not.toContain('hunter');
     expect(described.sources).toEqual(sources);

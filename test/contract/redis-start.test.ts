@@ -59,8 +59,8 @@ describe('a Redis that cannot be used is refused at start in one line', () => {
 
   it.each([
     ['not a url', 'is not a URL'],
-    ['http://127.0.0.1', 'begins with redis://'],
-    ['redis://127.0.0.1/3', 'numbered database'],
+    ['http://127.0.0.1', 'is not a URL'],
+    ['redis://127.0.0.1/3', 'database number'],
     ['redis://:s3cret@127.0.0.1/?x=1', 'parameters'],
   ])('because of its URL: %s', async (url, reason) => {
     const message = await refusal(url);

@@ -6,6 +6,7 @@ import { silentLogger } from '../../src/lib/logger.ts';
 import { openRedisStore, type RedisStoreOptions } from '../../src/state/redis/store.ts';
 import { type Store, StoreUnavailableError } from '../../src/state/store.ts';
 import { type FaultProxy, startProxy } from '../support/redis-proxy.ts';
+import { type SentinelFleet, type SentinelFleetOptions, startSentinels } from '../support/redis-sentinel.ts';
 import { type RedisServer, type RedisServerOptions, startRedis } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
 
@@ -51,4 +52,11 @@ export async function failure(promise: Promise<unknown>): Promise<StoreUnavailab
   );
   expect(error).toBeInstanceOf(StoreUnavailableError);
   return error as StoreUnavailableError;
+}
+
+/** Redis servers and Sentinels that end with the test. */
+export async function useSentinels(options: SentinelFleetOptions = {}): Promise<SentinelFleet> {
+  const fleet = await startSentinels(options);
+  onTestFinished(() => fleet.stop());
+  return fleet;
 }

@@ -25,6 +25,7 @@ export interface RedisServerOptions {
   port?: number;
 }
 
+/** A redis-server process, or a Sentinel. */
 export interface RedisServer {
   readonly url: string;
   readonly port: number;
@@ -43,8 +44,28 @@ const READY = 'Ready to accept connections';
 const running = new Map<ChildProcess, string>();
 let reaperSet = false;
 
+/** What distinguishes a server from a Sentinel: its arguments, and the words that say it is ready. */
+interface Program {
+  args(directory: string, port: number): string[];
+  ready: string;
+}
+
 /** Starts a redis-server on loopback. It ends with the test process, whatever happens to the test. */
-export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+export function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const { appendfsync = 'off', args = [] } = options;
+  const durability = appendfsync === 'off' ? ['no'] : ['yes', '--appendfsync', appendfsync];
+  const listen = (directory: string, port: number) => [
+    ...['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--logfile', ''],
+    ...['--appendonly', ...durability, ...args],
+  ];
+  return startProcess({ args: listen, ready: READY }, options);
+}
+
+/** The same for any program that the redis-server binary can be. */
+export async function startProcess(
+  program: Program,
+  options: Pick<RedisServerOptions, 'directory' | 'port'> = {},
+): Promise<RedisServer> {
   const binary = installRedis();
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), HOME_PREFIX));
   let port = 0;
@@ -52,7 +73,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   for (let attempt = 1; !child; attempt++) {
     port = options.port ?? (await freePort());
     try {
-      child = await launch(binary, directory, port, options);
+      child = await launch(binary, directory, port, program);
     } catch (error) {
       // Another process may have taken the port in between.
       if (options.port === undefined && attempt < 5 && String(error).includes('in use')) continue;
@@ -84,7 +105,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     },
     restart: async () => {
       await end();
-      current = await launch(binary, directory, port, options);
+      current = await launch(binary, directory, port, program);
     },
   };
 }
@@ -93,18 +114,13 @@ async function launch(
   binary: RedisBinary,
   directory: string,
   port: number,
-  { appendfsync = 'off', args = [] }: RedisServerOptions,
+  program: Program,
 ): Promise<ChildProcess> {
   setReaper();
-  const durability = appendfsync === 'off' ? ['no'] : ['yes', '--appendfsync', appendfsync];
-  const child = spawn(
-    binary.command,
-    [
-      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--logfile', ''],
-      ...['--appendonly', ...durability, ...args],
-    ],
-    { env: binary.env, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const child = spawn(binary.command, program.args(directory, port), {
+    env: binary.env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   running.set(child, directory);
   child.once('exit', () => running.delete(child));
   writeFileSync(join(directory, 'owner'), `${process.pid} ${child.pid ?? 0}`);
@@ -122,7 +138,7 @@ async function launch(
       // Its output has to be read even when nobody wants it.
       if (ready) return;
       output += chunk.toString();
-      if (!output.includes(READY)) return;
+      if (!output.includes(program.ready)) return;
       ready = true;
       clearTimeout(timer);
       child.off('exit', ended);

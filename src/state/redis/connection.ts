@@ -1,6 +1,8 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
+import { connectorFor, type Locate } from './connector.ts';
+import type { Login } from './target.ts';
 
 export type Reply = Buffer | number | null | Reply[];
 export type Command = readonly [name: string, ...args: (string | Buffer | number)[]];
@@ -16,7 +18,9 @@ export class LostError extends Error {
 }
 
 export interface ConnectionOptions {
-  redis: RedisOptions;
+  locate: Locate;
+  tls: boolean;
+  login: Login;
   /** Says what it is for; shown in CLIENT LIST and in logs. */
   name: string;
   clock: Clock;
@@ -55,7 +59,10 @@ export class Connection {
   constructor(options: ConnectionOptions) {
     this.#options = options;
     const redis: RedisOptions & { replyMapping: 'legacy' } = {
-      ...options.redis,
+      ...options.login,
+      Connector: connectorFor(options),
+      // Only says which event means that it is connected.
+      ...(options.tls ? { tls: {} } : {}),
       connectionName: `orchestrator-${options.name}`,
       lazyConnect: true,
       protocol: 2,

@@ -40,13 +40,15 @@ export function toStoreError(error: unknown, writes: boolean): Error {
   return unavailable(`Redis answered: ${brief(error)}`, refused ? 'not_applied' : 'unknown');
 }
 
+export function isLoginRefused(error: Error | undefined): boolean {
+  return /^(WRONGPASS|NOAUTH)|invalid password|without any password/.test(error?.message ?? '');
+}
+
 /** One line for an operator about what keeps Redis from being used. Never holds a password. */
 export function describeFault(error: Error | undefined): string {
   if (error === undefined) return 'not connected yet';
   if (error instanceof StoreOpenError) return error.message;
-  if (/^(WRONGPASS|NOAUTH)|invalid password|without any password/.test(error.message)) {
-    return 'Redis refuses the user or password of the URL';
-  }
+  if (isLoginRefused(error)) return 'Redis refuses the user or password of the URL';
   return brief(error);
 }
 

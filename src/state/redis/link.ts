@@ -1,14 +1,16 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
+import { showAddress } from '../../lib/redis-url.ts';
 import { StoreOpenError, type StoreStatus } from '../store.ts';
 import { Connection } from './connection.ts';
 import { Epochs } from './epochs.ts';
-import { describeFault, unavailable } from './errors.ts';
+import { describeFault, isLoginRefused, unavailable } from './errors.ts';
 import type { Keys } from './keys.ts';
 import * as scripts from './scripts.ts';
-import { inspectServer, parseInfo, type ServerInfo } from './server-info.ts';
+import { Sentinels } from './sentinels.ts';
+import { durabilityOf, inspectServer, parseInfo, type ServerInfo } from './server-info.ts';
 import { StoreClock } from './store-clock.ts';
-import type { Target } from './target.ts';
+import type { Address, Target } from './target.ts';
 
 export interface LinkOptions {
   target: Target;
@@ -27,6 +29,8 @@ export interface LinkOptions {
 /** How long a call waits for a connection that broke a moment ago. */
 const PATIENCE_MS = 300;
 const PULSE_MS = 1_000;
+/** How far the clocks of two servers may differ without a word: more than a failover takes to be noticed in. */
+const CLOCK_STEP_MS = 2_000;
 /** A server that still loads its data is waited for at start. */
 const OPEN_TIMEOUT_MS = 15_000;
 
@@ -43,7 +47,10 @@ export class Link {
   readonly epochs: Epochs;
   readonly #waiters = new Set<() => void>();
   readonly #pulseTimer: NodeJS.Timeout;
+  readonly #sentinels: Sentinels | undefined;
   #server: ServerInfo | undefined;
+  /** Replicas of Redis that the primary has, as of the last heartbeat. */
+  #replicas = 0;
   #pulsing = false;
   #available = false;
   #sinceMs: number;
@@ -54,15 +61,30 @@ export class Link {
     this.epochs = new Epochs({ ...options, connection: () => this.commits, onChange: options.onResume });
     this.#sinceMs = options.clock.wallMs();
     this.time = new StoreClock(options);
-    const connection = (name: string, prepare: (connection: Connection) => Promise<void>): Connection =>
-      new Connection({
+    const { target } = options;
+    if (target.master !== undefined) {
+      this.#sentinels = new Sentinels({
         ...options,
-        redis: options.target.options,
-        name,
-        prepare,
+        onMove: () => this.#move('Sentinels name another primary'),
+      });
+    }
+    const connection = (name: string, prepare: (connection: Connection) => Promise<void>): Connection => {
+      let goesTo: Address | Error | undefined;
+      return new Connection({
+        ...options,
+        ...{ tls: target.tls, login: target.login, name },
+        locate: () => {
+          goesTo = this.#locate();
+          return goesTo;
+        },
+        prepare: async (made) => {
+          await prepare(made);
+          if (goesTo !== this.#locate()) throw new Error('Sentinels name another primary meanwhile');
+        },
         onUp: () => this.#changed(name),
         onDown: () => this.#changed(name),
       });
+    };
     this.commits = connection('commits', (made) => this.#prepareCommits(made));
     this.reads = connection('reads', (made) => this.#requireSameServer(made));
     this.feed = connection('feed', async (made) => {
@@ -77,12 +99,17 @@ export class Link {
   async open(): Promise<void> {
     const { clock } = this.#options;
     const deadlineMs = clock.monoMs() + OPEN_TIMEOUT_MS;
+    if (this.#sentinels && !(await this.#sentinels.open(OPEN_TIMEOUT_MS))) {
+      throw this.#openError(new Error(this.#sentinels.excuse));
+    }
     this.commits.connect();
     while (!this.commits.up) {
       await this.#change(deadlineMs - clock.monoMs());
       const { fault } = this.commits;
       if (this.commits.up || (fault === undefined && clock.monoMs() < deadlineMs)) continue;
-      if (fault instanceof LoadingError && clock.monoMs() < deadlineMs) continue;
+      // With Sentinels, a primary that is not there is likely to be another one soon.
+      const passing = fault instanceof LoadingError || (this.#sentinels !== undefined && !isFinal(fault));
+      if (passing && clock.monoMs() < deadlineMs) continue;
       throw this.#openError(fault);
     }
     this.reads.connect();
@@ -118,22 +145,40 @@ export class Link {
       kind: 'redis',
       available: this.#available,
       detail: this.detail,
-      durability: this.#server?.durability ?? 'process',
+      durability: this.#durability.durability,
       epoch: this.epochs.current,
       sinceMs: this.#sinceMs,
     };
   }
 
   get detail(): string {
-    const { label } = this.#options.target;
-    if (this.#available) return `${label}: ${this.#server?.durabilityDetail ?? ''}`;
+    if (this.#available) return `${this.#label}: ${this.#durability.detail}`;
     const broken = [this.commits, this.reads, this.feed].find((connection) => !connection.up);
-    return `Redis at ${label}: ${describeFault(broken?.fault)}`;
+    return `Redis at ${this.#label}: ${describeFault(broken?.fault)}`;
+  }
+
+  /** The name that Sentinels have for it, and where it is. Never holds a password. */
+  get #label(): string {
+    const { label, master } = this.#options.target;
+    const place = this.#locate();
+    return master === undefined || place instanceof Error ? label : `${master} at ${showAddress(place)}`;
+  }
+
+  get #durability() {
+    const { minReplicas, target } = this.#options;
+    return durabilityOf({
+      appendOnly: this.#server?.appendOnly ?? false,
+      appendFsync: this.#server?.appendFsync,
+      watched: target.master !== undefined,
+      replicas: this.#replicas,
+      minReplicas,
+    });
   }
 
   close(): void {
     this.#closed = true;
     clearInterval(this.#pulseTimer);
+    this.#sentinels?.close();
     for (const connection of [this.feed, this.reads, this.commits]) connection.close();
   }
 
@@ -143,8 +188,7 @@ export class Link {
   }
 
   async #prepareCommits(connection: Connection): Promise<void> {
-    const { minReplicas } = this.#options;
-    const server = await inspectServer(connection, minReplicas);
+    const server = await inspectServer(connection);
     if (server.loading) throw new LoadingError('Redis is loading its data');
     if (!server.primary) {
       this.epochs.leave();
@@ -152,13 +196,27 @@ export class Link {
     }
     const moved = this.#server?.runId !== server.runId;
     this.#server = server;
+    const clockMs = this.time.nowMs();
     if (moved) this.time.reset();
     await scripts.loadScripts(connection);
-    await this.#takePulse(connection);
+    const { timeMs } = await this.#takePulse(connection);
+    const stepMs = Math.round(timeMs - (clockMs ?? timeMs));
+    if (moved && Math.abs(stepMs) > CLOCK_STEP_MS) {
+      this.#options.log.warn({ step_ms: stepMs }, 'the clock of Redis is another one: leases shift by that');
+    }
     await this.epochs.agree(connection, server.runId);
     // The others may still talk to the server of before.
     if (moved)
       for (const other of [this.reads, this.feed]) if (other.up) other.drop(new Error('the server changed'));
+  }
+
+  #locate(): Address | Error {
+    return this.#sentinels?.master ?? this.#options.target.addresses[0] ?? new Error('no address');
+  }
+
+  /** All connections go elsewhere, without waiting for the old server to end them: it may hang. */
+  #move(reason: string): void {
+    for (const connection of [this.commits, this.reads, this.feed]) connection.drop(new Error(reason));
   }
 
   async #requireSameServer(connection: Connection): Promise<void> {
@@ -190,17 +248,19 @@ export class Link {
     }
   }
 
-  async #takePulse(connection: Connection, compare = false): Promise<void> {
+  async #takePulse(connection: Connection, compare = false): Promise<scripts.Pulse> {
     const askedMs = this.#options.clock.monoMs();
     const beat = await scripts.pulse(connection, this.#options.keys.store);
     this.time.sample(beat.timeMs, askedMs);
-    if (!compare) return;
+    this.#replicas = beat.replicas;
+    if (!compare) return beat;
     if (!beat.primary) {
       this.epochs.leave();
       connection.drop(new Error('this Redis became a replica of another'));
     } else if (beat.epoch !== this.epochs.current || beat.runId !== this.epochs.runId) {
       await this.epochs.reopen();
     }
+    return beat;
   }
 
   #changed(name: string): void {
@@ -237,3 +297,8 @@ export class Link {
 }
 
 class LoadingError extends Error {}
+
+/** Whether trying again is of no use. */
+function isFinal(fault: Error | undefined): boolean {
+  return fault instanceof StoreOpenError || isLoginRefused(fault);
+}

@@ -154,16 +154,19 @@ export interface Pulse {
   epoch: bigint;
   runId: string;
   primary: boolean;
+  /** That are connected. */
+  replicas: number;
 }
 
 export async function pulse(connection: Connection, storeKey: string): Promise<Pulse> {
   const reply = list(await run(connection, { script: 'pulse', keys: [storeKey], args: [] }));
-  const [seconds, micros, epoch, runId, role] = reply;
+  const [seconds, micros, epoch, runId, role, replicas] = reply;
   return {
     timeMs: Number(text(seconds)) * 1000 + Number(text(micros)) / 1000,
     epoch: number(epoch),
     runId: text(runId),
     primary: text(role) === 'master',
+    replicas: Number(text(replicas)),
   };
 }
 

@@ -8,9 +8,9 @@ export interface ServerInfo {
   version: string;
   primary: boolean;
   loading: boolean;
-  durability: Durability;
-  /** Why the durability is what it is, for operators. */
-  durabilityDetail: string;
+  appendOnly: boolean;
+  /** Undefined: CONFIG GET is not permitted. */
+  appendFsync: string | undefined;
 }
 
 const MIN_VERSION = [6, 2] as const;
@@ -29,7 +29,7 @@ export function parseInfo(reply: Reply): Map<string, string> {
  * Reads what kind of server this is.
  * @throws StoreOpenError when the store cannot be kept there: too old, or it evicts keys.
  */
-export async function inspectServer(connection: Connection, minReplicas: number): Promise<ServerInfo> {
+export async function inspectServer(connection: Connection): Promise<ServerInfo> {
   const names = ['maxmemory-policy', 'appendonly', 'appendfsync'] as const;
   const [info, ...configs] = await connection.send([
     ['info'],
@@ -55,11 +55,8 @@ export async function inspectServer(connection: Connection, minReplicas: number)
     version,
     primary: fields.get('role') === 'master',
     loading,
-    ...durabilityOf({
-      appendOnly: setting('appendonly') === 'yes' || fields.get('aof_enabled') === '1',
-      appendFsync: setting('appendfsync'),
-      minReplicas,
-    }),
+    appendOnly: setting('appendonly') === 'yes' || fields.get('aof_enabled') === '1',
+    appendFsync: setting('appendfsync'),
   };
 }
 
@@ -81,30 +78,42 @@ function checkPolicy(policy: string | undefined): void {
   );
 }
 
-function durabilityOf(server: {
+interface Guarantees {
   appendOnly: boolean;
   appendFsync: string | undefined;
+  /** Sentinels may promote a replica at any time. */
+  watched: boolean;
+  /** Replicas that must have each commit. */
   minReplicas: number;
-}): { durability: Durability; durabilityDetail: string } {
-  const { appendOnly, appendFsync, minReplicas } = server;
-  if (!appendOnly) {
-    return { durability: 'process', durabilityDetail: 'Redis keeps no append-only file (appendonly no)' };
-  }
+}
+
+/** What an acknowledgement is worth there, and why, for operators. `replicas`: how many are connected. */
+export function durabilityOf(server: Guarantees & { replicas: number }): {
+  durability: Durability;
+  detail: string;
+} {
+  const { replicas, minReplicas } = server;
+  const [durability, detail] = levelOf(server);
+  if (minReplicas === 0) return { durability, detail };
+  const connected = `${replicas} ${replicas === 1 ? 'replica is' : 'replicas are'} connected`;
+  if (replicas >= minReplicas) return { durability, detail: `${detail}; ${connected}` };
+  return { durability, detail: `${detail}; only ${connected}, so that no commit can be acknowledged` };
+}
+
+function levelOf({ appendOnly, appendFsync, watched, minReplicas }: Guarantees): [Durability, string] {
+  if (!appendOnly) return ['process', 'Redis keeps no append-only file (appendonly no)'];
   if (appendFsync === undefined) {
-    return {
-      durability: 'process',
-      durabilityDetail:
-        'CONFIG GET is not permitted, so it is unknown whether Redis syncs each write: assuming not',
-    };
+    return [
+      'process',
+      'CONFIG GET is not permitted, so it is unknown whether Redis syncs each write: assuming not',
+    ];
   }
-  if (appendFsync !== 'always') {
-    return { durability: 'process', durabilityDetail: `Redis syncs later (appendfsync ${appendFsync})` };
+  if (appendFsync !== 'always') return ['process', `Redis syncs later (appendfsync ${appendFsync})`];
+  if (minReplicas > 0) {
+    return ['replicated', `Redis syncs each write, and ${minReplicas} of its replicas have it (WAIT)`];
   }
-  if (minReplicas === 0) {
-    return { durability: 'disk', durabilityDetail: 'Redis syncs each write (appendfsync always)' };
+  if (watched) {
+    return ['process', 'Sentinels may promote a replica that lacks the last writes (redis.min_replicas 0)'];
   }
-  return {
-    durability: 'replicated',
-    durabilityDetail: `Redis syncs each write, and ${minReplicas} of its replicas have it (WAIT)`,
-  };
+  return ['disk', 'Redis syncs each write (appendfsync always)'];
 }

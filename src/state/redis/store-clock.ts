@@ -24,10 +24,13 @@ export class StoreClock {
     this.#clock = options.clock;
   }
 
-  /** Another server: what is known of the old one's clock means nothing. */
+  /**
+   * Another server: what is known of the old one's clock says nothing about this one's. Should it be behind, time stands
+   * still until it has caught up: leases and commits were measured by the later one.
+   */
   reset(): void {
+    this.nowMs();
     this.#samples = [];
-    this.#latestMs = 0;
   }
 
   sample(serverMs: number, askedMs: number): void {

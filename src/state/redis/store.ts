@@ -24,8 +24,11 @@ import { parseRequest, Reader } from './reader.ts';
 import { checkPrefix, parseTarget } from './target.ts';
 
 export interface RedisStoreOptions {
-  /** `redis://user:password@host:port` or `rediss://…`. */
+  /** `redis://user:password@host:port`, `redis+sentinel://user:password@host:port,…/name`, or these with `rediss`. */
   url: string;
+  /** User and password at the Sentinels; default "": none. */
+  sentinelUser?: string;
+  sentinelPassword?: string;
   /** Name of the logical database: "agents", "system", "monitoring". */
   database: string;
   /** Stands before every key. */
@@ -48,11 +51,12 @@ export interface RedisStoreOptions {
 }
 
 /**
- * Connects to Redis, 6.2 or later, standalone.
+ * Connects to Redis, 6.2 or later: one server, or the primary that Sentinels name.
  * @throws StoreOpenError unreachable, too old, evicting, a replica, or a URL that cannot be used
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
-  const target = parseTarget(options.url);
+  const { url, sentinelUser: user = '', sentinelPassword: password = '' } = options;
+  const target = parseTarget(url, { user, password });
   checkPrefix('redis.key_prefix', options.keyPrefix);
   checkPrefix('the name of the database', options.database);
   const store = new RedisStore(options, target);

@@ -1,38 +1,49 @@
+import { isIP } from 'node:net';
 import type { RedisOptions } from 'ioredis';
+import { type Address, parseRedisUrl, showAddress } from '../../lib/redis-url.ts';
 import { StoreOpenError } from '../store.ts';
+
+export type { Address } from '../../lib/redis-url.ts';
 
 /** Where Redis is, taken from its URL. */
 export interface Target {
-  options: RedisOptions;
+  /** The server's address; with `master`: those of the Sentinels. */
+  addresses: readonly Address[];
+  /** What Sentinels call the primary; undefined: there are none. */
+  master: string | undefined;
+  tls: boolean;
+  /** User and password at the servers, and at the Sentinels. */
+  login: Login;
+  sentinelLogin: Login;
   /** For people: without user and password. */
   label: string;
 }
 
-/** Reads `redis://user:password@host:port` or `rediss://…`. Errors name what is wrong, never the URL itself. */
-export function parseTarget(text: string): Target {
-  if (!URL.canParse(text)) throw new StoreOpenError('the Redis URL is not a URL');
-  const url = new URL(text);
-  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') {
-    throw new StoreOpenError(`a Redis URL begins with redis:// or rediss://, not ${url.protocol}//`);
-  }
-  if (url.hostname === '') throw new StoreOpenError('the Redis URL names no host');
-  if (!['', '/', '/0'].includes(url.pathname)) {
-    throw new StoreOpenError(
-      'the Redis URL selects a numbered database: use database 0 and redis.key_prefix, which also work in a cluster',
-    );
-  }
-  if (url.search !== '' || url.hash !== '') throw new StoreOpenError('the Redis URL may not have parameters');
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const port = url.port === '' ? 6379 : Number(url.port);
-  const options: RedisOptions = { host, port };
-  try {
-    if (url.username !== '') options.username = decodeURIComponent(url.username);
-    if (url.password !== '') options.password = decodeURIComponent(url.password);
-  } catch {
-    throw new StoreOpenError('user or password in the Redis URL is not percent-encoded correctly');
-  }
-  if (url.protocol === 'rediss:') options.tls = { servername: host };
-  return { options, label: `${url.hostname}:${port}` };
+export type Login = Pick<RedisOptions, 'username' | 'password'>;
+
+/** Reads the URL of a store. Errors name what is wrong, never the URL itself. */
+export function parseTarget(text: string, sentinel: { user: string; password: string }): Target {
+  const url = parseRedisUrl(text);
+  if ('fault' in url) throw new StoreOpenError(`the URL of Redis ${url.fault}`);
+  const { addresses, master, tls, username, password } = url;
+  const shown = addresses.map(showAddress).join(', ');
+  return {
+    ...{ addresses, master, tls, login: login(username, password) },
+    sentinelLogin: login(sentinel.user || undefined, sentinel.password || undefined),
+    label: master === undefined ? shown : `${master} (Sentinels ${shown})`,
+  };
+}
+
+function login(username: string | undefined, password: string | undefined): Login {
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
+}
+
+/** TLS to one address. A name is sent and checked; for an IP address only its certificate counts. */
+export function tlsTo({ host }: Address): { servername?: string } {
+  return isIP(host) === 0 ? { servername: host } : {};
 }
 
 /** Prefix and database stand before the hash tag, so they may not hold one. */
