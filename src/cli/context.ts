@@ -18,12 +18,16 @@ export interface Context {
   readonly namespace: string;
   /** For one call, milliseconds. */
   readonly timeoutMs: number;
+  /** Whether that was asked for, so that it may bound more than one call. */
+  readonly timeoutGiven: boolean;
   /** Fires on Ctrl-C. */
   readonly signal: AbortSignal;
   /** For unary calls: bounded in time, ended by Ctrl-C. */
   readonly call: CallOptions;
   /** How to write to stdout. */
   readonly style: Style;
+  /** How to write to stderr. */
+  readonly noticeStyle: Style;
   /** Writes rendered lines to stdout. */
   print(lines: readonly string[]): void;
   /** Writes one line to stdout. */
@@ -99,9 +103,11 @@ export function createContext(command: Command, io: CliIo): Context {
     format: options.output,
     namespace: options.namespace ?? io.env.ORCHESTRATOR_NAMESPACE ?? '',
     timeoutMs: options.timeout,
+    timeoutGiven: command.getOptionValueSourceWithGlobals('timeout') !== 'default',
     signal,
     call: { timeoutMs: options.timeout, signal },
     style,
+    noticeStyle,
     print: write,
     say: (line) => write([renderLine(line, style)]),
     note: (line) => {

@@ -129,7 +129,7 @@ function codeExit(code: Code): ExitCode {
 }
 
 /** gRPC's name of a status code: DEADLINE_EXCEEDED. */
-function codeName(code: Code): string {
+export function codeName(code: Code): string {
   return (Code[code] ?? `CODE_${code}`).replace(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase();
 }
 

@@ -43,6 +43,14 @@ export function parseCount(least: number, most: number): (text: string) => numbe
   };
 }
 
+/** A revision, as agents show it. */
+export function parseRevision(text: string): bigint {
+  if (!/^\d{1,19}$/.test(text) || BigInt.asIntN(64, BigInt(text)) !== BigInt(text)) {
+    throw new InvalidArgumentError('write a revision: a whole number, 0 or more.');
+  }
+  return BigInt(text);
+}
+
 /** Collects an option that may be given several times or with commas between its values. */
 export function collectList(text: string, before: readonly string[] | undefined): string[] {
   const values = text.split(',').map((value) => value.trim());

@@ -14,13 +14,15 @@ export async function withRequestId<Result>(
   try {
     return await write(requestId);
   } catch (error) {
-    if (mayHaveHappened(error)) {
-      context.note([
-        plain(`it may or may not have happened; to be sure, repeat it with --request-id ${requestId}`),
-      ]);
-    }
+    if (mayHaveHappened(error)) adviseRepeat(context, requestId);
     throw error;
   }
+}
+
+export function adviseRepeat(context: Context, requestId: string): void {
+  context.note([
+    plain(`it may or may not have happened; to be sure, repeat it with --request-id ${requestId}`),
+  ]);
 }
 
 /** Whether a write that failed so may be stored all the same. */

@@ -8,6 +8,7 @@ import { parseCount } from '../parse.ts';
 import { staleness } from '../staleness.ts';
 import { explainAgent } from './agents-explain.ts';
 import { type ListOptions, listAgents } from './agents-list.ts';
+import { addOrderCommands } from './agents-orders.ts';
 import { addRegisterCommands } from './agents-register.ts';
 import { addWatchAgents } from './agents-watch.ts';
 
@@ -52,4 +53,5 @@ export function addAgentCommands(program: Command, run: Runner): void {
     );
 
   addRegisterCommands(agents, run);
+  addOrderCommands(agents, run);
 }

@@ -1,4 +1,4 @@
-import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
 import { escapeJson } from './escape.ts';
 
 /**
@@ -10,6 +10,15 @@ export function messageJson<Desc extends DescMessage>(
   message: MessageShape<Desc>,
   layout: 'document' | 'line',
 ): string {
-  const value = toJson(schema, message, { alwaysEmitImplicit: true });
+  return valueJson(messageValue(schema, message), layout);
+}
+
+/** The same as a value, to stand inside of another one. */
+export function messageValue<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): JsonValue {
+  return toJson(schema, message, { alwaysEmitImplicit: true });
+}
+
+/** JSON without what could steer a terminal. */
+export function valueJson(value: JsonValue, layout: 'document' | 'line'): string {
   return escapeJson(JSON.stringify(value, undefined, layout === 'document' ? 2 : undefined));
 }
