@@ -6,19 +6,18 @@ import {
   HelloSchema,
   type Welcome,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { commandHandler } from './commands.ts';
 import { DeliveryDesk } from './deliveries.ts';
-import { AgentError, cancelled, isFinal, sentAway, unavailable, unexpected } from './errors.ts';
+import { AgentError, cancelled, unexpected } from './errors.ts';
 import { LeaseWatch } from './lease.ts';
+import { afterError, afterSession, type Next } from './next.ts';
 import type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
 import { type EffectFrame, Outbox } from './outbox.ts';
 import { Registration } from './registration.ts';
 import { type AgentReport, Reporter } from './reporter.ts';
 import { Session, type SessionEnd } from './session.ts';
-import { fullJitterMs, sleep, toMs } from './time.ts';
+import { fullJitterMs, sleep } from './time.ts';
 import type { AgentTransport } from './transport.ts';
-
-/** What comes after an attempt: another one after a wait, or none. */
-type Next = { again: true; error: AgentError; notBeforeMs: number } | { again: false; error?: AgentError };
 
 export interface AgentDeps {
   /** A fresh connection. */
@@ -46,11 +45,14 @@ export class Agent implements AgentHandle {
   readonly #desk: DeliveryDesk;
   readonly #registration: Registration;
   readonly #lease: LeaseWatch;
+  readonly #mendable = (error: AgentError): boolean => this.#registration.mendable(error);
   #state: AgentState = 'connecting';
   #session: Session | undefined;
   #epoch = 0n;
   #features: readonly string[] = [];
   #leaving = false;
+  /** Told to stop, and did: that the service ends the session now is no error. */
+  #stopping = false;
   #attachedAt: number | undefined;
   #settleAttached: { resolve: () => void; reject: (error: AgentError) => void } | undefined;
 
@@ -86,6 +88,14 @@ export class Agent implements AgentHandle {
     });
     this.#desk = new DeliveryDesk({
       handler: options.onDelivery,
+      commands: commandHandler({
+        handlers: options.onCommand ?? {},
+        desk: () => this.#desk,
+        onStopping: () => {
+          this.#stopping = true;
+        },
+        onStopped: (reason) => void this.leave(reason),
+      }),
       send: (effect) => this.send(effect),
       progress: (work, done, total) => this.progress(work, done, total),
       dropProgress: (work) => this.endProgress(work),
@@ -188,7 +198,7 @@ export class Agent implements AgentHandle {
       this.#log.info({ agent: this.id, retry_in_ms: retryInMs, err: next.error }, 'not connected');
       await sleep(retryInMs, this.#stop.signal);
     }
-    return this.#finish(this.#stop.signal.aborted ? undefined : last, last);
+    return this.#finish(this.#stop.signal.aborted || this.#stopping ? undefined : last, last);
   }
 
   #backoffMs(attempt: number): number {
@@ -217,7 +227,7 @@ export class Agent implements AgentHandle {
       const session = this.#open(transport, token);
       return this.#afterSession(await session.ended);
     } catch (error) {
-      return this.#afterError(error instanceof AgentError ? error : unexpected(error));
+      return afterError(error instanceof AgentError ? error : unexpected(error), this.#mendable);
     } finally {
       this.#session = undefined;
       transport?.close();
@@ -270,18 +280,8 @@ export class Agent implements AgentHandle {
 
   #afterSession(end: SessionEnd): Next {
     if (this.#leaving) return { again: false };
-    if (end.why === 'error') return this.#afterError(end.error);
-    if (end.why === 'ended') return this.#afterError(unavailable('the service ended the session'));
-    if (end.goAway.reason === GoAway_Reason.LOST) this.#lease.expire();
-    const error = sentAway(end.goAway);
-    const notBeforeMs = toMs(end.goAway.reconnectAfter);
-    return notBeforeMs === undefined ? { again: false, error } : { again: true, error, notBeforeMs };
-  }
-
-  #afterError(error: AgentError): Next {
-    const mendable = this.#registration.mendable(error);
-    if (isFinal(error) && !mendable) return { again: false, error };
-    return { again: true, error, notBeforeMs: error.retryAfterMs ?? 0 };
+    if (end.why === 'go_away' && end.goAway.reason === GoAway_Reason.LOST) this.#lease.expire();
+    return afterSession(end, this.#mendable);
   }
 
   #setState(change: StateChange): void {

@@ -9,6 +9,7 @@ import {
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { AgentError, Code } from './errors.ts';
 import type { EffectFrame } from './outbox.ts';
+import { line, prose } from './text.ts';
 
 type UpdateInit = MessageInitShape<typeof DeliveryUpdateSchema>;
 
@@ -16,8 +17,8 @@ type UpdateInit = MessageInitShape<typeof DeliveryUpdateSchema>;
 export interface DeliveryControls {
   /** Fires when the work is taken back (cancelled, superseded) or the agent closes: stop, the outcome is not wanted. */
   readonly signal: AbortSignal;
-  /** Takes it on; an outcome must follow. */
-  accept(): Promise<void>;
+  /** Takes it on; an outcome must follow. May be repeated, with what still `running`: at most 64 lines are told. */
+  accept(options?: { running?: readonly string[] }): Promise<void>;
   /** Does not take it on. */
   decline(error: string, options?: { retryable?: boolean }): Promise<void>;
   /** Done. `spent` counts against the budgets granted. */
@@ -32,33 +33,55 @@ export interface DeliveryControls {
 }
 
 /**
- * Takes a delivery. It is called once for each (delivery id, attempt). If it throws before accepting, the delivery is
- * declined as retryable; after accepting, it has failed.
+ * Takes a message or a task. It is called once for each (delivery id, attempt). If it throws before accepting, the
+ * delivery is declined as retryable; after accepting, it has failed.
  */
 export type DeliveryHandler = (delivery: Delivery, controls: DeliveryControls) => Promise<void> | void;
 
 interface Held {
+  /** The attempt that is answered: of a command that is delivered again, the latest. */
   work: Work;
-  abort: AbortController;
-  accepted: boolean;
+  readonly command: boolean;
+  readonly name: string;
+  readonly abort: AbortController;
+  /** The last acceptance, to repeat it for a newer attempt. */
+  accepted: UpdateInit | undefined;
+}
+
+interface Outcome {
+  work: Work;
+  command: boolean;
+  update: UpdateInit;
+  /** Whether the service has answered it. */
+  told: boolean;
 }
 
 /** How many outcomes are remembered, to answer a repeated delivery with them. */
 const maxRemembered = 1_024;
+/** The service takes no more of each. */
+const maxRunning = 64;
+const maxErrorChars = 4_096;
+/** With these reasons the service says that this attempt is none of ours any more. */
+const notOurs: ReadonlySet<string> = new Set(['ATTEMPT_STALE', 'DELIVERY_UNKNOWN']);
 
-/** Hands deliveries to the handler once each, and knows what this process still works on. */
+/** Hands deliveries to their handlers, and knows what this process still works on. */
 export class DeliveryDesk {
   readonly #handler: DeliveryHandler | undefined;
+  readonly #commands: DeliveryHandler;
   readonly #send: (effect: EffectFrame) => Promise<void>;
   readonly #progress: (work: Work, done: number | bigint, total?: number | bigint) => void;
   readonly #dropProgress: (work: Work) => void;
   readonly #onError: (error: unknown, work: Work) => void;
   /** By delivery id: a newer attempt takes the place of an older one. */
   readonly #held = new Map<string, Held>();
-  readonly #outcomes = new Map<string, UpdateInit>();
+  readonly #outcomes = new Map<string, Outcome>();
+  readonly #watchers = new Set<() => void>();
 
   constructor(options: {
+    /** For messages and tasks; without it they are declined. */
     handler: DeliveryHandler | undefined;
+    /** For commands. One that returns without an outcome has succeeded. */
+    commands: DeliveryHandler;
     send: (effect: EffectFrame) => Promise<void>;
     progress: (work: Work, done: number | bigint, total?: number | bigint) => void;
     dropProgress: (work: Work) => void;
@@ -66,35 +89,58 @@ export class DeliveryDesk {
     onError: (error: unknown, work: Work) => void;
   }) {
     this.#handler = options.handler;
+    this.#commands = options.commands;
     this.#send = options.send;
     this.#progress = options.progress;
     this.#dropProgress = options.dropProgress;
     this.#onError = options.onError;
   }
 
-  /** For hello. */
+  /** For hello: what is worked on, and what was finished while the service could not be told. */
   held(): Work[] {
-    return [...this.#held.values()].map(({ work }) => work);
+    const untold = [...this.#outcomes.values()].filter(({ told }) => !told);
+    return [...this.#held.values(), ...untold].map(({ work }) => work);
+  }
+
+  /** The messages and tasks that are worked on, for people. */
+  running(): string[] {
+    return [...this.#held.values()].filter(({ command }) => !command).map(({ name }) => name);
+  }
+
+  /** Resolves at the next change of what `running` returns, or when the signal fires. */
+  change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#watchers.delete(done);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      if (signal.aborted) return resolve();
+      this.#watchers.add(done);
+      signal.addEventListener('abort', done, { once: true });
+    });
   }
 
   take(delivery: Delivery): void {
     const { work } = delivery;
-    if (work === undefined) return;
-    const outcome = this.#outcomes.get(key(work));
-    if (outcome !== undefined) {
-      this.#quietly(
-        work,
-        this.#send({ case: 'deliveryUpdate', value: create(DeliveryUpdateSchema, outcome) }),
-      );
-      return;
-    }
+    if (work === undefined || this.#repeat(work)) return;
     const held = this.#held.get(work.deliveryId);
     if (held !== undefined) {
       if (held.work.attempt >= work.attempt) return;
+      if (held.command) {
+        this.#goOn(held, work);
+        return;
+      }
       this.#release(held, 'a newer attempt took its place');
     }
-    const entry: Held = { work, abort: new AbortController(), accepted: false };
-    this.#held.set(work.deliveryId, entry);
+    const entry: Held = {
+      work,
+      command: delivery.item.case === 'command',
+      name: line(nameOf(delivery)),
+      abort: new AbortController(),
+      accepted: undefined,
+    };
+    this.#hold(entry);
     this.#quietly(work, this.#handle(delivery, entry));
   }
 
@@ -109,64 +155,132 @@ export class DeliveryDesk {
     for (const held of [...this.#held.values()]) this.#release(held, reason);
   }
 
+  /** Answers a delivery that is finished already. An order is carried out once, however often it comes. */
+  #repeat(work: Work): boolean {
+    const outcome = this.#outcomes.get(work.deliveryId);
+    if (outcome === undefined) return false;
+    if (work.attempt < outcome.work.attempt) return true;
+    if (work.attempt > outcome.work.attempt) {
+      if (!outcome.command) return false;
+      outcome.work = work;
+    }
+    this.#quietly(work, this.#tell({ ...outcome.update, work }));
+    return true;
+  }
+
+  /** An order that is being carried out came again: it goes on, and the new attempt is answered. */
+  #goOn(held: Held, work: Work): void {
+    this.#dropProgress(held.work);
+    held.work = work;
+    if (held.accepted !== undefined) this.#quietly(work, this.#update(held, held.accepted));
+  }
+
   async #handle(delivery: Delivery, held: Held): Promise<void> {
     const controls = this.#controls(held);
-    if (this.#handler === undefined) return controls.decline('this agent takes no deliveries');
+    const handler = held.command ? this.#commands : this.#handler;
+    if (handler === undefined) return controls.decline('this agent takes no deliveries');
     try {
-      await this.#handler(delivery, controls);
+      await handler(delivery, controls);
     } catch (error) {
       this.#onError(error, held.work);
-      if (this.#held.get(held.work.deliveryId) !== held) return;
+      if (!this.#isHeld(held)) return;
       const text = error instanceof Error ? error.message : String(error);
-      if (held.accepted) await controls.fail(text);
+      if (held.accepted !== undefined) await controls.fail(text);
       else await controls.decline(text, { retryable: true });
     }
+    if (held.command && this.#isHeld(held)) await controls.succeed();
   }
 
   #controls(held: Held): DeliveryControls {
-    const { work } = held;
-    const finish = (state: DeliveryUpdate_State, more: UpdateInit) =>
-      this.#finish(held, { ...more, work, state });
+    const finish = (state: DeliveryUpdate_State, more: UpdateInit) => this.#finish(held, { ...more, state });
     return {
       signal: held.abort.signal,
-      accept: () => {
-        held.accepted = true;
-        return this.#update(held, { work, state: DeliveryUpdate_State.ACCEPTED });
+      accept: ({ running = [] } = {}) => {
+        held.accepted = {
+          state: DeliveryUpdate_State.ACCEPTED,
+          running: running
+            .map((text) => line(text))
+            .filter((text) => text !== '')
+            .slice(0, maxRunning),
+        };
+        return this.#update(held, held.accepted);
       },
-      decline: (error, more) => finish(DeliveryUpdate_State.DECLINED, { error: cut(error), ...more }),
+      decline: (error, more) =>
+        finish(DeliveryUpdate_State.DECLINED, { error: prose(error, maxErrorChars), ...more }),
       succeed: (output, more) =>
         finish(DeliveryUpdate_State.SUCCEEDED, { ...(output === undefined ? {} : { output }), ...more }),
-      fail: (error, more) => finish(DeliveryUpdate_State.FAILED, { error: cut(error), ...more }),
+      fail: (error, more) =>
+        finish(DeliveryUpdate_State.FAILED, { error: prose(error, maxErrorChars), ...more }),
       progress: (done, total) => {
-        if (this.#held.get(work.deliveryId) === held) this.#progress(work, done, total);
+        if (this.#isHeld(held)) this.#progress(held.work, done, total);
       },
     };
   }
 
   async #finish(held: Held, update: UpdateInit): Promise<void> {
+    const { work, command } = held;
     const stored = this.#update(held, update); // first, so that work is never neither held nor on its way
-    if (this.#held.get(held.work.deliveryId) === held) {
-      this.#held.delete(held.work.deliveryId);
-      this.#dropProgress(held.work);
-      this.#outcomes.set(key(held.work), update);
-      const oldest = this.#outcomes.size > maxRemembered ? this.#outcomes.keys().next().value : undefined;
-      if (oldest !== undefined) this.#outcomes.delete(oldest);
-    }
+    if (!this.#isHeld(held)) return stored;
+    this.#drop(held);
+    this.#outcomes.delete(work.deliveryId);
+    this.#outcomes.set(work.deliveryId, { work, command, update, told: false });
+    const oldest = this.#outcomes.size > maxRemembered ? this.#outcomes.keys().next().value : undefined;
+    if (oldest !== undefined) this.#outcomes.delete(oldest);
     await stored;
   }
 
   #update(held: Held, update: UpdateInit): Promise<void> {
-    if (this.#held.get(held.work.deliveryId) !== held) {
+    const { work } = held;
+    if (!this.#isHeld(held)) {
       const message = 'this attempt is over: it was finished, taken back or the agent closed';
       return Promise.reject(new AgentError({ code: Code.ABORTED, reason: 'work_over', message }));
     }
-    return this.#send({ case: 'deliveryUpdate', value: create(DeliveryUpdateSchema, update) });
+    return this.#tell({ ...update, work }).catch((error: unknown) => {
+      if (!(error instanceof AgentError && notOurs.has(error.reason))) throw error;
+      // A newer attempt has come meanwhile and is answered by itself.
+      if (held.command && this.#attemptOf(work.deliveryId) > work.attempt) return;
+      if (this.#isHeld(held)) this.#release(held, error.message || 'the service gave this attempt up');
+      throw error;
+    });
+  }
+
+  /** Sends an update, and notes when the service has answered an outcome: a refusal is an answer too. */
+  async #tell(update: UpdateInit & { work: Work }): Promise<void> {
+    try {
+      await this.#send({ case: 'deliveryUpdate', value: create(DeliveryUpdateSchema, update) });
+    } finally {
+      const outcome = this.#outcomes.get(update.work.deliveryId);
+      if (outcome?.work.attempt === update.work.attempt) outcome.told = true;
+    }
+  }
+
+  #attemptOf(deliveryId: string): bigint {
+    const { work } = this.#held.get(deliveryId) ?? this.#outcomes.get(deliveryId) ?? {};
+    return work?.attempt ?? 0n;
+  }
+
+  #isHeld(held: Held): boolean {
+    return this.#held.get(held.work.deliveryId) === held;
+  }
+
+  #hold(held: Held): void {
+    this.#held.set(held.work.deliveryId, held);
+    this.#changed();
+  }
+
+  #drop(held: Held): void {
+    this.#held.delete(held.work.deliveryId);
+    this.#dropProgress(held.work);
+    this.#changed();
   }
 
   #release(held: Held, reason: string): void {
-    this.#held.delete(held.work.deliveryId);
-    this.#dropProgress(held.work);
+    this.#drop(held);
     held.abort.abort(new AgentError({ code: Code.CANCELLED, reason: 'work_revoked', message: reason }));
+  }
+
+  #changed(): void {
+    for (const done of [...this.#watchers]) done();
   }
 
   #quietly(work: Work, task: Promise<void>): void {
@@ -174,11 +288,17 @@ export class DeliveryDesk {
   }
 }
 
-function key(work: Work): string {
-  return `${work.attempt}/${work.deliveryId}`;
-}
-
-/** The service takes error texts up to this length. */
-function cut(text: string): string {
-  return text.slice(0, 4_096);
+/** What a delivery is, for people who wait for its end. */
+function nameOf({ item, work }: Delivery): string {
+  const id = work?.deliveryId ?? '';
+  switch (item.case) {
+    case 'task':
+      return `task ${item.value.capability} ${item.value.id || id}`;
+    case 'message':
+      return `message ${item.value.type} ${item.value.id || id}`;
+    case 'command':
+      return `command ${item.value.type} ${id}`;
+    default:
+      return `delivery ${id}`;
+  }
 }

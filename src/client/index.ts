@@ -10,6 +10,7 @@ export type {
   Revoke,
   Task,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+export type { AgentCommand, CommandControls, CommandHandler, CommandHandlers } from './commands.ts';
 export type { DeliveryControls, DeliveryHandler } from './deliveries.ts';
 export { AgentError, Code } from './errors.ts';
 export type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { AgentSpecSchema, Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { Revoke } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { CommandHandlers } from './commands.ts';
 import type { DeliveryHandler } from './deliveries.ts';
 import type { AgentError } from './errors.ts';
 import type { EffectFrame } from './outbox.ts';
@@ -62,8 +63,13 @@ export interface ConnectAgentOptions {
   report?: () => AgentReport;
   /** The least time between unprompted reports; answers to pings always carry what changed. Default 1 s. */
   reportIntervalMs?: number;
-  /** Takes messages, tasks and commands. Default: every delivery is declined. */
+  /** Takes messages and tasks. Default: every one is declined. */
   onDelivery?: DeliveryHandler;
+  /**
+   * Takes commands, by their type. Default: "drain" waits until no message or task is held, "stop" does the same and
+   * then leaves and closes; an agent that works on other things too says here how it stops them.
+   */
+  onCommand?: CommandHandlers;
   /** Work was taken back. The delivery's `controls.signal` has fired already. */
   onRevoke?: (revoke: Revoke) => void;
   /** The state changed. */

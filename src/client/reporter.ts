@@ -1,5 +1,6 @@
-import { create, equals } from '@bufbuild/protobuf';
+import { create, equals, type MessageInitShape } from '@bufbuild/protobuf';
 import {
+  type ProcessReportSchema,
   type Progress,
   ProgressSchema,
   type Report,
@@ -17,6 +18,8 @@ export interface AgentReport {
   usage?: Readonly<Record<string, number | bigint>> | undefined;
   /** A hash of its effective configuration. */
   configHash?: string | undefined;
+  /** The process that this agent stands for, where a supervisor reports for it. */
+  process?: MessageInitShape<typeof ProcessReportSchema> | undefined;
 }
 
 /** The service takes no more counters than this in one report. */
@@ -120,6 +123,7 @@ export class Reporter {
       usage: Object.fromEntries(usage),
       progress: [...this.#counters.values()],
       configHash: fields.configHash ?? '',
+      ...(fields.process === undefined ? {} : { process: fields.process }),
     });
   }
 }
