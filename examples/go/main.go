@@ -38,6 +38,8 @@ type agent struct {
 	server, id, instance, token string
 	pages                       atomic.Uint64 // the work done so far
 	working                     atomic.Bool   // false: stop, others may have our work by now
+	drained                     atomic.Bool   // told to take no more work
+	stop                        func()        // ends this process with a goodbye
 	heard                       atomic.Int64  // when the service was heard last, by the monotonic clock
 	lease                       atomic.Int64  // nanoseconds; 0 before the first welcome
 }
@@ -55,6 +57,7 @@ func main() {
 	}
 	leaving, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	a.stop = stop
 	go a.work()
 	a.run(leaving)
 }
@@ -62,15 +65,19 @@ func main() {
 // work is your agent; here it "reads" ten pages a second.
 func (a *agent) work() {
 	for range time.Tick(100 * time.Millisecond) {
-		if a.working.Load() {
+		if a.working.Load() && !a.drained.Load() {
 			a.pages.Add(1)
 		}
 	}
 }
 
 func (a *agent) report() *pb.Report {
+	activity := "summarizing"
+	if a.drained.Load() {
+		activity = "drained"
+	}
 	return &pb.Report{
-		Activity: "summarizing",
+		Activity: activity,
 		Load:     proto.Float64(0.3),
 		Progress: []*pb.Progress{{Name: "pages", Done: a.pages.Load()}},
 	}
@@ -159,13 +166,29 @@ func (a *agent) session(leaving context.Context) (wait time.Duration, again bool
 			beat.Held = durationpb.New(time.Since(received))
 			up <- &pb.OpenSessionRequest{Frame: &pb.OpenSessionRequest_Heartbeat{Heartbeat: beat}}
 		case *pb.OpenSessionResponse_Delivery:
-			update := &pb.DeliveryUpdate{Work: frame.Delivery.Work, State: pb.DeliveryUpdate_STATE_DECLINED}
+			update := &pb.DeliveryUpdate{Work: frame.Delivery.Work, State: a.obey(frame.Delivery.GetCommand().GetType())}
 			up <- &pb.OpenSessionRequest{Frame: &pb.OpenSessionRequest_DeliveryUpdate{DeliveryUpdate: update}}
+			if frame.Delivery.GetCommand().GetType() == "stop" {
+				up <- nil // after the answer: goodbye
+			}
 		case *pb.OpenSessionResponse_GoAway:
 			fmt.Println("go_away", frame.GoAway.Reason)
 			return frame.GoAway.ReconnectAfter.AsDuration(), frame.GoAway.ReconnectAfter != nil, nil
 		}
 	}
+}
+
+// obey carries a command out and says what became of it; messages and tasks are not for this agent.
+func (a *agent) obey(order string) pb.DeliveryUpdate_State {
+	switch order {
+	case "drain", "stop":
+		a.drained.Store(true)
+	case "resume":
+		a.drained.Store(false)
+	default:
+		return pb.DeliveryUpdate_STATE_DECLINED
+	}
+	return pb.DeliveryUpdate_STATE_SUCCEEDED
 }
 
 func register(ctx context.Context, conn *grpc.ClientConn, id string) (*pb.RegisterAgentResponse, error) {
@@ -188,6 +211,10 @@ func (a *agent) sendAll(
 		case <-tick.C:
 			a.watch(cancel)
 		case frame := <-up:
+			if frame == nil {
+				a.stop()
+				continue
+			}
 			_ = stream.Send(frame) // an error here comes out of Recv too
 		case <-leaving.Done():
 			goodbye := &pb.OpenSessionRequest_Leave{Leave: &pb.Leave{Reason: "signal"}}

@@ -10,14 +10,23 @@ SPEC = pb.AgentSpec(display_name="Python example", kind="summarizer", version="1
     capabilities=[pb.Capability(name="summarize", input_types=["text/plain"])],
     activities=[pb.Activity(name="summarizing", progress_budget=Duration(seconds=30))])
 RENEW, FINAL = ("UNAUTHENTICATED", "NOT_FOUND"), ("INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNIMPLEMENTED")
-instance, attached, done, leaving = str(uuid.uuid4()), threading.Event(), itertools.count(1), False
+instance, attached, wanted, done, leaving = str(uuid.uuid4()), threading.Event(), threading.Event(), itertools.count(1), False
 token, call, up, heard, lease, pages = None, None, queue.Queue(), 0.0, float("inf"), 0
 
 def work():                                      # <- your agent; here it "reads" ten pages a second
     global pages
-    while attached.wait(): pages = next(done); time.sleep(0.1)
+    while attached.wait() and wanted.wait(): pages = next(done); time.sleep(0.1)
 
-def report(): return pb.Report(activity="summarizing", load=0.3, progress=[pb.Progress(name="pages", done=pages)])
+def answer(delivery):                            # to commands; messages and tasks are not for this agent
+    order = delivery.command.type
+    if order in ("drain", "stop"): wanted.clear()
+    if order == "resume": wanted.set()
+    state = "STATE_SUCCEEDED" if order in ("drain", "resume", "stop") else "STATE_DECLINED"
+    up.put(ses.OpenSessionRequest(delivery_update=ses.DeliveryUpdate(work=delivery.work, state=state)))
+    if order == "stop": leave()
+
+def report():
+    return pb.Report(activity="summarizing" if wanted.is_set() else "drained", load=0.3, progress=[pb.Progress(name="pages", done=pages)])
 
 def expired(silent):                             # stops work once the lease has passed: others may have it by now
     if silent > lease and attached.is_set(): attached.clear(); print("lease expired: work stopped", flush=True)
@@ -30,7 +39,7 @@ def watch():                                     # gives up a dead stream while 
 
 def leave(*_):
     global leaving
-    leaving = True; up.put(ses.OpenSessionRequest(leave=ses.Leave(reason="SIGTERM"))); up.put(None)
+    leaving = True; up.put(ses.OpenSessionRequest(leave=ses.Leave(reason="told to stop"))); up.put(None)
     timer = threading.Timer(5, lambda: call and call.cancel()); timer.daemon = True; timer.start()
 
 def session(channel):                            # -> seconds to wait before the next one; None: stop
@@ -54,7 +63,7 @@ def session(channel):                            # -> seconds to wait before the
             beat.agent_time.GetCurrentTime(); beat.held.FromNanoseconds(time.monotonic_ns() - at)
             up.put(ses.OpenSessionRequest(heartbeat=beat))
         elif kind == "delivery":
-            up.put(ses.OpenSessionRequest(delivery_update=ses.DeliveryUpdate(work=down.delivery.work, state="STATE_DECLINED")))
+            answer(down.delivery)
         elif kind == "go_away":
             print("go_away", ses.GoAway.Reason.Name(down.go_away.reason), flush=True)
             return down.go_away.reconnect_after.ToNanoseconds() / 1e9 if down.go_away.HasField("reconnect_after") else None
@@ -62,7 +71,7 @@ def session(channel):                            # -> seconds to wait before the
 
 def main():
     global token, call
-    signal.signal(signal.SIGTERM, leave); signal.signal(signal.SIGINT, leave)
+    wanted.set(); signal.signal(signal.SIGTERM, leave); signal.signal(signal.SIGINT, leave)
     for job in (work, watch): threading.Thread(target=job, daemon=True).start()
     wait, tries, renewed = 0, 0, False
     while wait is not None and not leaving:

@@ -7,10 +7,15 @@ const [server = '127.0.0.1:50051', id = 'ts-1'] = process.argv.slice(2);
 const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort());
 
-/** Your agent; here it "reads" ten pages a second, as long as the work is still its own. */
+let working = true;
+function take(work: boolean): void {
+  working = work;
+}
+
+/** Your agent; here it "reads" ten pages a second, as long as it shall and the work is still its own. */
 async function work(agent: AgentHandle): Promise<void> {
   for (let pages = 0; !stopping.signal.aborted && agent.state !== 'closed'; await sleep(100)) {
-    if (!agent.leaseSignal.aborted) agent.progress('pages', ++pages);
+    if (working && !agent.leaseSignal.aborted) agent.progress('pages', ++pages);
   }
 }
 
@@ -26,7 +31,8 @@ try {
       capabilities: [{ name: 'summarize', inputTypes: ['text/plain'] }],
       activities: [{ name: 'summarizing', progressBudget: { seconds: 30n } }],
     },
-    report: () => ({ activity: 'summarizing', load: 0.3 }),
+    report: () => ({ activity: working ? 'summarizing' : 'drained', load: 0.3 }),
+    onCommand: { drain: () => take(false), resume: () => take(true) }, // "stop" leaves and ends by itself
     onState: ({ state, epoch, error }) => console.log(state, epoch ?? '', error?.message ?? ''),
     signal: stopping.signal,
   });
