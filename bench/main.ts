@@ -1,7 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { detect } from './detect.ts';
 import { say } from './figures.ts';
 import { heartbeat } from './heartbeat.ts';
 import { register } from './register.ts';
+import { runStorm } from './storm.ts';
 
 function positive(text: string): number {
   const value = Number(text);
@@ -55,6 +57,37 @@ program
   .action(async (options: Record<'clients' | 'rounds' | 'warmup' | 'window', number>) => {
     const { clients, rounds, warmup, window } = options;
     finish(await register({ clients, rounds, warmupMs: warmup * 1000, windowMs: window * 1000 }));
+  });
+
+program
+  .command('detect')
+  .description(
+    'how soon failures are seen, and how fairly: agents killed and paused, late answers, own stalls',
+  )
+  .option('--agents <n>', 'agents, on a connection each', positive, 1000)
+  .option('--processes <n>', 'how many of them are processes of their own', positive, 50)
+  .option('--rounds <n>', 'kills and pauses of each process', positive, 3)
+  .option('--live <s>', 'seconds of answers with a heavy tail', positive, 60)
+  .option('--only <parts...>', 'only these parts: kill, pause, live, stall', [])
+  .option('--stores <names...>', 'lmdb, redis', ['lmdb', 'redis'])
+  .action(
+    async (
+      options: Record<'agents' | 'processes' | 'rounds' | 'live', number> &
+        Record<'only' | 'stores', string[]>,
+    ) => {
+      const { live, ...rest } = options;
+      finish(await detect({ ...rest, liveMs: live * 1000 }));
+    },
+  );
+
+program
+  .command('storm')
+  .description('the service killed and started again: how soon the whole fleet is back, and at what cost')
+  .option('--agents <n>', 'agents, on a connection each', positive, 3000)
+  .option('--rounds <n>', 'kills on each store', positive, 3)
+  .option('--stores <names...>', 'lmdb, redis', ['lmdb', 'redis'])
+  .action(async (options: { agents: number; rounds: number; stores: string[] }) => {
+    finish(await runStorm(options));
   });
 
 await program.parseAsync();

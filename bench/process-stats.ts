@@ -14,9 +14,14 @@ export function cpuUs(pid: number): number {
 }
 
 /** Resident memory in bytes. */
-export function rssBytes(pid: number): number {
+export const rssBytes = (pid: number): number => memoryBytes(pid, 'VmRSS');
+
+/** The most resident memory that it ever had, in bytes. */
+export const peakRssBytes = (pid: number): number => memoryBytes(pid, 'VmHWM');
+
+function memoryBytes(pid: number, field: string): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
+  const kilobytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
   if (kilobytes === undefined) throw new Error(`process ${pid} has no resident memory`);
   return Number(kilobytes) * 1024;
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type {
+  AnswerDelays,
   LoadAnswer,
   LoadCommand,
   LoadCount,
@@ -19,6 +20,11 @@ export class LoadGenerator {
 
   async openSessions(load: Omit<SessionLoad, 'kind'>): Promise<void> {
     await this.#ask({ kind: 'sessions', ...load });
+  }
+
+  /** From now on answers wait; undefined: no longer. */
+  async delayAnswers(delays: AnswerDelays | undefined): Promise<void> {
+    await this.#ask({ kind: 'delays', ...(delays === undefined ? {} : { delays }) });
   }
 
   async count(): Promise<LoadCount> {

@@ -10,6 +10,18 @@ export interface SessionLoad {
   agentsPerConnection: number;
   /** Register each agent first, for its token (a bare server takes any). */
   register: boolean;
+  /** What the agents' names begin with; default "bench". */
+  prefix?: string;
+  /** Agents with a connection each come back when it breaks, as those of the TypeScript SDK do. */
+  reconnect?: boolean;
+}
+
+/** How long agents wait before they answer: log-normal, and now and then a spike. */
+export interface AnswerDelays {
+  medianMs: number;
+  sigma: number;
+  spikeShare: number;
+  spikeMs: number;
 }
 
 export interface RegisterLoad {
@@ -21,13 +33,22 @@ export interface RegisterLoad {
   warmupMs: number;
 }
 
-export type LoadCommand = SessionLoad | RegisterLoad | { kind: 'count' } | { kind: 'close' };
+export type LoadCommand =
+  | SessionLoad
+  | RegisterLoad
+  | { kind: 'delays'; delays?: AnswerDelays }
+  | { kind: 'count' }
+  | { kind: 'close' };
 
 export interface LoadCount {
   /** Round trips finished so far. */
   roundTrips: number;
   /** Sessions that ended although nobody asked them to. */
   broken: number;
+  /** Sessions that are open and had their welcome. */
+  attached: number;
+  /** Connections tried again. */
+  retries: number;
   /** What the generator itself used, microseconds. */
   cpuUs: number;
 }

@@ -5,8 +5,10 @@ import {
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { OpenSessionRequestSchema } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { GrpcReader, grpcHeaders, grpcUnary, H2Client } from '../../test/support/h2-client.ts';
+import { Backoff } from './backoff.ts';
+import { drawDelayMs } from './delays.ts';
 import { echoOffset, heartbeatFor, leaseGrant, leaseKeepAlive } from './frames.ts';
-import type { LoadCount, SessionLoad } from './protocol.ts';
+import type { AnswerDelays, LoadCount, SessionLoad } from './protocol.ts';
 
 const openSession = '/mycosoft.orchestrator.agent.v1.SessionService/OpenSession';
 const registerAgent = '/mycosoft.orchestrator.agent.v1.AgentService/RegisterAgent';
@@ -34,6 +36,9 @@ export class SessionFleet {
   #timer: NodeJS.Timeout | undefined;
   #roundTrips = 0;
   #broken = 0;
+  #attached = 0;
+  #retries = 0;
+  #delays: AnswerDelays | undefined;
   #closing = false;
 
   constructor(options: { load: SessionLoad }) {
@@ -56,10 +61,14 @@ export class SessionFleet {
     });
     setup.close();
     await spread(connections, connectsInFlight, async (connection) => {
+      const first = connection * agentsPerConnection;
+      if (this.#load.reconnect === true) {
+        await this.#hold(tokens[first] ?? '');
+        return;
+      }
       const client = new H2Client({ host: this.#host, port: this.#port });
       this.#clients.push(client);
       await client.connected();
-      const first = connection * agentsPerConnection;
       const attach = (index: number) =>
         protocol === 'etcd' ? this.#keepLease(client, index) : this.#attach(client, tokens[index] ?? '');
       await Promise.all(Array.from({ length: agentsPerConnection }, (_, offset) => attach(first + offset)));
@@ -67,9 +76,19 @@ export class SessionFleet {
     if (protocol === 'etcd') this.#pace();
   }
 
+  delayAnswers(delays: AnswerDelays | undefined): void {
+    this.#delays = delays;
+  }
+
   count(): LoadCount {
     const { user, system } = process.cpuUsage();
-    return { roundTrips: this.#roundTrips, broken: this.#broken, cpuUs: user + system };
+    return {
+      roundTrips: this.#roundTrips,
+      broken: this.#broken,
+      attached: this.#attached,
+      retries: this.#retries,
+      cpuUs: user + system,
+    };
   }
 
   close(): void {
@@ -80,7 +99,7 @@ export class SessionFleet {
 
   async #register(client: H2Client, index: number): Promise<string> {
     const request = create(RegisterAgentRequestSchema, {
-      agentId: `bench-${index}`,
+      agentId: `${this.#load.prefix ?? 'bench'}-${index}`,
       spec: { kind: 'bench', capabilities: [{ name: 'echo' }], labels: { tier: 'bench' } },
     });
     const headers = grpcHeaders(registerAgent, this.#load.address);
@@ -89,30 +108,62 @@ export class SessionFleet {
     return fromBinary(RegisterAgentResponseSchema, answer).agentToken;
   }
 
-  #attach(client: H2Client, token: string): Promise<void> {
+  /** An agent that comes back whenever its connection breaks. Resolves with its first welcome. */
+  #hold(token: string): Promise<void> {
+    const backoff = new Backoff();
+    return new Promise((resolve) => {
+      const run = (): void => {
+        const client = new H2Client({ host: this.#host, port: this.#port });
+        const again = (): void => {
+          client.close();
+          if (this.#closing) return;
+          this.#retries++;
+          setTimeout(run, backoff.nextMs());
+        };
+        const welcome = (): void => {
+          backoff.attached();
+          resolve();
+        };
+        client.connected().then(() => this.#attach(client, token, again).then(welcome, () => {}), again);
+      };
+      run();
+    });
+  }
+
+  #attach(client: H2Client, token: string, onEnd?: () => void): Promise<void> {
     return new Promise((resolve, reject) => {
+      let welcome = false;
       const hello = create(OpenSessionRequestSchema, {
         frame: { case: 'hello', value: { maxInFlight: 1, client: 'bench/1' } },
       });
       const reader = new GrpcReader({
         onMessage: (message) => {
           const offset = echoOffset(message);
-          if (offset < 0) {
-            resolve(); // welcome
-            return;
+          if (offset >= 0) {
+            this.#answer(client, id, heartbeatFor(message, offset));
+          } else if (!welcome) {
+            welcome = true;
+            this.#attached++;
+            resolve();
           }
-          client.send(id, heartbeatFor(message, offset));
-          this.#roundTrips++;
         },
       });
       const end = () => {
+        if (welcome) this.#attached--;
         if (!this.#closing) this.#broken++;
         reject(new Error('a session ended before its welcome'));
+        onEnd?.();
       };
       const headers = grpcHeaders(openSession, this.#load.address, { authorization: `Bearer ${token}` });
       const stream = { data: (payload: Buffer) => reader.read(payload), end };
       const id = client.open(headers, stream, toBinary(OpenSessionRequestSchema, hello));
     });
+  }
+
+  #answer(client: H2Client, stream: number, heartbeat: Buffer): void {
+    this.#roundTrips++;
+    if (this.#delays === undefined) client.send(stream, heartbeat);
+    else setTimeout(() => client.send(stream, heartbeat), drawDelayMs(this.#delays));
   }
 
   async #grantLease(client: H2Client, index: number): Promise<void> {

@@ -13,8 +13,12 @@ async function answer(command: LoadCommand): Promise<LoadAnswer> {
       return { kind: 'ready' };
     case 'register':
       return { kind: 'registered', ...(await registerAgents(command)) };
+    case 'delays':
+      fleet?.delayAnswers(command.delays);
+      return { kind: 'ready' };
     case 'count':
-      return { kind: 'count', ...(fleet?.count() ?? { roundTrips: 0, broken: 0, cpuUs: 0 }) };
+      if (fleet === undefined) throw new Error('there are no sessions to count');
+      return { kind: 'count', ...fleet.count() };
     case 'close':
       fleet?.close();
       return { kind: 'ready' };
