@@ -23,13 +23,20 @@ export interface AbsencesOptions {
   onOver(absence: Absence): void;
 }
 
-/** How soon it is looked again whether the store is back. */
-const STORE_AWAY_MS = 1000;
+/** How often it is looked whether the store is there. */
+const LOOK_MS = 500;
 
-/** Waits for agents to come back; a stall of our own lengthens the wait. */
+/**
+ * Waits for agents to come back. A stall of our own lengthens the wait, and after an outage of the store it begins
+ * anew: nobody could attach meanwhile, however hard he tried.
+ */
 export class Absences {
   readonly #options: AbsencesOptions;
   readonly #tasks = new Map<string, WheelTask & { absence: Absence }>();
+  /** Looks after the store as long as somebody is awaited. */
+  readonly #look: WheelTask = { wheel: wheelLink(), due: (nowMs) => this.#lookAtStore(nowMs) };
+  /** When the store was last seen to be away, monotonic milliseconds. */
+  #awayMs = -Infinity;
 
   constructor(options: AbsencesOptions) {
     this.#options = options;
@@ -47,24 +54,26 @@ export class Absences {
   remainingMs(namespace: string, agentId: string, nowMs: number): number | undefined {
     const absence = this.get(namespace, agentId);
     if (absence === undefined) return undefined;
-    return Math.max(0, absence.graceMs - silenceMs(this.#options.self, absence.sinceMs, nowMs));
+    return Math.max(0, this.#leftMs(absence, nowMs));
   }
 
   begin(absence: Absence): void {
     const key = `${absence.namespace}/${absence.agentId}`;
     this.end(absence.namespace, absence.agentId);
-    const { wheel, self } = this.#options;
+    const { wheel, clock } = this.#options;
+    if (this.#tasks.size === 0) this.#lookAtStore(clock.monoMs());
     const task = {
       absence,
       wheel: wheelLink(),
       due: (nowMs: number): void => {
-        const left = absence.graceMs - silenceMs(self, absence.sinceMs, nowMs);
-        // Without the store nobody could come back.
-        if (left > 0 || !self.storeAvailable()) {
-          wheel.schedule(task, nowMs + (left > 0 ? left : STORE_AWAY_MS));
+        this.#lookAtStore(nowMs);
+        const left = this.#leftMs(absence, nowMs);
+        if (left > 0) {
+          wheel.schedule(task, nowMs + left);
           return;
         }
         this.#tasks.delete(key);
+        if (this.#tasks.size === 0) wheel.cancel(this.#look);
         this.#options.onOver(absence);
       },
     };
@@ -79,5 +88,16 @@ export class Absences {
     if (task === undefined) return;
     this.#options.wheel.cancel(task);
     this.#tasks.delete(key);
+    if (this.#tasks.size === 0) this.#options.wheel.cancel(this.#look);
+  }
+
+  #leftMs(absence: Absence, nowMs: number): number {
+    return absence.graceMs - silenceMs(this.#options.self, Math.max(absence.sinceMs, this.#awayMs), nowMs);
+  }
+
+  #lookAtStore(nowMs: number): void {
+    const { self, wheel } = this.#options;
+    if (!self.storeAvailable()) this.#awayMs = nowMs;
+    wheel.schedule(this.#look, nowMs + LOOK_MS);
   }
 }
