@@ -1,0 +1,97 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type Agent,
+  Restart_State,
+  RestartSchema,
+} from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { Event_Severity } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { timestampFromMs } from '../../../lib/proto-time.ts';
+import { mailKey } from '../../coordination/delivery-record.ts';
+import type { Change, ChangeContext } from './changes.ts';
+import { careCommand } from './commands.ts';
+import type { Need } from './needs.ts';
+
+const ACTOR = 'rule:restart_on_loss';
+/** Restarts are spread by so much, up and down. */
+const SPREAD = 0.1;
+/** An order to restart is not given up sooner. */
+const MIN_EXPIRY_MS = 60_000;
+
+/** The next order gets its time; it is given when that has come and the supervisor is there. */
+export function planRestart(
+  { record, events }: Change,
+  agent: Agent,
+  { attempt, orderMs }: Need & { kind: 'plan_restart' },
+  { policy, storeMs, random }: ChangeContext,
+): void {
+  const backoff = Math.max(0, orderMs - storeMs);
+  const atMs = storeMs + backoff * (1 + SPREAD * (2 * random - 1));
+  const before = agent.restart;
+  record.restartAttempts = attempt - 1;
+  record.nextRestartTime = timestampFromMs(atMs);
+  agent.restart = create(RestartSchema, {
+    reason: `it is lost (${agent.verdict?.rule ?? 'unknown'})`,
+    actor: ACTOR,
+    startTime: timestampFromMs(storeMs),
+    updateTime: timestampFromMs(storeMs),
+    attempt,
+    state: Restart_State.PLANNED,
+    oldInstanceId: record.instanceId,
+    error: before?.state === Restart_State.FAILED ? before.error : '',
+  });
+  events.push({
+    type: 'agent.restart_planned',
+    severity: Event_Severity.INFO,
+    message: `${agent.id} is to be restarted in ${seconds(atMs - storeMs)}: attempt ${attempt} of ${policy.maxAttempts}`,
+    actor: ACTOR,
+    agentId: agent.id,
+    attributes: { attempt: `${attempt}`, epoch: `${record.sessionEpoch}` },
+  });
+}
+
+/** The supervisor is told. */
+export function orderRestart(
+  change: Change,
+  agent: Agent,
+  { supervisor, attempt }: Need & { kind: 'order_restart' },
+  { policy, deliveries, storeMs }: ChangeContext,
+): void {
+  const { record, puts, deletes, events } = change;
+  const reason = agent.restart?.reason ?? 'it is lost';
+  const { id, put } = careCommand(deliveries, {
+    cause: [agent.uid, record.sessionEpoch, storeMs, attempt],
+    type: 'restart',
+    agentId: supervisor,
+    subjectAgentId: agent.id,
+    arguments: { agent_id: agent.id, reason, attempt },
+    actor: ACTOR,
+    storeMs,
+    // A supervisor that comes back later gets the order that is due then.
+    expireAfterMs: Math.min(deliveries.expireAfterMs, Math.max(policy.maxBackoffMs, MIN_EXPIRY_MS)),
+  });
+  const earlier = agent.restart;
+  if (earlier !== undefined && earlier.deliveryId !== '' && earlier.byAgentId !== '') {
+    deletes.push(mailKey(earlier.byAgentId, earlier.deliveryId));
+  }
+  puts.push(put);
+  record.restartAttempts = attempt;
+  delete record.nextRestartTime;
+  const restart = Object.assign(create(RestartSchema), agent.restart);
+  restart.attempt = attempt;
+  restart.byAgentId = supervisor;
+  restart.deliveryId = id;
+  restart.state = Restart_State.ORDERED;
+  restart.error = '';
+  restart.updateTime = timestampFromMs(storeMs);
+  agent.restart = restart;
+  events.push({
+    type: 'agent.restart_ordered',
+    severity: Event_Severity.WARNING,
+    message: `${supervisor} was told to restart ${agent.id}: attempt ${attempt} of ${policy.maxAttempts}`,
+    actor: ACTOR,
+    agentId: agent.id,
+    attributes: { attempt: `${attempt}`, supervisor, delivery: id },
+  });
+}
+
+const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;
