@@ -1,0 +1,220 @@
+import { ConnectError } from '@connectrpc/connect';
+import { Redis } from 'ioredis';
+import { expect } from 'vitest';
+import { RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
+import { type Agent, Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { Event } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { type Clients, connectClients } from './clients.ts';
+import { ServiceProcess } from './service.ts';
+import { grpcChannel, SimAgent, type SimSession } from './sim-agent.ts';
+import { pause, until } from './until.ts';
+
+/** How much of it: the whole exercise is 1,000 agents and 30 s; by default a smaller one that takes seconds. */
+export const size = {
+  agents: Number(process.env.OUTAGE_AGENTS ?? 200),
+  seconds: Number(process.env.OUTAGE_SECONDS ?? 8),
+};
+
+const PER_CONNECTION = 50;
+const LEASE_MS = 5_000;
+const VERDICTS = ['agent.suspect', 'agent.lost', 'agent.disconnected', 'agent.left', 'agent.answering'];
+
+/** A lease shorter than the outage: whoever counted it as silence would lose everybody. */
+const times: Record<string, string> = {
+  ORCHESTRATOR_SESSION_PING_INTERVAL: '1s',
+  ORCHESTRATOR_SESSION_LEASE: `${LEASE_MS}ms`,
+  ORCHESTRATOR_SESSION_RECONNECT_GRACE: '2s',
+  ORCHESTRATOR_SESSION_RECOVERY_GRACE: '10s',
+  ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '1s',
+};
+
+/** A service on Redis, in one or several replicas, with a fleet of simulated agents attached. */
+export class OutageRig {
+  readonly services: ServiceProcess[] = [];
+  readonly clients: Clients[] = [];
+  readonly agents: SimAgent[] = [];
+  readonly sessions: SimSession[] = [];
+  readonly #channels: ReturnType<typeof grpcChannel>[] = [];
+
+  static async start(options: {
+    store: string;
+    replicas?: number;
+    env?: Record<string, string>;
+  }): Promise<OutageRig> {
+    const rig = new OutageRig();
+    try {
+      for (let index = 0; index < (options.replicas ?? 1); index++) {
+        const env = { ...times, ...options.env, ORCHESTRATOR_ID: `replica-${index + 1}` };
+        const service = await ServiceProcess.start({ store: options.store, env });
+        rig.services.push(service);
+        rig.clients.push(connectClients(service.grpc));
+      }
+      await rig.#attach();
+    } catch (error) {
+      await rig.stop();
+      throw error;
+    }
+    return rig;
+  }
+
+  get service(): ServiceProcess {
+    return this.services[0] as ServiceProcess;
+  }
+
+  get api(): Clients {
+    return this.clients[0] as Clients;
+  }
+
+  /** Another agent, on a connection of its own. */
+  agent(id: string): SimAgent {
+    const agent = new SimAgent({ via: this.service.grpc, id });
+    this.agents.push(agent);
+    return agent;
+  }
+
+  async #attach(): Promise<void> {
+    for (let at = 0; at < size.agents; at += PER_CONNECTION) {
+      const service = this.services[(at / PER_CONNECTION) % this.services.length] as ServiceProcess;
+      const channel = grpcChannel(service.grpc);
+      this.#channels.push(channel);
+      const group = Array.from(
+        { length: Math.min(PER_CONNECTION, size.agents - at) },
+        (_, index) => new SimAgent({ via: channel, id: `kept-${at + index}` }),
+      );
+      this.agents.push(...group);
+      this.sessions.push(...(await Promise.all(group.map((agent) => agent.join()))));
+    }
+    const pinged = () => this.sessions.every(({ pings }) => pings.length >= 3);
+    await until(pinged, Boolean, { what: 'three pings to each agent', timeoutMs: 30_000 });
+  }
+
+  async storeStatus(clients = this.api) {
+    const { status } = await clients.monitoring.getSystemStatus({}, { timeoutMs: 1_000 });
+    if (status?.store === undefined) throw new Error('no status of the store');
+    return status.store;
+  }
+
+  /** Looks after everything that must hold while Redis is away, until the time is over. */
+  async expectToStandFor(ms: number): Promise<void> {
+    const endMs = performance.now() + ms;
+    const away = (available: boolean) => !available;
+    for (const clients of this.clients) {
+      await until(async () => (await this.storeStatus(clients)).available, away, { timeoutMs: 3_000 });
+    }
+    for (let round = 0; performance.now() < endMs; round++) {
+      for (const [index, clients] of this.clients.entries()) {
+        const { available, detail } = await this.storeStatus(clients);
+        expect(available, detail).toBe(false);
+        expect(detail).toMatch(/^Redis at /);
+        const ready = await fetch(`http://${this.services[index]?.http}/readyz`);
+        expect(ready.status, await ready.text()).toBe(200);
+        const read = await clients.agents.getAgent({ agentId: `kept-${round}` }, { timeoutMs: 500 });
+        expect(read.agent?.liveness).toBe(Agent_Liveness.CONNECTED);
+        await expectRefused(clients.agents.registerAgent({ agentId: 'refused' }, { timeoutMs: 3_000 }));
+      }
+      await pause(Math.max(0, Math.min(1_000, endMs - performance.now())));
+    }
+  }
+
+  /** Everybody is attached as before: no stream closed, pings go on, and nobody was judged but `leavers`. */
+  async expectUntouched(leavers: readonly string[] = []): Promise<void> {
+    expect(this.sessions.filter(({ goAway }) => goAway !== undefined).length).toBe(0);
+    const pings = this.sessions.map((session) => session.pings.length);
+    const pinged = () => this.sessions.every((session, index) => session.pings.length > (pings[index] ?? 0));
+    await until(pinged, Boolean, { what: 'another ping to each agent', timeoutMs: 5_000 });
+    for (const clients of this.clients) {
+      const agents = (await listAgents(clients)).filter(({ id }) => id.startsWith('kept-'));
+      expect(agents.length).toBe(size.agents);
+      expect(agents.filter(({ liveness }) => liveness !== Agent_Liveness.CONNECTED)).toEqual([]);
+      const judged = await this.events(VERDICTS, clients);
+      expect(judged.map(({ agentId }) => agentId).filter((id) => !leavers.includes(id))).toEqual([]);
+    }
+  }
+
+  async events(types: string[], clients = this.api): Promise<Event[]> {
+    const all: Event[] = [];
+    for (let pageToken = ''; ; ) {
+      const page = await clients.monitoring.listEvents({ filter: { types }, pageSize: 1_000, pageToken });
+      all.push(...page.events);
+      pageToken = page.nextPageToken;
+      if (pageToken === '') return all;
+    }
+  }
+
+  /**
+   * Waits until the store is as it should be: available, nothing pending, a write works on every replica, and what is
+   * measured reaches Redis. Returns how long each took, milliseconds.
+   */
+  async untilCurrent(
+    redis: { port: number },
+    sinceMs: number,
+    written: string,
+  ): Promise<Record<string, number>> {
+    const took: Record<string, number> = {};
+    const note = (what: string): void => {
+      took[what] = Math.round(performance.now() - sinceMs);
+    };
+    const client = new Redis({ port: redis.port, host: '127.0.0.1', retryStrategy: () => 20 });
+    client.on('error', () => {});
+    const measured = () => client.hget('orchestrator:agents_db:{default}:live', 'agent/kept-0');
+    try {
+      const before = await measured();
+      await Promise.all([
+        ...this.clients.map(async (clients, index) => {
+          await until(
+            () => this.storeStatus(clients),
+            ({ available }) => available,
+            waiting('available'),
+          );
+          note('available');
+          const agentId = `${written}-${index}`;
+          await until(() => clients.agents.registerAgent({ agentId }), Boolean, waiting('a write'));
+          note('write');
+          await until(
+            () => this.storeStatus(clients),
+            ({ pendingVerdicts }) => pendingVerdicts === 0,
+            waiting('verdicts'),
+          );
+          note('verdicts');
+        }),
+        until(measured, (now) => now !== null && now !== before, waiting('observations')).then(() =>
+          note('observations'),
+        ),
+      ]);
+    } finally {
+      client.disconnect();
+    }
+    return took;
+  }
+
+  async stop(): Promise<void> {
+    for (const agent of this.agents) agent.close();
+    for (const channel of this.#channels) channel.close();
+    for (const clients of this.clients) clients.close();
+    await Promise.all(this.services.map((service) => service.stop()));
+  }
+}
+
+const waiting = (what: string) => ({ what, timeoutMs: 15_000, everyMs: 10 });
+
+/** A write that is refused, soon, with the time to come back in the details. */
+export async function expectRefused(call: Promise<unknown>): Promise<void> {
+  const error = await call.then(
+    () => undefined,
+    (caught: unknown) => ConnectError.from(caught),
+  );
+  expect(error, 'the write was not refused').toBeDefined();
+  // 14: UNAVAILABLE
+  expect(error?.code, error?.rawMessage).toBe(14);
+  expect(error?.findDetails(RetryInfoSchema)[0]?.retryDelay).toBeDefined();
+}
+
+export async function listAgents(clients: Clients): Promise<Agent[]> {
+  const all: Agent[] = [];
+  for (let pageToken = ''; ; ) {
+    const page = await clients.agents.listAgents({ pageSize: 1_000, pageToken });
+    all.push(...page.agents);
+    pageToken = page.nextPageToken;
+    if (pageToken === '') return all;
+  }
+}
