@@ -58,6 +58,8 @@ export interface App {
 
 const JANITOR_MS = 2000;
 const TRIM_MS = 60_000;
+/** How often the store's clock is asked for, so that both need not agree. */
+const STORE_TIME_MS = 5000;
 
 /** The composition root: builds the service from its configuration; nothing runs before `start`. */
 export function createApp(
@@ -153,6 +155,7 @@ async function start(
       ['announce replica', REPLICA_BEAT_MS, () => replicas.beat()],
       ['flush observations', fleet.observations.intervalMs, () => fleet.observations.flush()],
       ['look after orphans', JANITOR_MS, () => fleet.janitor.sweep()],
+      ['store clock', STORE_TIME_MS, async () => void (await fleet.storeTime.exact())],
       ['trim events', TRIM_MS, () => events.trim()],
     ] as const) {
       closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));
@@ -170,6 +173,7 @@ async function start(
     });
     const protocol: SessionProtocolOptions = {
       sessions: fleet.sessions,
+      deliveries: fleet.deliveries,
       background,
       validateFrame,
       wireError: (error) => {
@@ -203,8 +207,7 @@ async function start(
       agent_management: [
         createAgentService({
           agents: fleet.agents,
-          // Wired with their domain parts in the next commits of this change.
-          orders: undefined as never,
+          orders: fleet.orders,
           automation: undefined as never,
           reader: fleet.reader,
           sessions: fleet.sessions,

@@ -6,12 +6,18 @@ import { AgentDirectory, type KnownAgent } from './domain/agent/directory.ts';
 import { Janitor } from './domain/agent/janitor.ts';
 import { matches, parseLabelSelector } from './domain/agent/label-selector.ts';
 import { Observations } from './domain/agent/observations.ts';
+import { OrderDeadlines } from './domain/agent/order-deadlines.ts';
+import { ORDER_OUTCOMES } from './domain/agent/order-rules.ts';
+import { Orders } from './domain/agent/orders.ts';
 import { pacingFor } from './domain/agent/pacing.ts';
 import { agentOf } from './domain/agent/record.ts';
 import type { SessionContext, SessionMetrics } from './domain/agent/session-context.ts';
 import { Sessions } from './domain/agent/sessions.ts';
 import { fleetSilences } from './domain/agent/suspicion.ts';
 import { VerdictWriter } from './domain/agent/verdict-writer.ts';
+import { Deliveries, type DeliveriesOptions } from './domain/coordination/deliveries.ts';
+import { DeliveryUpkeep } from './domain/coordination/delivery-upkeep.ts';
+import { Mailboxes } from './domain/coordination/mailboxes.ts';
 import { EventWriter } from './domain/monitoring/events.ts';
 import { validateSpec } from './domain/validation/agent-spec.ts';
 import type { Background } from './lib/background.ts';
@@ -21,6 +27,7 @@ import type { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import { TimingWheel } from './lib/timing-wheel.ts';
 import type { Store } from './state/store.ts';
+import { StoreTime } from './state/store-time.ts';
 import { Views } from './state/views.ts';
 
 export interface FleetOptions {
@@ -31,7 +38,7 @@ export interface FleetOptions {
   log: Logger;
   background: Background;
   loop: EventLoopMonitor;
-  metrics: SessionMetrics;
+  metrics: SessionMetrics & DeliveriesOptions['metrics'];
   replicaAlive(replicaId: string): boolean;
 }
 
@@ -52,6 +59,8 @@ export function createFleet(options: FleetOptions) {
     onError: (error) => log.error({ err: error }, 'a deadline failed'),
   });
   const directory = new AgentDirectory();
+  const mailboxes = new Mailboxes();
+  const storeTime = new StoreTime({ store, clock });
   const events = new EventWriter({ replicaId, wallMs: () => clock.wallMs() });
   const pacing = () => pacingFor(sessions.size, config.session);
   const context: SessionContext = {
@@ -80,6 +89,7 @@ export function createFleet(options: FleetOptions) {
     watchBuffer: config.limits.watchBuffer,
     views: [
       directory,
+      mailboxes,
       {
         reset: () => {},
         apply: (batch) => observed.current?.apply(batch),
@@ -106,8 +116,41 @@ export function createFleet(options: FleetOptions) {
     log,
     maxSessions: config.limits.maxSessions,
     responsibleFor,
-    onEnded: (session) => observed.current?.ended(session),
+    onEnded: (session) => {
+      observed.current?.ended(session);
+      deliveries.ended(session);
+    },
   });
+  const deliveries: Deliveries = new Deliveries({
+    store,
+    storeTime,
+    views,
+    directory,
+    mailboxes,
+    events,
+    clock,
+    wheel,
+    self: context.self,
+    log,
+    outcomeRules: ORDER_OUTCOMES,
+    metrics: options.metrics,
+  });
+  const orders = new Orders({
+    store,
+    storeTime,
+    directory,
+    mailboxes,
+    events,
+    ids,
+    wallMs: () => clock.wallMs(),
+    config: config.deliveries,
+    maxMailbox: config.limits.maxMailbox,
+  });
+  /** What is done once per namespace, besides the care of failures. */
+  const chores = [
+    new OrderDeadlines({ store, directory, events, wallMs: () => clock.wallMs() }),
+    new DeliveryUpkeep({ store, mailboxes, deliveries, deadLettersMs: config.events.retentionMs }),
+  ];
   const observations = new Observations({ store, context, sessions });
   observed.current = observations;
   const janitor: Janitor = new Janitor({
@@ -123,6 +166,7 @@ export function createFleet(options: FleetOptions) {
   });
   const agents = new Agents({
     store,
+    mailboxes,
     directory,
     events,
     clock,
@@ -147,6 +191,11 @@ export function createFleet(options: FleetOptions) {
     agents,
     reader,
     pacing,
+    mailboxes,
+    storeTime,
+    deliveries,
+    orders,
+    chores,
   };
 }
 

@@ -24,6 +24,8 @@ export interface Instruments {
   sessionClosed(reason: string): void;
   sessionCutOff(reason: string): void;
   verdict(liveness: string): void;
+  /** A delivery was answered, or given up ("expired", "tries"). */
+  delivery(outcome: string): void;
   connectionRejected(reason: string): void;
   /** `system`: "lmdb" or "redis". */
   storeOperation(operation: StoreOperation, system: string): void;
@@ -78,6 +80,7 @@ export function createInstruments(meter: Meter): Instruments {
     'Sessions that were cut off, by reason.',
     '{session}',
   );
+  const deliveries = counter(METRIC.deliveries, 'What became of deliveries to agents.', '{delivery}');
   const verdicts = counter(METRIC.verdicts, 'Changes of an agent’s liveness, by the new one.', '{verdict}');
   const rejected = counter(
     METRIC.connectionsRejected,
@@ -116,6 +119,7 @@ export function createInstruments(meter: Meter): Instruments {
     sessionOpened: () => sessionsOpened.add(1),
     sessionClosed: (reason) => sessionsClosed.add(1, { [ATTR.reason]: reason }),
     sessionCutOff: (reason) => sessionsCutOff.add(1, { [ATTR.reason]: reason }),
+    delivery: (outcome) => deliveries.add(1, { [ATTR.deliveryOutcome]: outcome }),
     verdict: (liveness) => verdicts.add(1, { [ATTR.liveness]: liveness }),
     connectionRejected: (reason) => rejected.add(1, { [ATTR.reason]: reason }),
     storeOperation: (operation, system) => {

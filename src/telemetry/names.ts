@@ -36,6 +36,7 @@ export const ATTR = {
   /** "committed", "conflict" or "repeated". */
   storeOutcome: 'orchestrator.store.outcome',
   liveness: 'orchestrator.liveness',
+  deliveryOutcome: 'orchestrator.delivery.outcome',
   reason: 'orchestrator.reason',
   version: 'version',
 } as const;
@@ -50,6 +51,7 @@ export const METRIC = {
   sessionsClosed: 'orchestrator.sessions.closed',
   sessionsCutOff: 'orchestrator.sessions.cut_off',
   verdicts: 'orchestrator.agent.verdicts',
+  deliveries: 'orchestrator.deliveries',
   agents: 'orchestrator.agents',
   watches: 'orchestrator.watches',
   connectionsRejected: 'orchestrator.connections.rejected',

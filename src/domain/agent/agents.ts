@@ -21,6 +21,8 @@ import type { Ids } from '../../lib/ids.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
+import { mailKey } from '../coordination/delivery-record.ts';
+import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
@@ -36,6 +38,7 @@ import { hashToken, mintToken } from './token.ts';
 
 export interface AgentsOptions {
   store: Store;
+  mailboxes: Mailboxes;
   directory: AgentDirectory;
   events: EventWriter;
   clock: Clock;
@@ -178,7 +181,7 @@ export class Agents {
         response.revision = revision;
       },
       decide: (known) => ({
-        deletes: [agentKey(known.id)],
+        deletes: [agentKey(known.id), ...mailKeys(this.#options.mailboxes, known)],
         type: 'agent.deregistered',
         message: `${known.id} was deregistered${reason}`,
         response: create(DeregisterAgentResponseSchema, {
@@ -235,6 +238,10 @@ function registered(agent: Agent, agentToken: string): RegisterAgentResponse {
   response.agentToken = agentToken;
   return response;
 }
+
+/** Keys of all that waits for an agent; it goes with it. */
+const mailKeys = (mailboxes: Mailboxes, { namespace, id }: KnownAgent): string[] =>
+  mailboxes.of(namespace, id).map((delivery) => mailKey(id, delivery.id));
 
 /** An id for an agent that brought none: its kind and eight random characters. */
 function madeId(kind: string, ids: Ids): string {

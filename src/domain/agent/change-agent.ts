@@ -14,12 +14,13 @@ import { agentKey } from './record.ts';
 
 const ATTEMPTS = 8;
 
-interface ChangeRequest {
+/** A request to change one agent. */
+export type ChangeRequest<I extends DescMessage> = MessageShape<I> & {
   namespace: string;
   agentId: string;
   requestId: string;
   expectedRevision?: bigint | undefined;
-}
+};
 
 /** What differs between the changes of an agent that is there. */
 export interface AgentChange<I extends DescMessage, O extends DescMessage> {
@@ -28,11 +29,12 @@ export interface AgentChange<I extends DescMessage, O extends DescMessage> {
   output: O;
   /** Writes the commit's revision, known only afterwards, into the answer. */
   stamp(response: MessageShape<O>, revision: bigint): void;
-  decide(known: KnownAgent): Pick<Commit, 'puts' | 'deletes'> & {
-    type: string;
-    message: string;
-    response: MessageShape<O>;
-  };
+  /** Without a type nothing changes, and the response is final. */
+  decide(
+    known: KnownAgent,
+  ):
+    | (Pick<Commit, 'puts' | 'deletes'> & { type: string; message: string; response: MessageShape<O> })
+    | { type: undefined; response: MessageShape<O> };
 }
 
 /**
@@ -42,7 +44,7 @@ export interface AgentChange<I extends DescMessage, O extends DescMessage> {
  */
 export async function changeAgent<I extends DescMessage, O extends DescMessage>(
   { store, events, directory }: { store: Store; events: EventWriter; directory: AgentDirectory },
-  request: ChangeRequest & MessageShape<I>,
+  request: ChangeRequest<I>,
   caller: Caller,
   change: AgentChange<I, O>,
 ): Promise<MessageShape<O>> {
@@ -66,7 +68,9 @@ export async function changeAgent<I extends DescMessage, O extends DescMessage>(
     const known = await loadAgent(store, namespace, request.agentId);
     if (known === undefined) throw agentNotFound(namespace, request.agentId);
     checkRevision(known, request.expectedRevision);
-    const { type, message, response, ...effect } = change.decide(known);
+    const decided = change.decide(known);
+    if (decided.type === undefined) return decided.response;
+    const { type, message, response, ...effect } = decided;
     const actor = actorOf(caller, directory);
     const event = events.append({ type, severity: Event_Severity.INFO, message, actor, agentId: known.id });
     const outcome = await store.commit({

@@ -48,6 +48,27 @@ export const tooManySessions = (limit: number): DomainError =>
     retryAfterMs: 5000,
   });
 
+/** The agent's phase does not allow an order. */
+export const phaseRefused = (agentId: string, phase: string, words: string): DomainError =>
+  new DomainError({
+    reason: ErrorReason.PHASE_REFUSED,
+    message: `agent ${agentId} is ${phase} and cannot ${words}`,
+    metadata: { phase },
+  });
+
+export const nobodyThere = (agentId: string): DomainError =>
+  new DomainError({
+    reason: ErrorReason.NOBODY_THERE,
+    message: `nobody is there who could restart agent ${agentId}: neither it nor a supervisor of it is attached`,
+  });
+
+export const mailboxFull = (agentId: string, limit: number): DomainError =>
+  new DomainError({
+    reason: ErrorReason.MAILBOX_FULL,
+    message: `the mailbox of agent ${agentId} has its maximum of ${limit} unfinished deliveries`,
+    retryAfterMs: 5000,
+  });
+
 /** A limit that waiting does not help against. */
 export const limitReached = (message: string): DomainError =>
   new DomainError({ reason: ErrorReason.LIMIT_REACHED, message });

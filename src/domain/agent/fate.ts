@@ -1,3 +1,4 @@
+import { Agent_Phase } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { KnownAgent } from './directory.ts';
 import { isAttached } from './liveness.ts';
@@ -8,7 +9,7 @@ import { knowsToken } from './token.ts';
 /** What news of an agent means for the session of it that is held here. */
 export type Fate =
   /** The session is over. */
-  | { kind: 'end'; cause: 'revoked' | 'superseded'; reason: GoAway_Reason; detail: string }
+  | { kind: 'end'; cause: 'revoked' | 'superseded' | 'stopped'; reason: GoAway_Reason; detail: string }
   /** Another replica took it for gone: it is told otherwise. */
   | { kind: 'reassert'; detail: string };
 
@@ -26,6 +27,10 @@ export function fateOf(session: Session, after: KnownAgent | undefined): Fate | 
   if (!knowsToken(record.tokenHashes, session.tokenHash)) {
     const detail = 'the agent was taken over by a new registration';
     return { kind: 'end', cause: 'superseded', reason: SUPERSEDED, detail };
+  }
+  // Told to stop, it had until its deadline to leave by itself.
+  if (agentOf(record).phase === Agent_Phase.STOPPED && record.stopDeadline === undefined) {
+    return { kind: 'end', cause: 'stopped', reason: REVOKED, detail: 'the agent was stopped' };
   }
   // Our own verdicts of that kind come after the session's end.
   if (record.sessionEpoch === session.epoch && !isAttached(agentOf(record).liveness)) {

@@ -27,6 +27,10 @@ const UNKNOWN: LivenessWords = { name: 'unknown', words: 'unknown', severity: Ev
 export const livenessWords = (liveness: Agent_Liveness): LivenessWords =>
   BY_LIVENESS.get(liveness) ?? UNKNOWN;
 
+/** A process of the agent may be there: it was seen, and did not say goodbye. */
+export const mayBeThere = (liveness: Agent_Liveness): boolean =>
+  liveness !== Agent_Liveness.NEVER_SEEN && liveness !== Agent_Liveness.LEFT;
+
 /** A session is held (or was, when the record was written). */
 export const isAttached = (liveness: Agent_Liveness): boolean =>
   liveness === Agent_Liveness.CONNECTED || liveness === Agent_Liveness.SUSPECT;

@@ -1,21 +1,226 @@
-import type {
-  DrainAgentRequest,
-  DrainAgentResponse,
-  QuarantineAgentRequest,
-  QuarantineAgentResponse,
-  RestartAgentRequest,
-  RestartAgentResponse,
-  ResumeAgentRequest,
-  ResumeAgentResponse,
-  StopAgentRequest,
-  StopAgentResponse,
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
+import {
+  type Agent,
+  Agent_Liveness,
+  Relationship_Type,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  type DrainAgentRequest,
+  DrainAgentRequestSchema,
+  type DrainAgentResponse,
+  DrainAgentResponseSchema,
+  type QuarantineAgentRequest,
+  QuarantineAgentRequestSchema,
+  type QuarantineAgentResponse,
+  QuarantineAgentResponseSchema,
+  type RestartAgentRequest,
+  RestartAgentRequestSchema,
+  type RestartAgentResponse,
+  RestartAgentResponseSchema,
+  type ResumeAgentRequest,
+  ResumeAgentRequestSchema,
+  type ResumeAgentResponse,
+  ResumeAgentResponseSchema,
+  type StopAgentRequest,
+  StopAgentRequestSchema,
+  type StopAgentResponse,
+  StopAgentResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
-import type { Caller } from './caller.ts';
+import type { DeliveriesConfig } from '../../config/config.ts';
+import type { Ids } from '../../lib/ids.ts';
+import { msFromDuration, timestampFromMs } from '../../lib/proto-time.ts';
+import type { Store } from '../../state/store.ts';
+import type { StoreTime } from '../../state/store-time.ts';
+import { putCommand } from '../coordination/delivery-record.ts';
+import type { Mailboxes } from '../coordination/mailboxes.ts';
+import type { EventWriter } from '../monitoring/events.ts';
+import { actorOf, type Caller } from './caller.ts';
+import { type ChangeRequest, changeAgent } from './change-agent.ts';
+import type { AgentDirectory, KnownAgent } from './directory.ts';
+import { mailboxFull, nobodyThere } from './errors.ts';
+import { isAttached } from './liveness.ts';
+import {
+  decideDrain,
+  decideQuarantine,
+  decideRestart,
+  decideResume,
+  decideStop,
+  type OrderDecision,
+  type OrderInput,
+} from './order-decisions.ts';
+import { pendingOrders } from './order-rules.ts';
+import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
 
-export interface Orders {
-  drain(request: DrainAgentRequest, caller: Caller): Promise<DrainAgentResponse>;
-  resume(request: ResumeAgentRequest, caller: Caller): Promise<ResumeAgentResponse>;
-  restart(request: RestartAgentRequest, caller: Caller): Promise<RestartAgentResponse>;
-  stop(request: StopAgentRequest, caller: Caller): Promise<StopAgentResponse>;
-  quarantine(request: QuarantineAgentRequest, caller: Caller): Promise<QuarantineAgentResponse>;
+export interface OrdersOptions {
+  store: Store;
+  storeTime: StoreTime;
+  directory: AgentDirectory;
+  mailboxes: Mailboxes;
+  events: EventWriter;
+  ids: Ids;
+  wallMs: () => number;
+  config: DeliveriesConfig;
+  /** Unfinished deliveries that one agent may have. */
+  maxMailbox: number;
+}
+
+/** What the answers to all orders have. */
+interface OrderResponse {
+  agent?: Agent;
+  deliveryId: string;
+}
+
+interface Order<I extends DescMessage, O extends DescMessage> {
+  method: string;
+  input: I;
+  output: O;
+  /** Undefined: it is so already. */
+  decide(input: OrderInput): OrderDecision | undefined;
+}
+
+/** What may be ordered of an agent: its phase changes at once, and a command tells it, in the same commit. */
+export class Orders {
+  readonly #options: OrdersOptions;
+
+  constructor(options: OrdersOptions) {
+    this.#options = options;
+  }
+
+  /** @throws DomainError AGENT_NOT_FOUND, PHASE_REFUSED, MAILBOX_FULL, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
+  drain(request: DrainAgentRequest, caller: Caller): Promise<DrainAgentResponse> {
+    const how = { deadlineMs: this.#deadlineMs(request), mandatory: request.mandatory };
+    return this.#order(request, caller, {
+      method: 'DrainAgent',
+      input: DrainAgentRequestSchema,
+      output: DrainAgentResponseSchema,
+      decide: (input) => decideDrain(input, how),
+    });
+  }
+
+  /** @throws DomainError as drain */
+  resume(request: ResumeAgentRequest, caller: Caller): Promise<ResumeAgentResponse> {
+    return this.#order(request, caller, {
+      method: 'ResumeAgent',
+      input: ResumeAgentRequestSchema,
+      output: ResumeAgentResponseSchema,
+      decide: decideResume,
+    });
+  }
+
+  /** @throws DomainError as drain, and NOBODY_THERE */
+  restart(request: RestartAgentRequest, caller: Caller): Promise<RestartAgentResponse> {
+    const { deadline } = request;
+    const expireAfterMs =
+      deadline === undefined ? this.#options.config.expireAfterMs : msFromDuration(deadline);
+    return this.#order(request, caller, {
+      method: 'RestartAgent',
+      input: RestartAgentRequestSchema,
+      output: RestartAgentResponseSchema,
+      decide: (input) => decideRestart(input, { by: this.#restarter(input.known), expireAfterMs }),
+    });
+  }
+
+  /** @throws DomainError as drain */
+  stop(request: StopAgentRequest, caller: Caller): Promise<StopAgentResponse> {
+    const how = { deadlineMs: this.#deadlineMs(request) };
+    return this.#order(request, caller, {
+      method: 'StopAgent',
+      input: StopAgentRequestSchema,
+      output: StopAgentResponseSchema,
+      decide: (input) => decideStop(input, how),
+    });
+  }
+
+  /** @throws DomainError as drain */
+  quarantine(request: QuarantineAgentRequest, caller: Caller): Promise<QuarantineAgentResponse> {
+    const forMs = request.duration === undefined ? undefined : msFromDuration(request.duration);
+    return this.#order(request, caller, {
+      method: 'QuarantineAgent',
+      input: QuarantineAgentRequestSchema,
+      output: QuarantineAgentResponseSchema,
+      decide: (input) => decideQuarantine(input, { forMs }),
+    });
+  }
+
+  async #order<I extends DescMessage, O extends DescMessage>(
+    request: ChangeRequest<I> & { reason: string },
+    caller: Caller,
+    order: Order<I, O>,
+  ): Promise<MessageShape<O>> {
+    const { directory, ids, wallMs, storeTime, mailboxes } = this.#options;
+    const storeMs = await storeTime.exact();
+    const deliveryId = `cmd-${ids.uuid()}`;
+    const actor = actorOf(caller, directory);
+    const respond = (known: KnownAgent, id: string): MessageShape<O> => {
+      const response = create(order.output);
+      const fields: OrderResponse = {
+        agent: publicAgent(known.record, known.revision, undefined),
+        deliveryId: id,
+      };
+      return Object.assign(response, fields);
+    };
+    return changeAgent<I, O>(this.#options, request, caller, {
+      method: order.method,
+      input: order.input,
+      output: order.output,
+      stamp: (response, revision) => {
+        const { agent } = response as unknown as OrderResponse;
+        if (agent !== undefined) agent.revision = revision;
+      },
+      decide: (known) => {
+        const record = copyRecord(known.record);
+        const input = { known, record, actor, reason: request.reason, storeMs, deliveryId };
+        const decided = order.decide(input);
+        if (decided === undefined) return { type: undefined, response: respond(known, '') };
+        agentOf(record).updateTime = timestampFromMs(wallMs());
+        const told = decided.command === undefined ? [] : [this.#command(input, decided.command)];
+        return {
+          type: decided.type,
+          message: decided.message,
+          puts: [{ key: agentKey(known.id), value: encodeRecord(record) }, ...told],
+          deletes: decided.replacesOrders ? pendingOrders(mailboxes, known) : [],
+          response: respond({ ...known, record, revision: 0n }, told.length === 0 ? '' : deliveryId),
+        };
+      },
+    });
+  }
+
+  /** @throws DomainError MAILBOX_FULL */
+  #command(
+    { known, actor, storeMs, deliveryId }: OrderInput,
+    command: NonNullable<OrderDecision['command']>,
+  ) {
+    const { config, mailboxes, maxMailbox } = this.#options;
+    const { to, type, expireAfterMs = config.expireAfterMs } = command;
+    if (mailboxes.count(known.namespace, to) >= maxMailbox) throw mailboxFull(to, maxMailbox);
+    return putCommand({
+      id: deliveryId,
+      agentId: to,
+      subjectAgentId: known.id,
+      type,
+      arguments: command.arguments,
+      actor,
+      storeMs,
+      expireAfterMs,
+      acceptWithinMs: config.acceptWithinMs,
+      maxTries: config.maxTries,
+    });
+  }
+
+  /** Who restarts an agent: its supervisor, if one is attached, else itself. @throws DomainError NOBODY_THERE */
+  #restarter({ namespace, id, record }: KnownAgent): string {
+    const agent = agentOf(record);
+    for (const { type, agentId } of agent.spec?.relationships ?? []) {
+      if (type !== Relationship_Type.SUPERVISED_BY) continue;
+      const supervisor = this.#options.directory.get(namespace, agentId);
+      if (supervisor !== undefined && isAttached(agentOf(supervisor.record).liveness)) return agentId;
+    }
+    if (isAttached(agent.liveness) || agent.liveness === Agent_Liveness.DISCONNECTED) return id;
+    throw nobodyThere(id);
+  }
+
+  #deadlineMs({ deadline }: Pick<DrainAgentRequest, 'deadline'>): number {
+    return deadline === undefined ? this.#options.config.drainDeadlineMs : msFromDuration(deadline);
+  }
 }

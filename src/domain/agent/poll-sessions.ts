@@ -76,7 +76,11 @@ class PollCarrier implements FrameCarrier, WheelTask {
   }
 
   ready(): boolean {
-    return this.polling;
+    return this.polling && this.protocol.open;
+  }
+
+  hasRoom(): boolean {
+    return this.polling && this.#frames.length < MAX_FRAMES_PER_POLL;
   }
 
   ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean {
@@ -136,6 +140,7 @@ class PollCarrier implements FrameCarrier, WheelTask {
         this.#wake = end;
         this.#gaps.add(this.#closedMs, this.#clock.monoMs());
         this.protocol.session?.senderReady();
+        this.protocol.roomAgain();
       });
     }
     return signal.aborted ? [] : this.#frames.splice(0);

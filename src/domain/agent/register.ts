@@ -137,7 +137,6 @@ function registerAgain(input: RegisterInput, existing: AgentRecord): Registratio
       : event(input, 'agent.registered_again', Event_Severity.INFO, `${input.agentId} was registered again`);
     events.push(takenOver);
   }
-  if (agent.phase === Agent_Phase.STOPPED) agent.phase = Agent_Phase.REGISTERED;
   return { record, keepsToken, events };
 }
 

@@ -1,4 +1,6 @@
+import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
+  type DeliveryUpdate,
   GoAway_Reason,
   type Heartbeat,
   type Hello,
@@ -15,8 +17,32 @@ import type { Session } from './session.ts';
 import type { SessionLine, Sessions } from './sessions.ts';
 import { claimOf, hashToken } from './token.ts';
 
+/** The way of deliveries down a session, and of their outcomes back. */
+export interface SessionDeliveries {
+  /** What of the work that an agent says it holds is still its own, and what it must stop. */
+  reconcile(
+    session: Session,
+    held: readonly Work[],
+    revision: bigint,
+  ): Promise<{ kept: ReadonlyMap<string, bigint>; revoked: Work[] }>;
+  /** The session was welcomed. */
+  began(session: Session, line: DeliveryRoom, maxInFlight: number, held: ReadonlyMap<string, bigint>): void;
+  /** There may be room for deliveries again. */
+  wake(namespace: string, agentId: string): void;
+  /** Resolves when the update is stored. */
+  update(session: Session, update: DeliveryUpdate): Promise<void>;
+}
+
+/** Where deliveries are sent to. */
+export interface DeliveryRoom {
+  /** Whether a delivery may be sent now: the client reads, and nothing waits before it. */
+  hasRoom(): boolean;
+  send(frame: OpenSessionResponse): void;
+}
+
 export interface SessionProtocolOptions {
   sessions: Sessions;
+  deliveries: SessionDeliveries;
   background: Background;
   /** Checks a frame; no violations: it is fine. */
   validateFrame(frame: OpenSessionRequest): FieldViolation[];
@@ -29,8 +55,7 @@ export interface SessionProtocolOptions {
 }
 
 /** What carries the frames: a stream or a series of polls. */
-export interface FrameCarrier extends SessionLine {
-  send(frame: OpenSessionResponse): void;
+export interface FrameCarrier extends SessionLine, DeliveryRoom {
   /** Ends the call with an error (or well), after what was sent. */
   finish(error?: unknown): void;
 }
@@ -39,6 +64,8 @@ export interface FrameCarrier extends SessionLine {
 const FEATURES: ReadonlySet<string> = new Set();
 /** Frames that may wait while the attachment is being stored. */
 const MAX_EARLY_FRAMES = 64;
+/** Delivery updates that may wait for the store at a time. */
+const MAX_UPDATES = 1024;
 /** More frames a second than any honest agent sends. */
 const MAX_FRAMES_PER_SECOND = 2000;
 
@@ -55,6 +82,8 @@ export class SessionProtocol {
   #windowStartMs = 0;
   #windowFrames = 0;
   #halfClosed = false;
+  /** Delivery updates that are being stored. */
+  #storing = 0;
 
   constructor(options: SessionProtocolOptions, carrier: FrameCarrier, token: string | undefined) {
     this.#options = options;
@@ -69,6 +98,17 @@ export class SessionProtocol {
   /** Whether the conversation has ended, from whichever side. */
   get over(): boolean {
     return this.#state === 'over';
+  }
+
+  /** Whether the session was welcomed: nothing may be sent before. */
+  get open(): boolean {
+    return this.#state === 'open';
+  }
+
+  /** What was sent has been read: deliveries may go on. */
+  roomAgain(): void {
+    if (this.#state !== 'open' || this.#session === undefined) return;
+    this.#options.deliveries.wake(this.#session.namespace, this.#session.agentId);
   }
 
   /** Whether hello has not come yet. */
@@ -154,15 +194,23 @@ export class SessionProtocol {
     const hash = hashToken(this.#token);
     this.#options.background.run('attach', async () => {
       try {
-        const session = await this.#options.sessions.attach(claim, hash, hello, this.#carrier);
-        this.#welcome(session, hello, frame.frameId);
+        const { sessions, deliveries } = this.#options;
+        const { session, revision } = await sessions.attach(claim, hash, hello, this.#carrier);
+        const { kept, revoked } = await deliveries
+          .reconcile(session, hello.held, revision)
+          .catch((error: unknown) => {
+            sessions.lost(session, 'what it holds could not be compared with its mailbox');
+            throw error;
+          });
+        this.#welcome(session, hello, revoked, frame.frameId);
+        if (this.#state === 'open') deliveries.began(session, this.#carrier, hello.maxInFlight, kept);
       } catch (error) {
         this.fail(error);
       }
     });
   }
 
-  #welcome(session: Session, hello: Hello, frameId: string): void {
+  #welcome(session: Session, hello: Hello, revoked: Work[], frameId: string): void {
     if (this.#state === 'over') {
       this.#options.sessions.lost(session, 'the stream closed while attaching');
       return;
@@ -176,8 +224,7 @@ export class SessionProtocol {
       welcomeFrame({
         epoch: session.epoch,
         features: hello.features.filter((feature) => FEATURES.has(feature)),
-        // Nothing is handed out yet, so nothing that is held can still be the agent's.
-        revoked: hello.held,
+        revoked,
         pingInterval: durationFromMs(intervalMs),
         lease: durationFromMs(leaseMs),
         reconnectGrace: durationFromMs(this.#options.reconnectGraceMs),
@@ -186,6 +233,7 @@ export class SessionProtocol {
       }),
     );
     if (frameId !== '') this.#result(frameId);
+    session.senderReady();
     const early = this.#early;
     this.#early = [];
     for (const frame of early) this.#next(frame);
@@ -225,13 +273,7 @@ export class SessionProtocol {
         this.fail(protocolViolation('hello came twice'));
         return;
       case 'deliveryUpdate':
-        this.#refuse(
-          frame,
-          new DomainError({
-            reason: ErrorReason.DELIVERY_UNKNOWN,
-            message: `no delivery ${frame.frame.value.work?.deliveryId ?? ''} is with this agent`,
-          }),
-        );
+        this.#deliveryUpdate(session, frame.frame.value, frame.frameId);
         return;
       default:
         this.#refuse(
@@ -242,6 +284,27 @@ export class SessionProtocol {
           }),
         );
     }
+  }
+
+  /** Without a frame id nobody learns of a refusal; it is the client's choice, and no reason to end its session. */
+  #deliveryUpdate(session: Session, update: DeliveryUpdate, frameId: string): void {
+    if (this.#storing >= MAX_UPDATES) {
+      const message = `more than ${MAX_UPDATES} delivery updates wait to be stored`;
+      this.fail(new DomainError({ reason: ErrorReason.LIMIT_REACHED, message, retryAfterMs: 1000 }));
+      return;
+    }
+    this.#storing += 1;
+    this.#options.background.run('delivery update', async () => {
+      let failure: WireError | undefined;
+      try {
+        await this.#options.deliveries.update(session, update);
+      } catch (error) {
+        failure = this.#options.wireError(error);
+      } finally {
+        this.#storing -= 1;
+      }
+      if (frameId !== '' && this.#state === 'open') this.#result(frameId, failure);
+    });
   }
 
   #leave(session: Session, reason: string, frameId: string): void {

@@ -97,7 +97,12 @@ export class Sessions implements SessionOwner {
    * @throws DomainError AGENT_NOT_FOUND, TOKEN_INVALID, AGENT_STOPPED, NOT_RESPONSIBLE, LIMIT_REACHED, CONTENTION,
    * SHUTTING_DOWN; StoreUnavailableError
    */
-  async attach(claim: TokenClaim, tokenHash: Uint8Array, hello: Hello, line: SessionLine): Promise<Session> {
+  async attach(
+    claim: TokenClaim,
+    tokenHash: Uint8Array,
+    hello: Hello,
+    line: SessionLine,
+  ): Promise<{ session: Session; revision: bigint }> {
     const key = `${claim.namespace}/${claim.agentId}`;
     this.#admit(key);
     const underway = this.#attaching.get(key) ?? { count: 0, news: undefined };
@@ -108,7 +113,7 @@ export class Sessions implements SessionOwner {
       const wallMs = () => context.clock.wallMs();
       const options = { store, directory, events, responsibleFor, replicaId: context.replicaId, wallMs };
       const { record, revision } = await commitAttach(options, claim, tokenHash, hello, line.peer);
-      return this.#begin(claim, record, revision, tokenHash, hello, line);
+      return { session: this.#begin(claim, record, revision, tokenHash, hello, line), revision };
     } finally {
       underway.count -= 1;
       if (underway.count === 0) this.#attaching.delete(key);
@@ -312,6 +317,10 @@ export class Sessions implements SessionOwner {
     if (fate?.kind === 'end') {
       this.#remove(session, fate.cause);
       line.goAway(fate.reason, fate.detail, undefined);
+      if (fate.cause === 'stopped') {
+        const verdict = session.verdict('stopped', fate.detail, this.#options.context.clock.monoMs());
+        void this.#submit(session, Agent_Liveness.LEFT, verdict);
+      }
     } else if (fate?.kind === 'reassert') {
       const verdict = session.verdict('held', fate.detail, this.#options.context.clock.monoMs());
       void this.#submit(session, session.liveness, verdict);

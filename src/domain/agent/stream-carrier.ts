@@ -109,7 +109,11 @@ export class StreamCarrier implements FrameCarrier, WheelTask {
   }
 
   ready(): boolean {
-    return true;
+    return this.protocol.open;
+  }
+
+  hasRoom(): boolean {
+    return !this.#finished && this.#waiting.length === 0 && !this.#blocked();
   }
 
   ping(echo: number, fullReport: boolean, leaseMs: number | undefined): boolean {
@@ -182,9 +186,10 @@ export class StreamCarrier implements FrameCarrier, WheelTask {
     if (ping !== undefined) this.#pass(ping);
     while (!this.#blocked()) {
       const bytes = this.#waiting.shift();
-      if (bytes === undefined) return;
+      if (bytes === undefined) break;
       this.#pass(bytes);
     }
+    if (this.hasRoom()) this.protocol.roomAgain();
   }
 }
 

@@ -16,6 +16,7 @@ import type { EventWriter, NewEvent } from '../monitoring/events.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import type { Judgement } from './judgement.ts';
 import { loadAgent } from './load.ts';
+import { drainedByLeaving } from './order-rules.ts';
 import { agentIdOf, agentKey, agentOf, copyRecord, encodeRecord, pushVerdict } from './record.ts';
 
 interface Pending extends Judgement {
@@ -230,10 +231,11 @@ export class VerdictWriter {
         // Another replica judged the same orphan a moment ago.
         if (stored.liveness === pending.liveness && pending.verdict.rule === 'orphaned') continue;
         checks.push({ key: agentKey(pending.agentId), revision: known.revision });
-        puts.push({
-          key: agentKey(pending.agentId),
-          value: encodeRecord(this.#judged(known, pending, storeMs)),
-        });
+        const judged = this.#judged(known, pending, storeMs);
+        const drained =
+          pending.liveness === Agent_Liveness.LEFT ? drainedByLeaving(agentOf(judged), storeMs) : undefined;
+        if (drained !== undefined) appends.push(this.#options.events.append(drained));
+        puts.push({ key: agentKey(pending.agentId), value: encodeRecord(judged) });
       }
       for (const event of pending.events) appends.push(this.#options.events.append(event));
     }

@@ -15,12 +15,14 @@ import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 /** The format that this version writes. */
 const FORMAT = 1;
 const MAIL = 'mail/';
-const DEAD = 'dead/';
+/** Stands before every key of a dead letter. */
+export const DEAD_PREFIX = 'dead/';
 
 /** "mail/<agent id>/<delivery id>"; neither id has a slash. */
 export const mailKey = (agentId: string, deliveryId: string): string => `${MAIL}${agentId}/${deliveryId}`;
 export const isMailKey = (key: string): boolean => key.startsWith(MAIL);
-export const deadKey = (agentId: string, deliveryId: string): string => `${DEAD}${agentId}/${deliveryId}`;
+export const deadKey = (agentId: string, deliveryId: string): string =>
+  `${DEAD_PREFIX}${agentId}/${deliveryId}`;
 
 /** The two ids in a mail key. */
 export function mailOf(key: string): { agentId: string; deliveryId: string } {

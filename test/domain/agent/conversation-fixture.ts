@@ -35,6 +35,7 @@ export function useFleet(): void {
 export function protocolOptions(): SessionProtocolOptions {
   return {
     sessions: fleet.sessions,
+    deliveries: fleet.deliveries,
     background: fleet.background,
     validateFrame,
     wireError: (error) => ({

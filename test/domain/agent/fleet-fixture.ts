@@ -157,7 +157,7 @@ export async function startFleet(options: TestFleetOptions = {}) {
     ): Promise<{ session: Session; line: FakeLine }> => {
       const line = new FakeLine(how.peer ?? '192.0.2.1:1', () => clock.monoMs());
       const hello = create(HelloSchema, { instanceId: how.instanceId ?? '' });
-      const session = await fleet.sessions.attach(
+      const { session } = await fleet.sessions.attach(
         { namespace: 'default', agentId },
         hashToken(token),
         hello,

@@ -58,6 +58,7 @@ export class CountingMetrics implements SessionMetrics {
   readonly closed: string[] = [];
   readonly cutOff: string[] = [];
   readonly verdicts: string[] = [];
+  readonly deliveries: string[] = [];
 
   heartbeat(): void {
     this.rtts += 1;
@@ -74,6 +75,10 @@ export class CountingMetrics implements SessionMetrics {
   sessionCutOff(reason: string): void {
     this.cutOff.push(reason);
   }
+  delivery(outcome: string): void {
+    this.deliveries.push(outcome);
+  }
+
   verdict(liveness: string): void {
     this.verdicts.push(liveness);
   }

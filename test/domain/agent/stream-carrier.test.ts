@@ -92,6 +92,7 @@ describe('a session stream', () => {
       frameId: 'none',
       frame: { case: 'deliveryUpdate', value: { work: { deliveryId: 'd' }, state: 1 } },
     });
+    await turns();
     send({ frameId: 'what' });
     send(beat('good'));
     expect(results(channel.frames)).toEqual([

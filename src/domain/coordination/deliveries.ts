@@ -1,0 +1,299 @@
+import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  type DeliveryUpdate,
+  DeliveryUpdate_State,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { DomainError } from '../../lib/errors.ts';
+import { KeyedQueue } from '../../lib/keyed-queue.ts';
+import type { Logger } from '../../lib/logger.ts';
+import type { TimingWheel } from '../../lib/timing-wheel.ts';
+import { type Check, type Commit, type Store, StoreUnavailableError } from '../../state/store.ts';
+import type { StoreTime } from '../../state/store-time.ts';
+import type { Views } from '../../state/views.ts';
+import type { AgentDirectory, KnownAgent } from '../agent/directory.ts';
+import { superseded } from '../agent/errors.ts';
+import { loadAgent } from '../agent/load.ts';
+import type { SelfWatch } from '../agent/observer.ts';
+import { agentKey } from '../agent/record.ts';
+import type { Session } from '../agent/session.ts';
+import type { EventWriter, NewEvent } from '../monitoring/events.ts';
+import { type DeliveryLine, DeliveryPump } from './delivery-pump.ts';
+import { encodeDelivery, mailKey, putDeadLetter } from './delivery-record.ts';
+import { adopted, claimed, decideUpdate, type Outcome } from './delivery-rules.ts';
+import { loadDelivery } from './load-delivery.ts';
+import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
+import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } from './outcomes.ts';
+
+export interface DeliveriesOptions {
+  store: Store;
+  storeTime: StoreTime;
+  views: Views;
+  directory: AgentDirectory;
+  mailboxes: Mailboxes;
+  events: EventWriter;
+  clock: Clock;
+  wheel: TimingWheel;
+  self: SelfWatch;
+  log: Logger;
+  /** What outcomes mean beyond their delivery, by type of command. */
+  outcomeRules: ReadonlyMap<string, OutcomeRule>;
+  metrics: { delivery(outcome: string): void };
+}
+
+const ATTEMPTS = 16;
+/** How long the outcome of an attempt is remembered: an agent whose answer was lost says it again. */
+const REMEMBERED_MS = 3_600_000;
+/** How long a view may take to show what was committed. */
+const VIEW_MS = 2000;
+/** Pause after the store refused what a pump wanted. */
+const PAUSE_MS = 1000;
+
+/** The one delivery path: from the mailboxes down the sessions of this replica, and the agents' answers back. */
+export class Deliveries {
+  readonly #options: DeliveriesOptions;
+  readonly #pumps = new Map<string, DeliveryPump>();
+  readonly #queue = new KeyedQueue();
+
+  constructor(options: DeliveriesOptions) {
+    this.#options = options;
+    options.mailboxes.listen((namespace, agentId) => this.wake(namespace, agentId));
+  }
+
+  /**
+   * Compares what an agent says it holds with its mailbox.
+   * @param revision at which it attached: what other replicas stored before must be known here first
+   */
+  async reconcile(
+    session: Session,
+    held: readonly Work[],
+    revision: bigint,
+  ): Promise<{ kept: Map<string, bigint>; revoked: Work[] }> {
+    const { views, mailboxes } = this.#options;
+    const kept = new Map<string, bigint>();
+    if (held.length === 0) return { kept, revoked: [] };
+    const { namespace, agentId } = session;
+    await views.waitFor(namespace, revision, VIEW_MS, AbortSignal.timeout(VIEW_MS));
+    const revoked: Work[] = [];
+    for (const work of held) {
+      const known = mailboxes.get(namespace, agentId, work.deliveryId);
+      if (known !== undefined && known.record.attempt === work.attempt) kept.set(known.id, work.attempt);
+      else revoked.push(work);
+    }
+    return { kept, revoked };
+  }
+
+  /** A session was welcomed: its deliveries begin. */
+  began(session: Session, line: DeliveryLine, maxInFlight: number, held: ReadonlyMap<string, bigint>): void {
+    const key = keyOf(session.namespace, session.agentId);
+    this.#pumps.get(key)?.end();
+    const { mailboxes, clock, wheel, self, storeTime } = this.#options;
+    const pump = new DeliveryPump({
+      session,
+      line,
+      maxInFlight: Math.max(1, maxInFlight),
+      held,
+      mailboxes,
+      clock,
+      wheel,
+      self,
+      storeMs: () => storeTime.ms(),
+      store: (...step) => this.#take(...step),
+    });
+    this.#pumps.set(key, pump);
+    pump.wake();
+  }
+
+  /** A session is over: what it holds waits for the next one. */
+  ended(session: Session): void {
+    const key = keyOf(session.namespace, session.agentId);
+    const pump = this.#pumps.get(key);
+    if (pump === undefined || pump.session !== session) return;
+    pump.end();
+    this.#pumps.delete(key);
+  }
+
+  /** Something changed that may let deliveries of this agent go on: news, or room on its stream. */
+  wake(namespace: string, agentId: string): void {
+    this.#pumps.get(keyOf(namespace, agentId))?.wake();
+  }
+
+  /** Whether this attempt was sent to the agent in its present session here. */
+  isWithAgent(known: KnownDelivery): boolean {
+    const pump = this.#pumps.get(keyOf(known.namespace, known.agentId));
+    return pump?.isWithAgent(known.id, known.record.attempt) ?? false;
+  }
+
+  /**
+   * Stores what an agent says of a delivery. Resolves when that is stored; saying the same again is fine.
+   * @throws DomainError DELIVERY_UNKNOWN, ATTEMPT_STALE, SESSION_SUPERSEDED, CONTENTION; StoreUnavailableError
+   */
+  update(session: Session, update: DeliveryUpdate): Promise<void> {
+    const id = update.work?.deliveryId ?? '';
+    // In the order in which the agent said it.
+    return this.#queue.run(`${session.namespace}/${session.agentId}/${id}`, () =>
+      this.#updateInTurn(session, id, update),
+    );
+  }
+
+  async #updateInTurn(session: Session, id: string, update: DeliveryUpdate): Promise<void> {
+    const release = this.#pumps.get(keyOf(session.namespace, session.agentId))?.hold(id);
+    let result: 'over' | 'answered' | 'unchanged' = 'unchanged';
+    try {
+      result = await this.#update(session, id, update);
+    } finally {
+      release?.(result);
+    }
+  }
+
+  async #update(session: Session, id: string, update: DeliveryUpdate): Promise<'over' | 'answered'> {
+    const { store, mailboxes, storeTime, views } = this.#options;
+    const { namespace, agentId } = session;
+    const requestId = `delivery/${id}/${update.work?.attempt}/${update.state}`;
+    let known = mailboxes.get(namespace, agentId, id);
+    let agent = this.#options.directory.get(namespace, agentId);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      known ??= await loadDelivery(store, namespace, agentId, id);
+      if (known === undefined) {
+        if ((await store.getRequest(namespace, requestId)) !== undefined) return 'over';
+        throw unknownDelivery(id);
+      }
+      if (agent === undefined || agent.record.sessionEpoch < session.epoch) {
+        agent = await loadAgent(store, namespace, agentId);
+      }
+      if (agent === undefined || agent.record.sessionEpoch !== session.epoch) throw superseded();
+      const storeMs = storeTime.ms();
+      const outcome = decideUpdate(known, update, storeMs);
+      const commit = await this.#outcomeCommit({
+        known,
+        outcome,
+        input: { known, state: stateOf(outcome, update), update, agent, subject: undefined, storeMs },
+        requestId,
+      });
+      const stored = await store.commit(commit);
+      if (stored.kind !== 'conflict') {
+        this.#options.metrics.delivery(stateOf(outcome, update));
+        await views
+          .waitFor(namespace, stored.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS))
+          .catch(() => {});
+        return outcome.kind === 'over' ? 'over' : 'answered';
+      }
+      known = await loadDelivery(store, namespace, agentId, id);
+      agent = await loadAgent(store, namespace, agentId);
+    }
+    throw new DomainError({
+      reason: ErrorReason.CONTENTION,
+      message: `delivery ${id} was changed concurrently again and again`,
+      retryAfterMs: 500,
+    });
+  }
+
+  /**
+   * Gives a delivery up: a dead letter takes its place. False: somebody else changed it meanwhile.
+   * @param fence a further check: that the caller still holds its lease
+   */
+  async giveUp(known: KnownDelivery, reason: 'expired' | 'tries', fence?: Check): Promise<boolean> {
+    const { store, storeTime, directory } = this.#options;
+    const storeMs = storeTime.ms();
+    const agent = directory.get(known.namespace, known.agentId);
+    const commit = await this.#outcomeCommit({
+      known,
+      outcome: { kind: 'over', state: 'failed', dead: reason === 'tries' ? 'tries' : undefined },
+      input: { known, state: reason, update: undefined, agent, subject: undefined, storeMs },
+      requestId: undefined,
+    });
+    const letter = putDeadLetter(known.record, reason, '', storeMs);
+    const checks = [...(commit.checks ?? []), ...(fence === undefined ? [] : [fence])];
+    const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), letter] });
+    if (outcome.kind === 'committed') this.#options.metrics.delivery(reason);
+    return outcome.kind === 'committed';
+  }
+
+  async #outcomeCommit(options: {
+    known: KnownDelivery;
+    outcome: Outcome;
+    input: OutcomeInput;
+    requestId: string | undefined;
+  }): Promise<Commit> {
+    const { known, outcome, requestId } = options;
+    const { record, namespace } = known;
+    const key = mailKey(known.agentId, known.id);
+    const checks: Check[] = [{ key, revision: known.revision }];
+    const rule =
+      record.item.case === 'command' ? this.#options.outcomeRules.get(record.item.value.type) : undefined;
+    const subject = await this.#subjectOf(known, options.input.agent, rule !== undefined);
+    const input = { ...options.input, subject };
+    for (const agent of new Set([input.agent, subject])) {
+      if (agent !== undefined) checks.push({ key: agentKey(agent.id), revision: agent.revision });
+    }
+    const effects = rule?.(input) ?? {};
+    const event = commandEvent(input);
+    const events: NewEvent[] = [...(event === undefined ? [] : [event]), ...(effects.events ?? [])];
+    const puts = [...(effects.puts ?? [])];
+    const deletes = [...(effects.deletes ?? [])];
+    if (outcome.kind === 'over') {
+      deletes.push(key);
+      if (outcome.dead !== undefined && options.input.update !== undefined) {
+        puts.push(putDeadLetter(record, outcome.dead, options.input.update.error, input.storeMs));
+      }
+    } else {
+      puts.push({ key, value: encodeDelivery(outcome.record) });
+    }
+    const mark = Uint8Array.of(1);
+    const request =
+      requestId === undefined || outcome.kind !== 'over'
+        ? {}
+        : { request: { id: requestId, fingerprint: mark, response: mark, ttlMs: REMEMBERED_MS } };
+    const appends = events.map((each) => this.#options.events.append(each));
+    return { namespace, checks, puts, deletes, appends, ...request };
+  }
+
+  async #subjectOf(known: KnownDelivery, agent: KnownAgent | undefined, asked: boolean) {
+    const id = known.record.subjectAgentId;
+    if (id === '' || id === known.agentId) return agent;
+    return asked ? loadAgent(this.#options.store, known.namespace, id) : undefined;
+  }
+
+  async #take(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void> {
+    const { store, views, log } = this.#options;
+    try {
+      if (step === 'give_up') {
+        await this.giveUp(known, 'tries');
+        return;
+      }
+      const { epoch } = store.status();
+      const record = step === 'claim' ? claimed(known, session.epoch, epoch) : adopted(known, session.epoch);
+      const key = mailKey(known.agentId, known.id);
+      const outcome = await store.commit({
+        namespace: known.namespace,
+        checks: [{ key, revision: known.revision }],
+        puts: [{ key, value: encodeDelivery(record) }],
+      });
+      if (outcome.kind === 'conflict') return;
+      await views.waitFor(known.namespace, outcome.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS));
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) {
+        log.warn(
+          { agent: known.agentId, delivery: known.id, err: error },
+          'a delivery could not be handed out',
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+}
+
+const keyOf = (namespace: string, agentId: string): string => `${namespace}/${agentId}`;
+
+const unknownDelivery = (id: string): DomainError =>
+  new DomainError({
+    reason: ErrorReason.DELIVERY_UNKNOWN,
+    message: `no delivery ${id} is with this agent; it is finished, cancelled or was never its own`,
+  });
+
+function stateOf(outcome: Outcome, update: DeliveryUpdate): OutcomeState {
+  if (outcome.kind === 'accepted') return 'accepted';
+  if (outcome.kind === 'over') return outcome.state;
+  return update.state === DeliveryUpdate_State.DECLINED ? 'declined' : 'failed';
+}

@@ -1,0 +1,35 @@
+import { create } from '@bufbuild/protobuf';
+import { WorkSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  DeliverySchema,
+  type OpenSessionResponse,
+  OpenSessionResponseSchema,
+  RevokeSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { DeliveryRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { durationFromMs, msFromTimestamp } from '../../lib/proto-time.ts';
+import { acceptWithinMs } from './delivery-rules.ts';
+
+/** The frame that hands a delivery over. Points in time become what is left of them: agents' clocks are off. */
+export function deliveryFrame(record: DeliveryRecord, storeMs: number): OpenSessionResponse {
+  const delivery = create(DeliverySchema, {
+    work: create(WorkSchema, { deliveryId: record.id, attempt: record.attempt }),
+    acceptWithin: durationFromMs(acceptWithinMs(record)),
+    traceparent: record.traceparent,
+    tracestate: record.tracestate,
+  });
+  delivery.item = record.item;
+  const endTime = record.workDeadlineTime ?? record.expireTime;
+  if (endTime !== undefined) {
+    delivery.timeLeft = durationFromMs(Math.max(0, msFromTimestamp(endTime) - storeMs));
+  }
+  return create(OpenSessionResponseSchema, { frame: { case: 'delivery', value: delivery } });
+}
+
+/** The frame that takes an attempt back. */
+export function revokeFrame(deliveryId: string, attempt: bigint, reason: string): OpenSessionResponse {
+  const work = create(WorkSchema, { deliveryId, attempt });
+  return create(OpenSessionResponseSchema, {
+    frame: { case: 'revoke', value: create(RevokeSchema, { work, reason }) },
+  });
+}

@@ -1,0 +1,189 @@
+import type { OpenSessionResponse } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
+import { type SelfWatch, silenceMs } from '../agent/observer.ts';
+import type { Session } from '../agent/session.ts';
+import { deliveryFrame, revokeFrame } from './delivery-frames.ts';
+import {
+  acceptWithinMs,
+  blocksItsKey,
+  countsInFlight,
+  type HandedOut,
+  nextStep,
+  type Step,
+} from './delivery-rules.ts';
+import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
+
+/** The way down to an agent, as deliveries need it. */
+export interface DeliveryLine {
+  /** Whether a delivery may be sent now: the client reads, and nothing waits before it. */
+  hasRoom(): boolean;
+  send(frame: OpenSessionResponse): void;
+}
+
+export interface DeliveryPumpOptions {
+  session: Session;
+  line: DeliveryLine;
+  /** As in hello, at least 1. */
+  maxInFlight: number;
+  /** Attempts that the agent brought along, by delivery id. */
+  held: ReadonlyMap<string, bigint>;
+  mailboxes: Mailboxes;
+  clock: Clock;
+  wheel: TimingWheel;
+  self: SelfWatch;
+  /** The store's clock as this replica reckons it, milliseconds. */
+  storeMs(): number;
+  /** Stores what a step asks for; the pump is woken when it is done. Never rejects. */
+  store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void>;
+}
+
+/** The longest time until a pump looks again for what has no news of its own (a store that was away). */
+const LOOK_AGAIN_MS = 5000;
+
+/**
+ * Hands one session the deliveries of its agent: in order, within the agent's window, one unacknowledged of each ordering
+ * key, and again when they are not answered in time. It decides from the mailbox each time anew, so whatever changes
+ * there (by whomever) is enough to wake it.
+ */
+export class DeliveryPump implements WheelTask {
+  readonly wheel = wheelLink();
+  readonly #options: DeliveryPumpOptions;
+  readonly #handedOut = new Map<string, HandedOut & { sentMs: number }>();
+  /** Deliveries with a commit of this replica under way. */
+  readonly #busy = new Set<string>();
+  #planned = false;
+  #ended = false;
+
+  constructor(options: DeliveryPumpOptions) {
+    this.#options = options;
+    for (const [id, attempt] of options.held)
+      this.#handedOut.set(id, { attempt, dueMs: undefined, sentMs: 0 });
+  }
+
+  /** Looks at the mailbox soon; however often it is called in one turn of the event loop, once. */
+  wake(): void {
+    if (this.#planned || this.#ended) return;
+    this.#planned = true;
+    queueMicrotask(() => {
+      this.#planned = false;
+      this.#run();
+    });
+  }
+
+  due(): void {
+    this.wake();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#options.wheel.cancel(this);
+  }
+
+  get session(): Session {
+    return this.#options.session;
+  }
+
+  /** Something about this delivery is being stored: it is left alone until the returned function is called. */
+  hold(id: string): (result: 'over' | 'answered' | 'unchanged') => void {
+    this.#busy.add(id);
+    return (result) => {
+      this.#busy.delete(id);
+      const handedOut = this.#handedOut.get(id);
+      if (result === 'over') this.#handedOut.delete(id);
+      else if (result === 'answered' && handedOut !== undefined) handedOut.dueMs = undefined;
+      this.wake();
+    };
+  }
+
+  /** Deliveries handed out in this session and not answered yet, for explanations. */
+  isWithAgent(id: string, attempt: bigint): boolean {
+    return this.#handedOut.get(id)?.attempt === attempt;
+  }
+
+  #run(): void {
+    if (this.#ended) return;
+    const { mailboxes, session, clock, wheel } = this.#options;
+    const nowMs = clock.monoMs();
+    const deliveries = mailboxes.of(session.namespace, session.agentId);
+    this.#revokeGone(deliveries);
+    let nextMs = deliveries.length === 0 ? Number.POSITIVE_INFINITY : nowMs + LOOK_AGAIN_MS;
+    const blocked = new Set<string>();
+    let free = this.#options.maxInFlight - this.#inFlight(deliveries);
+    for (const known of deliveries) {
+      const { orderingKey } = known.record;
+      const step: Step =
+        blocked.has(orderingKey) || this.#busy.has(known.id) ? WAIT : this.#stepOf(known, nowMs);
+      if (blocksItsKey(known)) blocked.add(orderingKey);
+      if (step.kind === 'later') nextMs = Math.min(nextMs, nowMs + step.storeMs - this.#options.storeMs());
+      const dueMs = this.#dueMs(known);
+      if (dueMs !== undefined && dueMs > nowMs) nextMs = Math.min(nextMs, dueMs);
+      if (step.kind === 'wait' || step.kind === 'later') continue;
+      const takesRoom = countsInFlight(known) && !this.#handedOut.has(known.id);
+      if (step.kind === 'claim' || step.kind === 'send') {
+        if ((takesRoom && free <= 0) || !this.#options.line.hasRoom()) continue;
+        if (takesRoom) free -= 1;
+      }
+      if (step.kind === 'send') nextMs = Math.min(nextMs, this.#send(known, nowMs));
+      else this.#store(known, step.kind);
+    }
+    if (nextMs < Number.POSITIVE_INFINITY) wheel.schedule(this, nextMs);
+    else wheel.cancel(this);
+  }
+
+  #stepOf(known: KnownDelivery, nowMs: number): Step {
+    const handedOut = this.#handedOut.get(known.id);
+    return nextStep({
+      known,
+      sessionEpoch: this.#options.session.epoch,
+      handedOut: handedOut && { attempt: handedOut.attempt, dueMs: this.#dueMs(known) },
+      held: this.#options.held.get(known.id),
+      nowMs,
+      storeMs: this.#options.storeMs(),
+    });
+  }
+
+  /** When an answer is due; time in which this replica stood still does not count. */
+  #dueMs(known: KnownDelivery): number | undefined {
+    const handedOut = this.#handedOut.get(known.id);
+    if (handedOut?.dueMs === undefined || known.record.accepted) return undefined;
+    const nowMs = this.#options.clock.monoMs();
+    const stalledMs = nowMs - handedOut.sentMs - silenceMs(this.#options.self, handedOut.sentMs, nowMs);
+    return handedOut.dueMs + stalledMs;
+  }
+
+  #inFlight(deliveries: readonly KnownDelivery[]): number {
+    let count = 0;
+    for (const known of deliveries) {
+      const handedOut = this.#handedOut.get(known.id);
+      if (handedOut?.dueMs !== undefined && !known.record.accepted && countsInFlight(known)) count += 1;
+    }
+    return count;
+  }
+
+  #send(known: KnownDelivery, nowMs: number): number {
+    const { record } = known;
+    const dueMs = nowMs + acceptWithinMs(record);
+    this.#handedOut.set(known.id, { attempt: record.attempt, dueMs, sentMs: nowMs });
+    this.#options.line.send(deliveryFrame(record, this.#options.storeMs()));
+    return dueMs;
+  }
+
+  #store(known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): void {
+    const release = this.hold(known.id);
+    void this.#options.store(this.#options.session, known, step).then(() => release('unchanged'));
+  }
+
+  /** What is with the agent and no longer in its mailbox was cancelled, or the store lost it. */
+  #revokeGone(deliveries: readonly KnownDelivery[]): void {
+    if (this.#handedOut.size === 0) return;
+    const there = new Set(deliveries.map(({ id }) => id));
+    for (const [id, { attempt }] of this.#handedOut) {
+      if (there.has(id) || this.#busy.has(id)) continue;
+      this.#handedOut.delete(id);
+      this.#options.line.send(revokeFrame(id, attempt, 'it was cancelled, expired or given up'));
+    }
+  }
+}
+
+const WAIT: Step = { kind: 'wait' };

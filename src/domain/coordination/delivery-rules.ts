@@ -1,0 +1,160 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type DeliveryUpdate,
+  DeliveryUpdate_State,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import {
+  type DeliveryRecord,
+  DeliveryRecordSchema,
+} from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { DomainError } from '../../lib/errors.ts';
+import { msFromDuration, msFromTimestamp, timestampFromMs } from '../../lib/proto-time.ts';
+import { nextEpoch } from '../agent/attach.ts';
+import { COMMAND_ORDER } from './delivery-record.ts';
+import type { KnownDelivery } from './mailboxes.ts';
+
+/** What this replica knows of the deliveries that it handed out in one session. */
+export interface HandedOut {
+  attempt: bigint;
+  /** When it has to be answered, monotonic milliseconds; undefined: it was accepted, or needs no answer any more. */
+  dueMs: number | undefined;
+}
+
+/** What is to be done about one delivery now. */
+export type Step =
+  /** It is with the agent, or waits for something that will be heard of. */
+  | { kind: 'wait' }
+  /** Nothing before this time on the store's clock. */
+  | { kind: 'later'; storeMs: number }
+  /** It must be given a new attempt, and will then be sent. */
+  | { kind: 'claim' }
+  /** Its present attempt is for this session and was not sent yet. */
+  | { kind: 'send' }
+  /** The agent brought it along from an earlier session in which it did not get to say that it had taken it on. */
+  | { kind: 'adopt' }
+  /** It was tried often enough. */
+  | { kind: 'give_up' };
+
+export interface StepInput {
+  known: KnownDelivery;
+  sessionEpoch: bigint;
+  /** What was handed out in this session. */
+  handedOut: HandedOut | undefined;
+  /** The agent said in hello that it holds this attempt. */
+  held: bigint | undefined;
+  nowMs: number;
+  storeMs: number;
+}
+
+/** Decides what comes next for a delivery whose agent has a session here. Pure. */
+export function nextStep({ known, sessionEpoch, handedOut, held, nowMs, storeMs }: StepInput): Step {
+  const { record } = known;
+  if (isExpired(record, storeMs)) return { kind: 'wait' };
+  const ours = record.attempt !== 0n && record.sessionEpoch === sessionEpoch;
+  const holds = record.attempt !== 0n && held === record.attempt;
+  if (record.accepted && (ours || holds)) return { kind: 'wait' };
+  if (!ours && holds) return { kind: 'adopt' };
+  if (handedOut !== undefined && handedOut.attempt === record.attempt) {
+    const answered = handedOut.dueMs === undefined && record.notBefore === undefined;
+    if (answered || (handedOut.dueMs !== undefined && nowMs < handedOut.dueMs)) return { kind: 'wait' };
+  } else if (ours && record.notBefore === undefined) {
+    return { kind: 'send' };
+  }
+  if (record.tries >= record.maxTries) return { kind: 'give_up' };
+  const notBeforeMs = record.notBefore === undefined ? 0 : msFromTimestamp(record.notBefore);
+  if (storeMs < notBeforeMs) return { kind: 'later', storeMs: notBeforeMs };
+  return { kind: 'claim' };
+}
+
+export const isExpired = (record: DeliveryRecord, storeMs: number): boolean =>
+  record.expireTime !== undefined && msFromTimestamp(record.expireTime) <= storeMs;
+
+/** Whether later deliveries of its ordering key have to wait for it. */
+export const blocksItsKey = ({ record }: KnownDelivery): boolean =>
+  record.orderingKey !== '' && !record.accepted;
+
+/** Whether it counts towards the agent's max_in_flight. */
+export const countsInFlight = ({ record }: KnownDelivery): boolean => record.orderingKey !== COMMAND_ORDER;
+
+/** The record with its next attempt, for a session. Pure. */
+export function claimed(known: KnownDelivery, sessionEpoch: bigint, storeEpoch: bigint): DeliveryRecord {
+  const record = rewritten(known);
+  record.attempt = nextEpoch(record.attempt, storeEpoch);
+  record.sessionEpoch = sessionEpoch;
+  record.tries += 1;
+  record.accepted = false;
+  delete record.notBefore;
+  return record;
+}
+
+/** The record of an attempt that the agent says it holds. Pure. */
+export function adopted(known: KnownDelivery, sessionEpoch: bigint): DeliveryRecord {
+  const record = rewritten(known);
+  record.accepted = true;
+  record.sessionEpoch = sessionEpoch;
+  return record;
+}
+
+/** What a delivery update makes of its delivery. */
+export type Outcome =
+  | { kind: 'accepted'; record: DeliveryRecord }
+  /** It will be tried again. */
+  | { kind: 'again'; record: DeliveryRecord }
+  /** It is over. `dead`: as a dead letter. */
+  | { kind: 'over'; state: 'succeeded' | 'failed' | 'declined'; dead: 'declined' | 'tries' | undefined };
+
+/** The pause before a delivery that was declined as retryable is tried again: 1 s, doubled with each try. */
+const RETRY_BASE_MS = 1000;
+const RETRY_MAX_MS = 60_000;
+
+/**
+ * Decides what an update makes of a delivery. Pure.
+ * @throws DomainError ATTEMPT_STALE when it is of an attempt that is not the present one
+ */
+export function decideUpdate(known: KnownDelivery, update: DeliveryUpdate, storeMs: number): Outcome {
+  const { record } = known;
+  const attempt = update.work?.attempt ?? 0n;
+  if (attempt !== record.attempt || attempt === 0n) {
+    throw new DomainError({
+      reason: ErrorReason.ATTEMPT_STALE,
+      message: `delivery ${known.id} is at attempt ${record.attempt}, not ${attempt}`,
+      metadata: { current_attempt: `${record.attempt}` },
+    });
+  }
+  const isCommand = record.item.case === 'command';
+  switch (update.state) {
+    case DeliveryUpdate_State.ACCEPTED: {
+      const next = rewritten(known);
+      next.accepted = true;
+      delete next.notBefore;
+      return { kind: 'accepted', record: next };
+    }
+    case DeliveryUpdate_State.SUCCEEDED:
+      return { kind: 'over', state: 'succeeded', dead: undefined };
+    default: {
+      const state = update.state === DeliveryUpdate_State.DECLINED ? 'declined' : 'failed';
+      if (!update.retryable) return { kind: 'over', state, dead: isCommand ? undefined : 'declined' };
+      if (record.tries >= record.maxTries) {
+        return { kind: 'over', state, dead: isCommand ? undefined : 'tries' };
+      }
+      const next = rewritten(known);
+      next.accepted = false;
+      const pauseMs = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** Math.max(0, record.tries - 1));
+      next.notBefore = timestampFromMs(storeMs + pauseMs);
+      return { kind: 'again', record: next };
+    }
+  }
+}
+
+/** How long the agent has to accept or decline, milliseconds. */
+export const acceptWithinMs = (record: DeliveryRecord): number =>
+  record.acceptWithin === undefined ? 10_000 : msFromDuration(record.acceptWithin);
+
+/** A copy to be changed, that remembers its place in the mailbox. */
+function rewritten({ record, createdRevision }: KnownDelivery): DeliveryRecord {
+  const copy = create(DeliveryRecordSchema);
+  Object.assign(copy, record);
+  copy.createdRevision = createdRevision;
+  return copy;
+}

@@ -1,0 +1,144 @@
+import type { DeliveryRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { ChangeBatch, Entry, Position } from '../../state/store.ts';
+import type { View } from '../../state/views.ts';
+import { decodeDelivery, isMailKey, mailOf } from './delivery-record.ts';
+
+/** An unfinished delivery as this replica knows it. */
+export interface KnownDelivery {
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly id: string;
+  readonly record: DeliveryRecord;
+  /** Of the entry: it moves with every rewrite. */
+  readonly revision: bigint;
+  /** At which it was put into the mailbox: gives the order. */
+  readonly createdRevision: bigint;
+}
+
+/** One agent's unfinished deliveries. */
+interface Mailbox {
+  byId: Map<string, KnownDelivery>;
+  /** In their order; undefined when something came or went since it was made. */
+  ordered: readonly KnownDelivery[] | undefined;
+}
+
+export type MailListener = (namespace: string, agentId: string) => void;
+
+const EMPTY: readonly KnownDelivery[] = [];
+
+/** The view of all mailboxes: unfinished deliveries in memory, by namespace and agent. */
+export class Mailboxes implements View {
+  readonly #namespaces = new Map<string, Map<string, Mailbox>>();
+  readonly #listeners = new Set<MailListener>();
+  readonly #counts = new Map<string, number>();
+
+  listen(listener: MailListener): void {
+    this.#listeners.add(listener);
+  }
+
+  get(namespace: string, agentId: string, id: string): KnownDelivery | undefined {
+    return this.#namespaces.get(namespace)?.get(agentId)?.byId.get(id);
+  }
+
+  /** How many deliveries of an agent are unfinished. */
+  count(namespace: string, agentId: string): number {
+    return this.#namespaces.get(namespace)?.get(agentId)?.byId.size ?? 0;
+  }
+
+  /** How many there are in a namespace, or in all. */
+  total(namespace?: string): number {
+    if (namespace !== undefined) return this.#counts.get(namespace) ?? 0;
+    let total = 0;
+    for (const count of this.#counts.values()) total += count;
+    return total;
+  }
+
+  /** An agent's deliveries in their order. The array must not be changed. */
+  of(namespace: string, agentId: string): readonly KnownDelivery[] {
+    const mailbox = this.#namespaces.get(namespace)?.get(agentId);
+    if (mailbox === undefined) return EMPTY;
+    mailbox.ordered ??= [...mailbox.byId.values()].sort(inOrder);
+    return mailbox.ordered;
+  }
+
+  /** Every unfinished delivery of a namespace, agent by agent. */
+  *all(namespace: string): IterableIterator<KnownDelivery> {
+    for (const mailbox of this.#namespaces.get(namespace)?.values() ?? []) yield* mailbox.byId.values();
+  }
+
+  reset(namespace: string, _position: Position, entries: readonly Entry[]): void {
+    const before = this.#namespaces.get(namespace);
+    const mailboxes = new Map<string, Mailbox>();
+    let count = 0;
+    for (const { key, value, revision } of entries) {
+      if (!isMailKey(key)) continue;
+      const delivery = knownDelivery(namespace, key, value, revision);
+      let mailbox = mailboxes.get(delivery.agentId);
+      if (mailbox === undefined) {
+        mailbox = { byId: new Map(), ordered: undefined };
+        mailboxes.set(delivery.agentId, mailbox);
+      }
+      mailbox.byId.set(delivery.id, delivery);
+      count += 1;
+    }
+    this.#namespaces.set(namespace, mailboxes);
+    this.#counts.set(namespace, count);
+    for (const agentId of new Set([...(before?.keys() ?? []), ...mailboxes.keys()])) {
+      for (const listener of this.#listeners) listener(namespace, agentId);
+    }
+  }
+
+  apply(batch: ChangeBatch): void {
+    for (const { key, value } of batch.changes) {
+      if (!isMailKey(key)) continue;
+      const { agentId, deliveryId } = mailOf(key);
+      if (value === undefined) this.#remove(batch.namespace, agentId, deliveryId);
+      else this.#put(knownDelivery(batch.namespace, key, value, batch.revision));
+      for (const listener of this.#listeners) listener(batch.namespace, agentId);
+    }
+  }
+
+  #put(delivery: KnownDelivery): void {
+    const { namespace, agentId, id } = delivery;
+    let mailboxes = this.#namespaces.get(namespace);
+    if (mailboxes === undefined) {
+      mailboxes = new Map();
+      this.#namespaces.set(namespace, mailboxes);
+    }
+    let mailbox = mailboxes.get(agentId);
+    if (mailbox === undefined) {
+      mailbox = { byId: new Map(), ordered: undefined };
+      mailboxes.set(agentId, mailbox);
+    }
+    if (!mailbox.byId.has(id)) this.#counts.set(namespace, (this.#counts.get(namespace) ?? 0) + 1);
+    mailbox.byId.set(id, delivery);
+    mailbox.ordered = undefined;
+  }
+
+  #remove(namespace: string, agentId: string, id: string): void {
+    const mailboxes = this.#namespaces.get(namespace);
+    const mailbox = mailboxes?.get(agentId);
+    if (mailbox === undefined || !mailbox.byId.delete(id)) return;
+    mailbox.ordered = undefined;
+    if (mailbox.byId.size === 0) mailboxes?.delete(agentId);
+    this.#counts.set(namespace, (this.#counts.get(namespace) ?? 1) - 1);
+  }
+}
+
+/** An entry of a mailbox, decoded. */
+export function knownDelivery(
+  namespace: string,
+  key: string,
+  value: Uint8Array,
+  revision: bigint,
+): KnownDelivery {
+  const { agentId, deliveryId } = mailOf(key);
+  const record = decodeDelivery(value);
+  const createdRevision = record.createdRevision === 0n ? revision : record.createdRevision;
+  return { namespace, agentId, id: deliveryId, record, revision, createdRevision };
+}
+
+function inOrder(a: KnownDelivery, b: KnownDelivery): number {
+  if (a.createdRevision !== b.createdRevision) return a.createdRevision < b.createdRevision ? -1 : 1;
+  return a.record.index - b.record.index;
+}

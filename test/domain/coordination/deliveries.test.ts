@@ -1,0 +1,206 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { DeliveryUpdate_State } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { encodeFrame, resultFrame } from '../../../src/domain/agent/frames.ts';
+import { DEAD_PREFIX } from '../../../src/domain/coordination/delivery-record.ts';
+import { fleet, protocolOptions, token, useFleet } from '../agent/conversation-fixture.ts';
+import { turns } from '../agent/fleet-fixture.ts';
+import { attach, mail, type TestAgent } from './delivery-fixture.ts';
+
+const { ACCEPTED, DECLINED, SUCCEEDED, FAILED } = DeliveryUpdate_State;
+
+useFleet();
+
+let agent: TestAgent;
+beforeEach(async () => {
+  agent = await attach(fleet, protocolOptions(), token);
+});
+
+const ids = (of = agent) => of.deliveries().map(({ work }) => work?.deliveryId);
+const first = (of = agent) => {
+  const [delivery] = of.deliveries();
+  if (delivery === undefined) throw new Error('nothing was delivered');
+  return delivery;
+};
+const last = (of = agent) => {
+  const delivery = of.deliveries().at(-1);
+  if (delivery === undefined) throw new Error('nothing was delivered');
+  return delivery;
+};
+const left = () => fleet.mailboxes.count('default', 'a1');
+const deadLetters = () =>
+  [...(fleet.store.data.namespaces.get('default')?.entries.keys() ?? [])].filter((key) =>
+    key.startsWith(DEAD_PREFIX),
+  );
+const free = { orderingKey: '' };
+
+describe('deliveries', () => {
+  it('come down the session in their order, and are gone when they succeeded', async () => {
+    for (const id of ['m1', 'm2', 'm3']) await mail(fleet, 'a1', id, free);
+    expect(ids()).toEqual(['m1', 'm2', 'm3']);
+    for (const delivery of agent.deliveries()) expect(await agent.say(delivery, SUCCEEDED)).toBe('');
+    expect(left()).toBe(0);
+    expect(deadLetters()).toEqual([]);
+  });
+
+  it('wait for an agent that is not attached', async () => {
+    agent.breakOff();
+    await turns();
+    await mail(fleet, 'a1', 'm1');
+    const next = await attach(fleet, protocolOptions(), token);
+    expect(ids(next)).toEqual(['m1']);
+  });
+
+  it('keep within max_in_flight, and an acceptance makes room', async () => {
+    agent = await attach(fleet, protocolOptions(), token, { maxInFlight: 2 });
+    for (const id of ['m1', 'm2', 'm3', 'm4']) await mail(fleet, 'a1', id, free);
+    expect(ids()).toEqual(['m1', 'm2']);
+    await agent.say(first(), ACCEPTED);
+    await turns();
+    expect(ids()).toEqual(['m1', 'm2', 'm3']);
+  });
+
+  it('of one ordering key come one at a time, and others pass', async () => {
+    await mail(fleet, 'a1', 'k1', { orderingKey: 'k' });
+    await mail(fleet, 'a1', 'k2', { orderingKey: 'k' });
+    await mail(fleet, 'a1', 'j1', { orderingKey: 'j' });
+    expect(ids()).toEqual(['k1', 'j1']);
+    await agent.say(first(), ACCEPTED);
+    await turns();
+    expect(ids()).toEqual(['k1', 'j1', 'k2']);
+  });
+
+  it('are delivered again when nobody answers, with a higher attempt and before later ones of their key', async () => {
+    await mail(fleet, 'a1', 'k1', { orderingKey: 'k' });
+    await mail(fleet, 'a1', 'k2', { orderingKey: 'k' });
+    await fleet.pass(10_020);
+    expect(ids()).toEqual(['k1', 'k1']);
+    const [one, two] = agent.deliveries();
+    expect(two?.work?.attempt).toBe((one?.work?.attempt ?? 0n) + 1n);
+    expect(await agent.say(first(), SUCCEEDED)).toBe('ATTEMPT_STALE');
+    expect(await agent.say(last(), SUCCEEDED)).toBe('');
+    await turns();
+    expect(ids()).toEqual(['k1', 'k1', 'k2']);
+  });
+
+  it('wait longer when this process stood still itself', async () => {
+    await mail(fleet, 'a1', 'm1');
+    fleet.stall(15_000);
+    await turns();
+    expect(ids()).toEqual(['m1']);
+  });
+
+  it('become dead letters after their tries', async () => {
+    await mail(fleet, 'a1', 'm1', { ...free, maxTries: 2 });
+    await fleet.pass(10_020);
+    await fleet.pass(10_020);
+    await turns();
+    expect(ids()).toEqual(['m1', 'm1']);
+    expect(left()).toBe(0);
+    expect(deadLetters()).toEqual(['dead/a1/m1']);
+    expect(fleet.types('a1')).toContain('command.given_up');
+    expect(agent.frames().at(-1)?.case).toBe('revoke');
+  });
+
+  it('that were declined for now come again after a pause', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    await agent.say(first(), DECLINED, { error: 'busy', retryable: true });
+    await fleet.pass(900);
+    expect(ids()).toEqual(['m1']);
+    await fleet.pass(200);
+    expect(ids()).toEqual(['m1', 'm1']);
+  });
+
+  it('that were accepted stay with an agent that still holds them after a reconnect', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const delivery = first();
+    await agent.say(delivery, ACCEPTED);
+    agent.breakOff();
+    await turns();
+    const next = await attach(fleet, protocolOptions(), token, { held: [delivery.work ?? {}] });
+    expect(next.frames()[0]).toMatchObject({ case: 'welcome', value: { revoked: [] } });
+    expect(ids(next)).toEqual([]);
+    expect(await next.say(delivery, SUCCEEDED)).toBe('');
+    expect(left()).toBe(0);
+  });
+
+  it('that were accepted come again when the next process does not hold them', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    await agent.say(first(), ACCEPTED);
+    agent.breakOff();
+    await turns();
+    const next = await attach(fleet, protocolOptions(), token);
+    expect(ids(next)).toEqual(['m1']);
+    expect(last(next).work?.attempt).toBeGreaterThan(first().work?.attempt ?? 0n);
+  });
+
+  it('that are held and finished or unknown are revoked in welcome', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const delivery = first();
+    await agent.say(delivery, SUCCEEDED);
+    const held = [delivery.work ?? {}, { deliveryId: 'never', attempt: 3n }];
+    const next = await attach(fleet, protocolOptions(), token, { held });
+    expect(next.frames()[0]).toMatchObject({
+      case: 'welcome',
+      value: { revoked: [{ deliveryId: 'm1' }, { deliveryId: 'never' }] },
+    });
+  });
+
+  it('are revoked when they are taken out of the mailbox by others', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    await agent.say(first(), ACCEPTED);
+    await fleet.store.commit({ namespace: 'default', deletes: ['mail/a1/m1'] });
+    await turns();
+    expect(agent.frames().at(-1)).toMatchObject({ case: 'revoke', value: { work: first().work } });
+  });
+
+  it('wait for a client that does not read', async () => {
+    agent.channel.reads = false;
+    agent.channel.send(encodeFrame(resultFrame('x'.repeat(65_536), undefined)));
+    await mail(fleet, 'a1', 'm1', free);
+    await mail(fleet, 'a1', 'm2', free);
+    expect(ids()).toEqual([]);
+    agent.channel.drain();
+    await turns();
+    expect(ids()).toEqual(['m1', 'm2']);
+  });
+});
+
+describe('what an agent says of a delivery', () => {
+  it('may be said again: the second time changes nothing', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    expect(await agent.say(first(), SUCCEEDED)).toBe('');
+    expect(await agent.say(first(), SUCCEEDED)).toBe('');
+    expect(await agent.say(first(), FAILED)).toBe('DELIVERY_UNKNOWN');
+  });
+
+  it('counts in the order in which it was said', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const said = [agent.say(first(), ACCEPTED), agent.say(first(), ACCEPTED), agent.say(first(), SUCCEEDED)];
+    expect(await Promise.all(said)).toEqual(['', '', '']);
+  });
+
+  it('is refused from a superseded session', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const { work } = first();
+    const older = fleet.sessions.get('default', 'a1');
+    await attach(fleet, protocolOptions(), token, { held: [work ?? {}] });
+    if (older === undefined || work === undefined) throw new Error('no session');
+    const update = {
+      $typeName: 'mycosoft.orchestrator.agent.v1.DeliveryUpdate',
+      work,
+      state: SUCCEEDED,
+    } as never;
+    await expect(fleet.deliveries.update(older, update)).rejects.toThrow('newer session');
+    expect(left()).toBe(1);
+  });
+
+  it('is refused while the store is away, loses nothing, and can be said again', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    fleet.store.faults.away = true;
+    expect(await agent.say(first(), SUCCEEDED)).not.toBe('');
+    expect(left()).toBe(1);
+    fleet.store.faults.away = false;
+    expect(await agent.say(first(), SUCCEEDED)).toBe('');
+    expect(left()).toBe(0);
+  });
+});
