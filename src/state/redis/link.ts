@@ -6,6 +6,7 @@ import { Connection } from './connection.ts';
 import { Epochs } from './epochs.ts';
 import { describeFault, isLoginRefused, unavailable } from './errors.ts';
 import type { Keys } from './keys.ts';
+import { News } from './news.ts';
 import * as scripts from './scripts.ts';
 import { Sentinels } from './sentinels.ts';
 import { durabilityOf, inspectServer, parseInfo, type ServerInfo } from './server-info.ts';
@@ -45,7 +46,7 @@ export class Link {
   readonly time: StoreClock;
   readonly #options: LinkOptions;
   readonly epochs: Epochs;
-  readonly #waiters = new Set<() => void>();
+  readonly #news = new News();
   readonly #pulseTimer: NodeJS.Timeout;
   readonly #sentinels: Sentinels | undefined;
   #server: ServerInfo | undefined;
@@ -104,7 +105,7 @@ export class Link {
     }
     this.commits.connect();
     while (!this.commits.up) {
-      await this.#change(deadlineMs - clock.monoMs());
+      await this.#news.next(deadlineMs - clock.monoMs());
       const { fault } = this.commits;
       if (this.commits.up || (fault === undefined && clock.monoMs() < deadlineMs)) continue;
       // With Sentinels, a primary that is not there is likely to be another one soon.
@@ -115,7 +116,7 @@ export class Link {
     this.reads.connect();
     this.feed.connect();
     while (!this.#available) {
-      await this.#change(deadlineMs - clock.monoMs());
+      await this.#news.next(deadlineMs - clock.monoMs());
       if (clock.monoMs() >= deadlineMs) throw this.#openError(this.reads.fault ?? this.feed.fault);
     }
   }
@@ -126,7 +127,7 @@ export class Link {
     if (this.usable) return;
     const deadlineMs = clock.monoMs() + PATIENCE_MS - Math.max(0, clock.wallMs() - this.#sinceMs);
     while (!this.usable && !this.#closed && clock.monoMs() < deadlineMs) {
-      await this.#change(deadlineMs - clock.monoMs());
+      await this.#news.next(deadlineMs - clock.monoMs());
     }
     if (!this.usable) throw unavailable(this.#closed ? 'the store is closed' : this.detail, 'not_applied');
   }
@@ -135,7 +136,7 @@ export class Link {
   async usableWithin(timeoutMs: number): Promise<boolean> {
     const deadlineMs = this.#options.clock.monoMs() + timeoutMs;
     while (!this.usable && !this.#closed && this.#options.clock.monoMs() < deadlineMs) {
-      await this.#change(deadlineMs - this.#options.clock.monoMs());
+      await this.#news.next(deadlineMs - this.#options.clock.monoMs());
     }
     return this.usable && this.#options.clock.monoMs() < deadlineMs;
   }
@@ -224,7 +225,7 @@ export class Link {
     if (reply === undefined || reply instanceof Error) throw reply ?? new Error('INFO was not answered');
     const deadlineMs = this.#options.clock.monoMs() + this.#options.timeoutMs;
     while (!this.commits.up && this.#options.clock.monoMs() < deadlineMs) {
-      await this.#change(deadlineMs - this.#options.clock.monoMs());
+      await this.#news.next(deadlineMs - this.#options.clock.monoMs());
     }
     if (!this.commits.up || parseInfo(reply).get('run_id') !== this.epochs.runId) {
       throw new Error('the connections went to different servers');
@@ -274,20 +275,7 @@ export class Link {
       else if (!this.#closed) log.warn({ ...fields, detail: this.detail }, 'Redis is not available');
       if (available) this.#options.onResume();
     }
-    for (const wake of [...this.#waiters]) wake();
-  }
-
-  /** Resolves at the next change of a connection, or after `timeoutMs`. */
-  async #change(timeoutMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const wake = (): void => {
-        clearTimeout(timer);
-        this.#waiters.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, Math.max(timeoutMs, 1));
-      this.#waiters.add(wake);
-    });
+    this.#news.tell();
   }
 
   #openError(fault: Error | undefined): StoreOpenError {

@@ -3,6 +3,7 @@ import type { Logger } from '../../lib/logger.ts';
 import { showAddress } from '../../lib/redis-url.ts';
 import { Connection } from './connection.ts';
 import { describeFault, isLoginRefused } from './errors.ts';
+import { News } from './news.ts';
 import * as scripts from './scripts.ts';
 import type { Address, Target } from './target.ts';
 
@@ -42,7 +43,7 @@ const OTHERS_MS = 500;
 export class Sentinels {
   readonly #options: SentinelsOptions;
   readonly #sentinels: Sentinel[];
-  readonly #waiters = new Set<() => void>();
+  readonly #news = new News();
   readonly #timer: NodeJS.Timeout;
   #master: Address | undefined;
   #configEpoch = -1;
@@ -75,7 +76,7 @@ export class Sentinels {
         heard = true;
         deadlineMs = Math.min(deadlineMs, clock.monoMs() + OTHERS_MS);
       }
-      await this.#change(deadlineMs - clock.monoMs());
+      await this.#news.next(deadlineMs - clock.monoMs());
     }
     this.#decide(true);
     return this.#master !== undefined;
@@ -105,7 +106,7 @@ export class Sentinels {
         onUp: () => {},
         onDown: () => {
           if (name === 'sentinel') sentinel.answer = undefined;
-          this.#wake();
+          this.#news.tell();
         },
         onMessage: (_, message) => {
           if (
@@ -165,7 +166,7 @@ export class Sentinels {
       sentinel.fault = undefined;
     }
     this.#decide(false);
-    this.#wake();
+    this.#news.tell();
   }
 
   /** `all`: everybody had the chance to answer. Before that, at start, the first one might be behind. */
@@ -193,23 +194,6 @@ export class Sentinels {
       return 'the Sentinels refuse redis.sentinel_user or redis.sentinel_password, or want them';
     }
     return `no Sentinel answers: ${describeFault(faults.find((fault) => fault !== undefined))}`;
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#waiters]) wake();
-  }
-
-  /** Resolves at the next news, or after `timeoutMs`. */
-  async #change(timeoutMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const wake = (): void => {
-        clearTimeout(timer);
-        this.#waiters.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, Math.max(timeoutMs, 1));
-      this.#waiters.add(wake);
-    });
   }
 }
 
