@@ -16,6 +16,8 @@ export interface EnvironmentOptions {
   database: string;
   wallMs: () => number;
   mapSizeBytes?: number | undefined;
+  /** Whether one may be opened into which a transfer was not completed: only to fill it anew. */
+  unfinished?: boolean;
 }
 
 /** One LMDB environment that this process, and no other, has open. */
@@ -39,7 +41,7 @@ export class Environment {
     try {
       preflight(path);
       tree = openTree(path, options);
-      const meta = claim(tree, options.wallMs());
+      const meta = claim(tree, options);
       syncDirectories(path);
       return new Environment(options, path, tree, BigInt(meta.epoch));
     } catch (error) {
@@ -76,8 +78,8 @@ export class Environment {
       await tree.childTransaction(() => {
         const bytes = tree.get(META_KEY);
         if (!bytes) return;
-        const { format, epoch } = readMeta(bytes);
-        tree.putSync(META_KEY, writeMeta({ format, epoch }));
+        const { holder: _, ...meta } = readMeta(bytes);
+        tree.putSync(META_KEY, writeMeta(meta));
       });
     } finally {
       await tree.close();
@@ -101,13 +103,15 @@ function openTree(path: string, options: EnvironmentOptions): Tree {
 }
 
 /** Creates or checks the meta record and writes us down as the holder: one transaction, serialised by LMDB's lock. */
-function claim(tree: Tree, nowMs: number): Meta {
+function claim(tree: Tree, { wallMs, unfinished }: EnvironmentOptions): Meta {
   const held = tree.transactionSync(() => {
     const bytes = tree.get(META_KEY);
     if (!bytes && !isEmpty(tree)) throw new Error('it holds data of something else');
-    const meta = bytes ? readMeta(bytes) : { format: FORMAT, epoch: String(Math.floor(nowMs / 1000)) };
+    const meta = bytes ? readMeta(bytes) : { format: FORMAT, epoch: String(Math.floor(wallMs() / 1000)) };
     if (meta.holder && isAlive(meta.holder)) return { by: meta.holder };
-    const claimed: Meta = { format: meta.format, epoch: meta.epoch, holder: thisProcess() };
+    if (meta.importing !== undefined && unfinished !== true)
+      throw new Error(unfinishedReason(meta.importing));
+    const claimed: Meta = { ...meta, holder: thisProcess() };
     tree.putSync(META_KEY, writeMeta(claimed));
     return { claimed };
   });
@@ -117,6 +121,24 @@ function claim(tree: Tree, nowMs: number): Meta {
     );
   }
   return held.claimed;
+}
+
+/** Why a store cannot be opened into which a transfer was begun then. */
+export const unfinishedReason = (begun: string): string =>
+  `a copy or restore into it, begun ${begun}, was not completed: repeat it with --force`;
+
+/** Opens the files to read them, while another process may have them open to write. */
+export function openTreeToRead(path: string): Tree {
+  return open<Buffer, Buffer>({
+    path,
+    noSubdir: false,
+    encoding: 'binary',
+    keyEncoding: 'binary',
+    mapSize: DEFAULT_MAP_BYTES,
+    readOnly: true,
+    overlappingSync: false,
+    eventTurnBatching: false,
+  });
 }
 
 function isEmpty(tree: Tree): boolean {

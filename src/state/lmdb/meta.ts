@@ -8,6 +8,8 @@ export interface Meta {
   epoch: string;
   /** Who has it open; absent after an orderly close. */
   holder?: Holder;
+  /** A transfer into it was begun then (ISO 8601) and not completed: it is no store. */
+  importing?: string;
 }
 
 /** Version of the layout in `keys.ts` and `records.ts`. */
@@ -36,6 +38,6 @@ export function readMeta(bytes: Uint8Array): Meta {
       `its format is ${parsed.format}, and this version knows up to ${FORMAT}: it was written by a newer one`,
     );
   }
-  const { format, epoch, holder } = parsed;
-  return holder ? { format, epoch, holder } : { format, epoch };
+  const { format, epoch, holder, importing } = parsed;
+  return { format, epoch, ...(holder && { holder }), ...(importing !== undefined && { importing }) };
 }

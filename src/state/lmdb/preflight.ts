@@ -32,17 +32,28 @@ export function preflight(path: string): void {
   } catch (error) {
     throw new Error(reasonOf(error));
   }
-  const file = join(path, DATA_FILE);
+  checkFile(join(path, DATA_FILE), constants.R_OK | constants.W_OK);
+}
+
+/** The same for reading alone: nothing is made. Throws an Error with a short reason, also when there is no data. */
+export function preflightToRead(path: string): void {
+  if (!checkFile(join(path, DATA_FILE), constants.R_OK)) throw new Error('there is no store');
+}
+
+/** Returns whether there is one with something in it. */
+function checkFile(file: string, access: number): boolean {
   let descriptor: number;
   try {
-    accessSync(file, constants.R_OK | constants.W_OK);
+    accessSync(file, access);
     descriptor = openSync(file, 'r');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw new Error(`${DATA_FILE}: ${reasonOf(error)}`);
   }
   try {
-    checkHeader(descriptor, statSync(file).size);
+    const { size } = statSync(file);
+    checkHeader(descriptor, size);
+    return size > 0;
   } finally {
     closeSync(descriptor);
   }

@@ -214,8 +214,10 @@ export function readRequest(bytes: Buffer): StoredRequest {
 
 // Live record: epoch u64, sequence f64, value.
 
-export const writeLive = (writer: RecordWriter, record: LiveRecord & { value: Uint8Array }): Buffer =>
-  writer.start().u64(record.epoch).f64(record.sequence).rest(record.value).finish();
+export const writeLive = (
+  writer: RecordWriter,
+  record: Pick<LiveRecord, 'epoch' | 'sequence'> & { value: Uint8Array },
+): Buffer => writer.start().u64(record.epoch).f64(record.sequence).rest(record.value).finish();
 export const readLive = (bytes: Buffer): { epoch: bigint; sequence: number; value: Uint8Array } => ({
   epoch: bytes.readBigUInt64BE(0),
   sequence: bytes.readDoubleBE(8),

@@ -2,7 +2,8 @@
  * Where things are in Redis. Everything of a namespace carries it as hash tag, so that a Cluster would keep it in one
  * slot; what belongs to no namespace carries `{*}`.
  *
- *     prefix:database:{*}:store           hash: epoch, run (the run_id of the server that the epoch was made on)
+ *     prefix:database:{*}:store           hash: epoch, run (the run_id of the server that the epoch was made on), importing (a
+ *                                         transfer was begun then and not completed: it is no store)
  *     prefix:database:{*}:namespaces      set
  *     prefix:database:{ns}:meta           hash: epoch, run, revision, time, floor (the log begins after it), …
  *     prefix:database:{ns}:data           hash: key → "revision:value"
@@ -67,6 +68,24 @@ export class Keys {
 
   request(namespace: string, id: string): string {
     return `${this.#space(namespace)}:request:${id}`;
+  }
+
+  /** For SCAN: every key of the database. Prefix and database hold no character that is special in a pattern. */
+  get pattern(): string {
+    return `${this.#base}:{*`;
+  }
+
+  /** What a key of a namespace is: "meta", "series" with its name…; undefined if it is of none. */
+  parse(key: string): { namespace: string; kind: string; name: string } | undefined {
+    const start = this.#base.length + 2;
+    const end = key.indexOf('}:', start);
+    const tag = key.slice(start, end);
+    if (end < 0 || tag === '*' || !key.startsWith(`${this.#base}:{`)) return undefined;
+    const [kind = '', ...name] = key.slice(end + 2).split(':');
+    const namespace = tag.replace(/%([0-9a-f]{2})/g, (_, code: string) =>
+      String.fromCharCode(Number.parseInt(code, 16)),
+    );
+    return { namespace, kind, name: name.join(':') };
   }
 
   series(namespace: string, name: string): string {

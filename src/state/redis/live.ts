@@ -5,7 +5,7 @@ import { NetstringReader } from './netstrings.ts';
 import * as scripts from './scripts.ts';
 
 /** A namespace whose replicas are all silent for so long has no living agents. */
-const TTL_MS = 24 * 3_600_000;
+export const TTL_MS = 24 * 3_600_000;
 /** No write of before a removal arrives later than this. */
 const GONE_TTL_MS = 600_000;
 /** Records in one call: keeps each run of the script short. */
@@ -85,7 +85,7 @@ export function parseLiveMessage(message: Buffer): LiveRecord[] {
 }
 
 /** "epoch:sequence:1value" or "epoch:sequence:0" */
-function parseStored(namespace: string, key: string, stored: Buffer): LiveRecord {
+export function parseStored(namespace: string, key: string, stored: Buffer): LiveRecord {
   const first = stored.indexOf(58);
   const second = stored.indexOf(58, first + 1);
   const epoch = BigInt(stored.toString('latin1', 0, first));

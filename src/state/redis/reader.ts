@@ -153,7 +153,7 @@ export class Reader {
   }
 }
 
-function toEntry(key: string, stored: Buffer): Entry {
+export function toEntry(key: string, stored: Buffer): Entry {
   const colon = stored.indexOf(COLON);
   return {
     key,
@@ -175,7 +175,7 @@ export function parseRequest(record: Buffer): RequestAnswer {
 }
 
 /** An entry of the log: id "revision-0", field "b" as commit.lua wrote it. */
-function toBatch(namespace: string, entry: Reply): ChangeBatch {
+export function toBatch(namespace: string, entry: Reply): ChangeBatch {
   const [id, fields] = scripts.list(entry);
   const reader = new NetstringReader(scripts.list(fields)[1] as Buffer);
   const epoch = BigInt(reader.text());
@@ -193,7 +193,7 @@ function toBatch(namespace: string, entry: Reply): ChangeBatch {
   return { namespace, epoch, revision: revisionOfId(id), timeMs, changes, appends };
 }
 
-function toSeriesEntry(entry: Reply): SeriesEntry {
+export function toSeriesEntry(entry: Reply): SeriesEntry {
   const [id, fields] = scripts.list(entry);
   const [, time, , value] = scripts.list(fields);
   const index = Number(scripts.text(id).split('-')[1]);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { StoreOpenError } from '../store.ts';
 import type { Command, Connection, Reply } from './connection.ts';
 
 type Argument = string | Buffer | number;
@@ -101,6 +102,11 @@ export function parseSettlement(reply: Reply): Settlement {
   return { kind: found === 'r' ? 'repeated' : 'refused' };
 }
 
+/** Why a store cannot be opened into which a transfer was begun then. */
+export const unfinishedReason = (begun: string): string =>
+  `a copy or restore into this store in Redis, begun ${begun}, was not completed: repeat it with --force`;
+
+/** @throws StoreOpenError while a transfer fills the store */
 export async function openEpoch(
   connection: Connection,
   options: { storeKey: string; runId: string; seen: bigint; leave: bigint; channel: string },
@@ -113,6 +119,7 @@ export async function openEpoch(
       args: [runId, String(seen), String(leave), channel],
     }),
   );
+  if (text(state) === 'importing') throw new StoreOpenError(unfinishedReason(text(epoch)));
   return { epoch: number(epoch), fresh: text(state) === 'new' };
 }
 
