@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Store, StoreOpenError, StoreUnavailableError } from '../../src/state/store.ts';
 import { pause, until } from '../support/until.ts';
 import { available, failure, useSentinels, useStore } from './redis-support.ts';
@@ -220,5 +220,44 @@ describe('Redis with Sentinels', () => {
     expect(await store.get('n', 'kept19')).toBeDefined();
     expect(await store.get('n', 'lost19')).toBeUndefined();
     for (let index = 0; index < 40; index++) await issue(`new${index}`);
+  });
+
+  it('leaves a primary that was replaced alone, even if the last Sentinel that answers slept through it', async () => {
+    const fleet = await useSentinels();
+    await fleet.settled(2);
+    const store = await useStore(fleet.url, { database: 'asleep' });
+    await put(store, 'n', 'before', '1');
+    const [old, sleeper] = [await fleet.master(), fleet.sentinels[2]];
+    if (!sleeper) throw new Error('three Sentinels');
+    await sleeper.kill('SIGSTOP');
+    await old.kill('SIGSTOP');
+    const next = await fleet.failedOver(old);
+    await until(() => store.status().detail.includes(`:${next.port}:`), Boolean);
+    for (const sentinel of fleet.sentinels) if (sentinel !== sleeper) await sentinel.kill('SIGKILL');
+    await old.kill('SIGCONT');
+    await sleeper.kill('SIGCONT');
+    const client = fleet.client(old);
+    onTestFinished(() => client.disconnect());
+    expect(await client.info('replication')).toContain('role:master');
+    for (let index = 0; index < 30; index++) {
+      await put(store, 'n', `after${index}`, '2');
+      await pause(100);
+    }
+    expect(await client.hkeys('test:asleep:{n}:data')).toEqual(['before']);
+    expect(store.status().detail).toContain(`:${next.port}:`);
+  });
+
+  it('is told apart by min-replicas-to-write when it is cut off: nothing is applied there', async () => {
+    const args = ['--min-replicas-to-write', '1', '--min-replicas-max-lag', '10'];
+    const fleet = await useSentinels({ servers: 2, redis: { args } });
+    await fleet.settled(1);
+    const store = await useStore(fleet.url);
+    await put(store, 'n', 'a', '1');
+    await fleet.servers[1]?.kill('SIGKILL');
+    const error = await failure(store.commit({ namespace: 'n', puts: [{ key: 'b', value: bytes('2') }] }));
+    expect(error.message).toContain('NOREPLICAS');
+    expect(error.outcome).toBe('not_applied');
+    expect(await store.get('n', 'b')).toBeUndefined();
+    expect(await store.get('n', 'a')).toBeDefined();
   });
 });

@@ -46,7 +46,13 @@ export async function startSentinels(options: SentinelFleetOptions = {}): Promis
   const client = (server: RedisServer): Redis => {
     const secret = sentinels.includes(server) ? sentinelPassword : password;
     const made = new Redis({
-      ...{ port: server.port, host: '127.0.0.1', retryStrategy: () => 50, maxRetriesPerRequest: 0 },
+      ...{
+        port: server.port,
+        host: '127.0.0.1',
+        retryStrategy: () => 50,
+        maxRetriesPerRequest: 0,
+        commandTimeout: 2_000,
+      },
       ...{ enableReadyCheck: false, ...(secret === undefined ? {} : { password: secret }) },
     });
     made.on('error', () => {});
