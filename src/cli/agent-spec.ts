@@ -2,13 +2,20 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { type Command, InvalidArgumentError } from 'commander';
 import {
+  type Activity,
+  ActivitySchema,
   type AgentSpec,
   AgentSpecSchema,
+  type Capability,
+  CapabilitySchema,
+  type Relationship,
   Relationship_Type,
+  RelationshipSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { addPolicyOptions, type PolicyOptions, policyFrom } from './failure-policy.ts';
 import { collect, collectAmount, collectPair, parsePositiveDuration } from './parse.ts';
 
-export interface SpecOptions {
+export interface SpecOptions extends PolicyOptions {
   displayName?: string;
   kind?: string;
   agentVersion?: string;
@@ -25,7 +32,7 @@ export interface SpecOptions {
 
 /** The options that describe an agent. */
 export function addSpecOptions(command: Command): Command {
-  return command
+  command
     .option('--kind <kind>', 'what sort of agent it is')
     .option('--display-name <name>', 'for people')
     .option('--agent-version <version>', "the agent software's version")
@@ -41,9 +48,10 @@ export function addSpecOptions(command: Command): Command {
       collectActivity,
     )
     .option('--forget-after <duration>', 'deregister it so long after it is gone', parsePositiveDuration);
+  return addPolicyOptions(command);
 }
 
-function collectActivity(
+export function collectActivity(
   text: string,
   before: ReadonlyMap<string, number | undefined> | undefined,
 ): Map<string, number | undefined> {
@@ -58,24 +66,42 @@ export function specFrom(options: SpecOptions): AgentSpec {
     displayName: options.displayName ?? '',
     kind: options.kind ?? '',
     version: options.agentVersion ?? '',
-    capabilities: (options.capability ?? []).map((text) => {
-      const [name = '', version = ''] = splitOnce(text, '@');
-      return { name, version };
-    }),
+    capabilities: capabilitiesFrom(options.capability ?? []),
     labels: Object.fromEntries(options.label ?? []),
     annotations: Object.fromEntries(options.annotation ?? []),
     capacity: Object.fromEntries(options.capacity ?? []),
     relationships: [
-      ...(options.dependsOn ?? []).map((agentId) => ({ type: Relationship_Type.DEPENDS_ON, agentId })),
-      ...(options.supervisedBy ?? []).map((agentId) => ({ type: Relationship_Type.SUPERVISED_BY, agentId })),
+      ...relationshipsFrom(Relationship_Type.DEPENDS_ON, options.dependsOn ?? []),
+      ...relationshipsFrom(Relationship_Type.SUPERVISED_BY, options.supervisedBy ?? []),
     ],
-    activities: [...(options.activity ?? [])].map(([name, budgetMs]) =>
-      budgetMs === undefined ? { name } : { name, progressBudget: durationFromMs(budgetMs) },
-    ),
+    activities: activitiesFrom(options.activity ?? new Map()),
   };
   const spec = create(AgentSpecSchema, init);
   if (options.forgetAfter !== undefined) spec.forgetAfter = durationFromMs(options.forgetAfter);
+  const policy = policyFrom(options, undefined);
+  if (policy !== undefined) spec.failurePolicy = policy;
   return spec;
+}
+
+/** `name` or `name@version` of each. */
+export function capabilitiesFrom(texts: readonly string[]): Capability[] {
+  return texts.map((text) => {
+    const [name = '', version = ''] = splitOnce(text, '@');
+    return create(CapabilitySchema, { name, version });
+  });
+}
+
+export function relationshipsFrom(type: Relationship_Type, agentIds: readonly string[]): Relationship[] {
+  return agentIds.map((agentId) => create(RelationshipSchema, { type, agentId }));
+}
+
+export function activitiesFrom(budgets: ReadonlyMap<string, number | undefined>): Activity[] {
+  return [...budgets].map(([name, budgetMs]) =>
+    create(
+      ActivitySchema,
+      budgetMs === undefined ? { name } : { name, progressBudget: durationFromMs(budgetMs) },
+    ),
+  );
 }
 
 function splitOnce(text: string, separator: string): string[] {

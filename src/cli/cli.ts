@@ -2,9 +2,11 @@ import { ConnectError } from '@connectrpc/connect';
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../lib/version.ts';
 import { addAgentCommands } from './commands/agents.ts';
+import { addAutomationCommands } from './commands/automation.ts';
 import { addCompletionCommands } from './commands/completion.ts';
 import { addConfigCommands } from './commands/config.ts';
 import { addEventsCommand } from './commands/events.ts';
+import { addLossCommands } from './commands/losses.ts';
 import { addServeCommand } from './commands/serve.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addGlobalOptions, type Context, colourChoice, createContext, type Runner } from './context.ts';
@@ -39,6 +41,8 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
   addStatusCommand(program, run);
   addAgentCommands(program, run);
   addEventsCommand(program, run);
+  addLossCommands(program, run);
+  addAutomationCommands(program, run);
   addConfigCommands(program, run);
   addServeCommand(program, io, (code) => {
     exitCode = code;

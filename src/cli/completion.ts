@@ -35,7 +35,8 @@ export async function completeWords(
   if (current.startsWith('-')) return matching(optionNames(command), current);
   const subcommands = subcommandNames(command);
   if (subcommands.length > 0) return operands === 0 ? matching(subcommands, current) : [];
-  const argument = command.registeredArguments[operands];
+  const last = command.registeredArguments.at(-1);
+  const argument = command.registeredArguments[operands] ?? (last?.variadic === true ? last : undefined);
   if (argument?.name() === 'agent' && command.name() !== 'register')
     return matching(await idValues(ids), current);
   return matching(argument === undefined ? [] : listed(argument.description), current);

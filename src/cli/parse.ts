@@ -103,3 +103,18 @@ export function collectAmount(
   if (before?.has(key)) throw new InvalidArgumentError(`${key} is given twice.`);
   return new Map(before).set(key, BigInt(value));
 }
+
+/** Collects changes of a map: `key=value` sets, `key-` removes. */
+export function collectChange(text: string, before: readonly MapChange[] | undefined): MapChange[] {
+  const removed = /^([^=]+)-$/.exec(text)?.[1];
+  const [pair] = removed === undefined ? collectPair(text, undefined) : [[removed, undefined] as const];
+  const [key, value] = pair ?? [''];
+  if (before?.some((change) => change.key === key)) throw new InvalidArgumentError(`${key} is given twice.`);
+  return [...(before ?? []), { key, value }];
+}
+
+export interface MapChange {
+  key: string;
+  /** undefined: without it. */
+  value: string | undefined;
+}

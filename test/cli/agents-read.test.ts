@@ -1,7 +1,15 @@
 import { create, fromJson } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  Agent_Liveness,
+  Agent_Phase,
+  Drain_State,
+  FailurePolicy_OnLoss,
+  ProcessReport_State,
+  ProcessReportSchema,
+  Restart_State,
+} from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   ExplainAgentResponseSchema,
   GetAgentResponseSchema,
@@ -144,6 +152,97 @@ describe('agents list', () => {
   });
 });
 
+describe('what was ordered of agents', () => {
+  const drain = {
+    reason: 'kernel update',
+    actor: 'alice',
+    startTime: timestampFromMs(sampleTimeMs - 60_000),
+    deadlineTime: timestampFromMs(sampleTimeMs + 240_000),
+    state: Drain_State.RUNNING,
+    running: ['job-1', 'job\u001b[2J', 'c', 'd', 'e', 'f'],
+    deliveryId: 'd-9',
+  };
+  const quarantine = {
+    reason: '5 failures within 10m',
+    actor: 'rule:flapping',
+    startTime: timestampFromMs(sampleTimeMs - 60_000),
+    endTime: timestampFromMs(sampleTimeMs + 540_000),
+    verdict: { rule: 'flapping', detail: 'crashed 5 times', time: timestampFromMs(sampleTimeMs - 60_000) },
+  };
+  const restart = { attempt: 3, byAgentId: 'boss', state: Restart_State.PLANNED };
+
+  it('is noted in the list, for those of whom there is something to say', async () => {
+    const passed = { ...drain, state: Drain_State.DEADLINE_PASSED };
+    const agents = [
+      sampleAgent('draining', { phase: Agent_Phase.DRAINING, drain }),
+      sampleAgent('drained', { phase: Agent_Phase.DRAINED, drain: passed }),
+      sampleAgent('flapping', { phase: Agent_Phase.QUARANTINED, quarantine, restart }),
+      sampleAgent('refusing', { drain: { ...drain, state: Drain_State.DECLINED, error: 'busy' } }),
+      sampleAgent('fine', { drain: { ...drain, state: Drain_State.STOPPED } }),
+    ];
+    const { stdout } = await run(['agents', 'list'], { agents });
+    expect(row(stdout, 'draining')).toMatch(/ DRAINING .*1\.4\.0 +4m00s left, 6 still run$/);
+    expect(row(stdout, 'drained')).toMatch(/ DRAINED .* by deadline, may still work$/);
+    expect(row(stdout, 'flapping')).toMatch(
+      / QUARANTINED .* 9m00s left: 5 failures within 10m; restart planned$/,
+    );
+    expect(row(stdout, 'refusing')).toMatch(/ ACTIVE .* refused to drain: busy$/);
+    expect(row(stdout, 'fine')).toMatch(/1\.4\.0$/);
+  });
+
+  it('stands in a section of its own, with who and why, all of what still runs, and the evidence', async () => {
+    const agents = [
+      sampleAgent('a', { phase: Agent_Phase.QUARANTINED, drain, quarantine, restart }),
+      sampleAgent('b'),
+    ];
+    const { stdout } = await run(['agents', 'get', 'a'], { agents });
+    const masked = stdout.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'DATE');
+    expect(masked).toContain(`
+Quarantine
+  lasts    until DATE, 9m00s left
+  ordered  DATE (1m00s ago), by rule:flapping
+  reason   5 failures within 10m
+  rule     flapping: crashed 5 times
+  when     DATE (1m00s ago), by ?
+
+Drain
+  stands    draining, 4m00s left; still running: job-1, job\\x1b[2J, c, d, e and 1 more
+            f
+  ordered   DATE (1m00s ago), by alice
+  reason    kernel update
+  delivery  d-9
+
+Restart
+  stands  restart planned: boss will be told, the 3rd time in a row
+`);
+    expect((await cli(['--server', service?.address ?? '', 'agents', 'get', 'b'])).stdout).not.toMatch(
+      /Drain|Quarantine|Restart/,
+    );
+  });
+
+  it('shows the policy that the agent has of its own, and how its process is', async () => {
+    const agent = sampleAgent('a', {
+      spec: { failurePolicy: { onLoss: FailurePolicy_OnLoss.KEEP, restart: { maxAttempts: 3 } } },
+    });
+    const report = agent.observation?.report;
+    if (report !== undefined) {
+      report.process = {
+        ...create(ProcessReportSchema, {
+          state: ProcessReport_State.BACKOFF,
+          starts: 4,
+          restartIn: durationFromMs(4_000),
+          exits: [{ start: 4, exitCode: 1, ran: durationFromMs(3_100) }],
+        }),
+      };
+    }
+    const { stdout } = await run(['agents', 'get', 'a'], { agents: [agent] });
+    expect(stdout).toMatch(/on loss +its work waits for it\nrestart +at most 3 in a row\n/);
+    expect(stdout).toMatch(
+      /process +is down, again in 4\.0s, started 4 times\n +ended last with code 1 after 3\.1s\n/,
+    );
+  });
+});
+
 describe('agents get', () => {
   it('shows what was declared, judged and measured, with the age of the reading', async () => {
     const { stdout } = await run(['agents', 'get', 'a'], { agents: [sampleAgent('a')] });
@@ -226,9 +325,104 @@ describe('agents explain', () => {
     expect(stdout).toContain('in 23s  LOST by rule lease');
     expect(stdout).toContain('session epoch 3, silent for 7.0s, 2 unanswered probes, suspicion 6.2');
     expect(stdout).toContain(
-      'longest event-loop delay 4.0s, stood still 3.9s, store reachable, 60% of its sessions in trouble',
+      'longest event-loop delay 4.0s, stood still 3.9s, store reachable\n            60% of its sessions in trouble',
     );
     expect(stdout).toContain('▂▂▂█  4 answers: 1.0ms at least, median 1.0ms, 8.0ms at most');
+  });
+
+  it('says first what is done about it', async () => {
+    const told = {
+      ...response,
+      actions: ['The brake of zone-a holds its work.', 'It\u001b[2J is not restarted.'],
+    };
+    const { stdout } = await run(['agents', 'explain', 'a'], { agent: { explainAgent: () => told } });
+    expect(stdout.indexOf('What is done about it\n  The brake of zone-a holds its work.\n')).toBeGreaterThan(
+      0,
+    );
+    expect(stdout.indexOf('What is done')).toBeLessThan(stdout.indexOf('Signals'));
+    expect(stdout).toContain('  It\\x1b[2J is not restarted.\n');
+  });
+
+  it('shows the mailbox, how the process ended with its last lines, failures and the policy in force', async () => {
+    const { mailbox, exits, failures, failurePolicy } = create(ExplainAgentResponseSchema, {
+      mailbox: [
+        {
+          work: { deliveryId: 'd-9', attempt: 4n },
+          item: 'command drain',
+          accepted: true,
+          tries: 2,
+          age: durationFromMs(60_000),
+          timeLeft: durationFromMs(240_000),
+          waitsFor: 'the agent',
+        },
+        { work: { deliveryId: 'm-10' }, item: 'message chat', age: durationFromMs(3_000), waitsFor: 'd-9' },
+      ],
+      exits: [
+        {
+          start: 4,
+          exitCode: 1,
+          ran: durationFromMs(3_100),
+          time: timestampFromMs(sampleTimeMs - 9_000),
+          lastLines: ['Traceback:', '  line 3', '\u001b]0;owned\u0007oops'],
+        },
+        { start: 3, signal: 'SIGKILL', ran: durationFromMs(1_000) },
+        { start: 2, exitCode: 0, requested: true, lastLines: ['bye'] },
+      ],
+      failures: [{ kind: 'crashed', time: timestampFromMs(sampleTimeMs - 9_000) }],
+      failurePolicy: {
+        onLoss: FailurePolicy_OnLoss.RELEASE,
+        releaseAfter: durationFromMs(0),
+        restart: {
+          onLoss: true,
+          minBackoff: durationFromMs(1_000),
+          maxBackoff: durationFromMs(300_000),
+          maxAttempts: 3,
+          resetAfter: durationFromMs(600_000),
+        },
+        quarantine: { enabled: true, maxFailures: 5, window: durationFromMs(600_000) },
+      },
+    });
+    const told = { ...response, mailbox, mailboxSize: 12, exits, failures, failurePolicy };
+    const { stdout } = await run(['agents', 'explain', 'a'], { agent: { explainAgent: () => told } });
+    expect(stdout).toContain(`
+Mailbox, oldest first, the first 2 of 12
+  DELIVERY  ITEM           IS        TRIES    AGE   LEFT  WAITS FOR
+  d-9       command drain  accepted      2  1m00s  4m00s  the agent
+  m-10      message chat   waiting       0   3.0s      –  d-9
+
+Process, its last ends first
+  start 4, 9.0s ago: code 1 after 3.1s
+    │ Traceback:
+    │   line 3
+    │ \\x1b]0;owned\\x07oops
+  start 3: SIGKILL after 1.0s, it wrote nothing
+  start 2: code 0, as it was told to
+    │ bye
+
+Failures that count, newest first
+  9.0s ago  crashed
+
+If it fails
+  on loss     its work is released at once
+  restart     by its supervisor after a loss, pauses from 1.0s to 5m00s
+              at most 3 in a row, anew after 10m00s attached
+  quarantine  after 5 failures within 10m00s
+`);
+  });
+
+  it('tells in a verdict how much of the fleet and of the zone was in trouble', async () => {
+    const observer = {
+      eventLoopDelay: durationFromMs(12),
+      storeAvailable: true,
+      shareInTrouble: 0.12,
+      zoneShareInTrouble: 0.6,
+      agents: 500,
+    };
+    const agent = sampleAgent('a', { verdict: { rule: 'lease', observer } });
+    const { stdout } = await run(['agents', 'get', 'a'], { agents: [agent] });
+    expect(stdout).toContain(
+      'store reachable\n            12% of 500 agents and 60% of its zone in trouble\n',
+    );
   });
 
   it('gives programs the response', async () => {

@@ -34,6 +34,10 @@ describe('the command line', () => {
     ['--ca-file ca.pem agents list', 2, 'stderr', /needs a server that begins with https/],
     ['completion tcsh', 2, 'stderr', /allowed: bash, zsh, fish/],
     ['events --cursor x', 2, 'stderr', /needs --follow/],
+    ['help automation', 0, 'stdout', /freeze .*no automatic action/],
+    ['losses', 2, 'stderr', /Usage: orchestrator losses/],
+    ['losses confirm', 2, 'stderr', /required option '--reason/],
+    ['agents drian x', 2, 'stderr', /Did you mean drain/],
   ] as const)('answers "%s" with code %i on %s', async (line, code, stream, words) => {
     const run = await cli(line === '' ? [] : line.split(' '));
     expect(run.code).toBe(code);
@@ -89,6 +93,19 @@ describe('the command line', () => {
     ]);
     expect(code).toBe(1);
     expect(stderr).toContain('(DEADLINE_EXCEEDED)\n  --timeout allows more time');
+  });
+});
+
+/** Every command that does something, with the words that lead to it. */
+describe('the help of each new command', () => {
+  it.each([
+    ...['drain', 'resume', 'restart', 'stop', 'quarantine', 'update'].map((name) => `agents ${name}`),
+    'losses confirm',
+    ...['status', 'freeze', 'enable'].map((name) => `automation ${name}`),
+  ])('shows an example of %s', async (words) => {
+    const { code, stdout } = await cli([...words.split(' '), '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`\n  orchestrator ${words}`);
   });
 });
 
@@ -157,8 +174,12 @@ describe('completion', () => {
   };
 
   it.each([
-    [['a'], ['agents']],
-    [['agents', 're'], ['register']],
+    [['ag'], ['agents']],
+    [['agents', 'reg'], ['register']],
+    [
+      ['automation', ''],
+      ['status', 'freeze', 'enable', 'help'],
+    ],
     [['agents', 'list', '--lab'], []],
     [['agents', 'list', '--live'], ['--liveness']],
     [
@@ -194,6 +215,8 @@ describe('completion', () => {
     expect(await words('events', '--agent', 'al')).toEqual(['alpha']);
     expect(await words('agents', 'register', '')).toEqual([]);
     expect(await words('agents', 'get', 'alpha', '')).toEqual([]);
+    expect(await words('agents', 'drain', 'beta', '--reason', 'x', 'al')).toEqual(['alpha']);
+    expect(await words('losses', 'confirm', '')).toEqual(['alpha']);
   });
 
   it('offers nothing instead of an error when the service is away', async () => {

@@ -2,7 +2,12 @@ import { create, fromJson } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  Agent_Liveness,
+  Agent_Phase,
+  Drain_State,
+  Restart_State,
+} from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   AgentChange_Type,
   type WatchAgentsRequest,
@@ -77,6 +82,47 @@ describe('agents watch', () => {
       '- a  deregistered, or matches no more',
     ]);
     expect(watch.stderr).toBe('');
+  });
+
+  it('tells what is ordered of agents and how that goes on', async () => {
+    const drain = (state: Drain_State, running: string[] = []) => ({
+      state,
+      running,
+      startTime: timestampFromMs(sampleTimeMs - 3_200),
+      ...(state === Drain_State.RUNNING ? {} : { endTime: timestampFromMs(sampleTimeMs) }),
+    });
+    const turns = [
+      sampleAgent('a'),
+      sampleAgent('a', { phase: Agent_Phase.DRAINING, drain: drain(Drain_State.RUNNING) }),
+      sampleAgent('a', { phase: Agent_Phase.DRAINING, drain: drain(Drain_State.RUNNING, ['x\u001b[2J']) }),
+      sampleAgent('a', { phase: Agent_Phase.DRAINED, drain: drain(Drain_State.STOPPED) }),
+      sampleAgent('a', { restart: { attempt: 1, byAgentId: 'boss', state: Restart_State.ORDERED } }),
+      sampleAgent('a', {
+        phase: Agent_Phase.QUARANTINED,
+        quarantine: { reason: 'flaps', actor: 'rule:flapping' },
+        restart: { attempt: 1, byAgentId: 'boss', state: Restart_State.FAILED, error: 'no' },
+      }),
+    ];
+    const watch = await start('agents watch', {
+      agent: {
+        async *watchAgents(_request, { signal }) {
+          for (const agent of turns) yield { changes: [upsert(agent)], cursor: '1', synced: true };
+          await untilAborted(signal);
+        },
+      },
+    });
+    await watch.shows('flaps');
+    const lines = watch.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.slice(9));
+    expect(lines.slice(2)).toEqual([
+      '~ a  ACTIVE → DRAINING, draining',
+      '~ a  draining; still running: x\\x1b[2J',
+      '~ a  DRAINING → DRAINED, drained: it said that its work has stopped (3.2s)',
+      '~ a  DRAINED → ACTIVE, restart ordered: boss was told',
+      '~ a  ACTIVE → QUARANTINED  flaps, by rule:flapping, not restarted: boss was told: no',
+    ]);
   });
 
   it('resumes after its last cursor when the connection breaks, and says both', async () => {

@@ -1,9 +1,8 @@
 import { ListAgentsResponseSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { type AgentFilterOptions, agentFilter } from '../agent-filter.ts';
 import type { Context } from '../context.ts';
-import { agentCells, agentColumns, wideAgentColumns } from '../output/agent-cells.ts';
+import { agentTable } from '../output/agent-cells.ts';
 import { freshnessOf } from '../output/freshness.ts';
-import { renderTable } from '../output/table.ts';
 import { dim } from '../output/text.ts';
 import { readAgents } from '../read-agents.ts';
 import { staleness } from '../staleness.ts';
@@ -21,11 +20,11 @@ export async function listAgents(context: Context, options: ListOptions): Promis
   if (response.agents.length === 0) return context.note([dim('no agents match')]);
   const wide = context.format === 'wide';
   const nowMs = performance.now();
-  const rows = response.agents.map((agent) => {
+  const agents = response.agents.map((agent) => {
     const sinceMs = nowMs - (readAtMs.get(agent.id) ?? nowMs);
-    return agentCells(agent, freshnessOf(agent, staleMs, sinceMs), wide);
+    return { agent, freshness: freshnessOf(agent, staleMs, sinceMs) };
   });
-  context.print(renderTable(wide ? wideAgentColumns : agentColumns, rows, context.style));
+  context.print(agentTable(agents, { wide, style: context.style, nowMs: Date.now() }));
   const missing = response.totalSize - response.agents.length;
   if (response.nextPageToken !== '' && missing > 0) {
     context.note([dim(`${missing} more of ${response.totalSize}: raise --limit`)]);

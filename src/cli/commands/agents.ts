@@ -10,14 +10,15 @@ import { explainAgent } from './agents-explain.ts';
 import { type ListOptions, listAgents } from './agents-list.ts';
 import { addOrderCommands } from './agents-orders.ts';
 import { addRegisterCommands } from './agents-register.ts';
+import { addUpdateCommand } from './agents-update.ts';
 import { addWatchAgents } from './agents-watch.ts';
 
-/** `agents list|get|watch|explain|register|deregister` */
+/** `agents list|get|watch|explain|register|deregister|update` and the orders to agents */
 export function addAgentCommands(program: Command, run: Runner): void {
   const agents = program
     .command('agents')
     .alias('agent')
-    .description('the fleet: see, register, remove agents');
+    .description('the fleet: see, register, change, remove agents, and give them orders');
 
   addAgentFilter(agents.command('list').alias('ls').description('agents as a table, one a line'))
     .option('--limit <count>', 'at most so many', parseCount(1, 1_000_000))
@@ -53,5 +54,6 @@ export function addAgentCommands(program: Command, run: Runner): void {
     );
 
   addRegisterCommands(agents, run);
+  addUpdateCommand(agents, run);
   addOrderCommands(agents, run);
 }

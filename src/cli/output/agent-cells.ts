@@ -5,15 +5,16 @@ import {
   Agent_Phase,
   Agent_PhaseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import type { Freshness } from './freshness.ts';
+import { answeredAtMs, type Freshness } from './freshness.ts';
 import { enumName } from './names.ts';
-import type { Column } from './table.ts';
-import { dim, plain, type Span, strong, type Tone, warn } from './text.ts';
+import { noteOf } from './standing.ts';
+import { type Column, renderTable } from './table.ts';
+import { dim, plain, type Span, type Style, strong, type Tone, warn } from './text.ts';
 import { formatDuration, formatMs } from './time.ts';
 
 const absent = dim('–');
 
-export const agentColumns: readonly Column[] = [
+const agentColumns: readonly Column[] = [
   { title: 'ID', shrinkTo: 12 },
   { title: 'KIND', shrinkTo: 8, dropOrder: 2 },
   { title: 'PHASE', dropOrder: 3 },
@@ -22,11 +23,13 @@ export const agentColumns: readonly Column[] = [
   { title: 'RTT P50/P95', align: 'right', dropOrder: 5 },
   { title: 'LOAD', align: 'right', dropOrder: 4 },
   { title: 'READING', align: 'right' },
-  { title: 'VERSION', shrinkTo: 7, dropOrder: 6 },
+  { title: 'VERSION', shrinkTo: 7, dropOrder: 7 },
 ];
 
-export const wideAgentColumns: readonly Column[] = [
-  ...agentColumns,
+/** What orders and policies did, where that is worth a look. Shown if there is anything to show. */
+const noteColumn: Column = { title: 'NOTE', shrinkTo: 12, dropOrder: 6 };
+
+const wideColumns: readonly Column[] = [
   { title: 'CAPABILITIES', shrinkTo: 12, dropOrder: 8 },
   { title: 'LABELS', shrinkTo: 12, dropOrder: 9 },
   { title: 'REPLICA', shrinkTo: 8, dropOrder: 10 },
@@ -34,12 +37,28 @@ export const wideAgentColumns: readonly Column[] = [
   { title: 'REVISION', align: 'right', dropOrder: 12 },
 ];
 
-/** One agent as cells of agentColumns, or of wideAgentColumns. */
-export function agentCells(agent: Agent, freshness: Freshness, wide: boolean): Span[] {
+/** Agents as a table: each with how current its reading is. */
+export function agentTable(
+  agents: readonly { agent: Agent; freshness: Freshness }[],
+  { wide, style, nowMs }: { wide: boolean; style: Style; nowMs: number },
+): string[] {
+  const notes = agents.map(({ agent }) => noteOf(agent, answeredAtMs(agent, nowMs)));
+  const noted = notes.some((note) => note !== '');
+  const columns = [...agentColumns, ...(noted ? [noteColumn] : []), ...(wide ? wideColumns : [])];
+  const rows = agents.map(({ agent, freshness }, at) => [
+    ...agentCells(agent, freshness),
+    ...(noted ? [plain(notes[at] ?? '')] : []),
+    ...(wide ? wideCells(agent) : []),
+  ]);
+  return renderTable(columns, rows, style);
+}
+
+/** One agent as cells of agentColumns. */
+function agentCells(agent: Agent, freshness: Freshness): Span[] {
   const { spec, observation } = agent;
   const trip = observation?.roundTrip;
   const load = observation?.report?.load;
-  const cells = [
+  return [
     strong(agent.id),
     plain(spec?.kind ?? ''),
     phaseSpan(agent.phase),
@@ -50,14 +69,16 @@ export function agentCells(agent: Agent, freshness: Freshness, wide: boolean): S
     ageSpan(freshness),
     plain(spec?.version ?? ''),
   ];
-  if (!wide) return cells;
+}
+
+/** The same as cells of wideColumns. */
+function wideCells({ spec, observation, revision }: Agent): Span[] {
   return [
-    ...cells,
     plain((spec?.capabilities ?? []).map(({ name }) => name).join(',')),
     plain(pairs(spec?.labels ?? {})),
     plain(observation?.replicaId ?? ''),
     plain(observation?.peer ?? ''),
-    plain(String(agent.revision)),
+    plain(String(revision)),
   ];
 }
 

@@ -6,6 +6,9 @@ import {
 import { ageSpan, livenessSpan, pairs, phaseSpan, shareTone } from './agent-cells.ts';
 import { answeredAtMs, type Freshness, freshnessOf } from './freshness.ts';
 import { enumName } from './names.ts';
+import { orderSections } from './order-detail.ts';
+import { policyWords } from './policy.ts';
+import { exitWords, processWords } from './process.ts';
 import { gauge } from './sparkline.ts';
 import { renderFields } from './table.ts';
 import { bad, dim, type Line, plain, renderLine, type Style, strong, warn } from './text.ts';
@@ -36,10 +39,11 @@ export function renderAgent(agent: Agent, { staleMs, style, ownMs }: DetailOptio
     ['uid', [dim(agent.uid)]],
   ];
   const lines = renderFields(head, style);
-  if (agent.verdict !== undefined) {
-    lines.push('', renderLine([strong('Verdict')], style));
-    lines.push(...indent(renderFields(verdictLines(agent.verdict, nowMs), narrower(style))));
-  }
+  const section = (title: string, fields: readonly Field[]) => {
+    lines.push('', renderLine([strong(title)], style), ...indent(renderFields(fields, narrower(style))));
+  };
+  for (const [title, fields] of orderSections(agent, nowMs)) section(title, fields);
+  if (agent.verdict !== undefined) section('Verdict', verdictLines(agent.verdict, nowMs));
   lines.push('', renderLine([strong('Reading '), ...readingTitle(freshness)], style));
   if (agent.observation !== undefined) {
     lines.push(
@@ -104,6 +108,9 @@ function specFields({ spec }: Agent): Field[] {
       spec.forgetAfter === undefined ? '' : `${formatDuration(spec.forgetAfter)} after it is gone`,
     ],
   ];
+  if (spec.failurePolicy !== undefined) {
+    fields.push(...policyWords(spec.failurePolicy));
+  }
   return fields.filter(([, value]) => value !== '').map(([name, value]) => [name, [plain(value)]]);
 }
 
@@ -152,6 +159,11 @@ function observationFields(observation: Observation, freshness: Freshness, nowMs
       plain([activity, load].filter(Boolean).join(', ') || 'says nothing'),
       dim(` ${formatAgo(observation.reportTime, nowMs)}`),
     );
+    if (report.process !== undefined) {
+      add('process', ...processWords(report.process));
+      const last = report.process.exits.at(-1);
+      if (last !== undefined) add('', plain('ended last with '), ...exitWords(last));
+    }
     if (Object.keys(report.usage).length > 0) add('usage', plain(pairs(report.usage)));
     for (const { work, name, done, total } of report.progress) {
       add(

@@ -1,6 +1,6 @@
-import type {
-  Agent,
-  Agent_Liveness,
+import {
+  type Agent,
+  type Agent_Liveness,
   Agent_Phase,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
@@ -8,7 +8,8 @@ import {
   type WatchAgentsResponse,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { ageSpan, healthSpan, livenessSpan, phaseSpan, reading } from './agent-cells.ts';
-import { freshnessOf } from './freshness.ts';
+import { answeredAtMs, freshnessOf } from './freshness.ts';
+import { byWords, drainStanding, restartStanding, type Standing } from './standing.ts';
 import { dim, type Line, plain, type Span, strong } from './text.ts';
 import { formatClock, formatDuration, timestampMs } from './time.ts';
 
@@ -24,6 +25,8 @@ interface Known {
   phase: Agent_Phase;
   liveness: Agent_Liveness;
   spec: string;
+  drain: Standing | undefined;
+  restart: Standing | undefined;
 }
 
 export function createAgentFeed({ staleMs, now }: { staleMs: number; now: () => Date }): AgentFeed {
@@ -35,7 +38,15 @@ export function createAgentFeed({ staleMs, now }: { staleMs: number; now: () => 
   function upsert(agent: Agent): Line[] {
     const before = known.get(agent.id);
     unseen?.delete(agent.id);
-    const after: Known = { agent, phase: agent.phase, liveness: agent.liveness, spec: specKey(agent) };
+    const nowMs = answeredAtMs(agent, now().getTime());
+    const after: Known = {
+      agent,
+      phase: agent.phase,
+      liveness: agent.liveness,
+      spec: specKey(agent),
+      drain: agent.drain && drainStanding(agent, nowMs),
+      restart: agent.restart && restartStanding(agent),
+    };
     known.set(agent.id, after);
     if (before === undefined)
       return [
@@ -53,7 +64,17 @@ export function createAgentFeed({ staleMs, now }: { staleMs: number; now: () => 
       add(dim(livenessSpan(before.liveness).text), dim(' → '), liveness(agent), ...why(agent));
     }
     if (before.phase !== after.phase)
-      add(dim(phaseSpan(before.phase).text), dim(' → '), phaseSpan(agent.phase));
+      add(
+        dim(phaseSpan(before.phase).text),
+        dim(' → '),
+        phaseSpan(agent.phase),
+        ...setAside(agent, before.phase),
+      );
+    for (const order of ['drain', 'restart'] as const) {
+      const { words = [], step } = after[order] ?? {};
+      if (step !== undefined && (step !== before[order]?.step || newer(agent[order], before.agent[order])))
+        add(...words);
+    }
     if (before.spec !== after.spec) add(plain('spec changed'));
     if (changes.length === 0) {
       if (unseen !== undefined) return [];
@@ -142,6 +163,22 @@ export function createAgentFeed({ staleMs, now }: { staleMs: number; now: () => 
 function kind({ spec }: Agent): Span[] {
   return spec === undefined || spec.kind === '' ? [] : [dim(`  ${spec.kind}`)];
 }
+
+/** Why an agent was set aside, when it was. */
+function setAside({ phase, quarantine }: Agent, before: Agent_Phase): Span[] {
+  if (phase === before || phase !== Agent_Phase.QUARANTINED || quarantine === undefined) return [];
+  const { reason, actor } = quarantine;
+  return [dim(`${reason === '' ? '' : `  ${reason}`}${byWords(actor)}`)];
+}
+
+/** Another order than before, though it stands as the one before did. */
+function newer(order: Order | undefined, before: Order | undefined): boolean {
+  return order?.startTime !== undefined && before?.startTime !== undefined
+    ? timestampMs(order.startTime) !== timestampMs(before.startTime)
+    : false;
+}
+
+type Order = Pick<NonNullable<Agent['drain']>, 'startTime'>;
 
 function why({ verdict }: Agent): Span[] {
   if (verdict === undefined) return [];

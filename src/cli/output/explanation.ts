@@ -4,17 +4,21 @@ import { livenessSpan, phaseSpan, shareTone } from './agent-cells.ts';
 import { type DetailOptions, indent, narrower, readingTitle } from './agent-detail.ts';
 import { answeredAtMs, freshnessOf } from './freshness.ts';
 import { enumName } from './names.ts';
+import { orderSections } from './order-detail.ts';
+import { policyWords } from './policy.ts';
+import { exitLines, processWords } from './process.ts';
 import { gauge } from './sparkline.ts';
 import { renderFields, renderTable } from './table.ts';
-import { dim, plain, renderLine, type Style, strong } from './text.ts';
+import { dim, good, plain, renderLine, type Style, strong, warn } from './text.ts';
 import { formatAgo, formatDuration } from './time.ts';
 import { samplesLine, verdictLines } from './verdict.ts';
 
 /** Why an agent is as it is, for people. */
 export function renderExplanation(
-  { agent, summary, signals, deadlines, verdicts, sampleMs }: ExplainAgentResponse,
+  response: ExplainAgentResponse,
   { staleMs, style, ownMs }: DetailOptions,
 ): string[] {
+  const { agent, summary, signals, deadlines, verdicts, sampleMs } = response;
   if (agent === undefined) return [renderLine([plain(summary)], style)];
   const freshness = freshnessOf(agent, staleMs);
   const nowMs = answeredAtMs(agent, ownMs);
@@ -36,6 +40,11 @@ export function renderExplanation(
   const section = (title: string, body: readonly string[]) => {
     if (body.length > 0) lines.push('', renderLine([strong(title)], style), ...indent(body));
   };
+  section(
+    'What is done about it',
+    response.actions.map((action) => renderLine([plain(action)], inner)),
+  );
+  for (const [title, fields] of orderSections(agent, nowMs)) section(title, renderFields(fields, inner));
   const current = freshness.kind === 'current';
   section(
     'Signals',
@@ -78,7 +87,64 @@ export function renderExplanation(
     section('Answer delays, newest last', [renderLine(samplesLine(sampleMs, barsFor(style)), inner)]);
   }
   section('Verdicts, newest first', verdictTable(verdicts, nowMs, inner));
+  section(mailboxTitle(response), mailboxTable(response, inner));
+  const process = agent.observation?.report?.process;
+  const words = process === undefined ? [] : processWords(process);
+  // A reading that is not current is told as one of the past, and looks like it.
+  const past = () => [dim('when it was last heard, it '), ...words.map(({ text }) => dim(text))];
+  const lives = words.length === 0 ? [] : [current ? [plain('it '), ...words] : past()];
+  section(
+    'Process, its last ends first',
+    [...lives, ...exitLines(response.exits, nowMs)].map((line) => renderLine(line, inner)),
+  );
+  section(
+    'Failures that count, newest first',
+    renderFields(
+      response.failures.map(({ kind, time }) => [formatAgo(time, nowMs), [plain(kind)]]),
+      inner,
+    ),
+  );
+  if (response.failurePolicy !== undefined) {
+    const policy = policyWords(response.failurePolicy);
+    section(
+      'If it fails',
+      renderFields(
+        policy.map(([name, words]) => [name, [plain(words)]]),
+        inner,
+      ),
+    );
+  }
   return lines;
+}
+
+function mailboxTitle({ mailbox, mailboxSize }: ExplainAgentResponse): string {
+  const more = mailboxSize > mailbox.length ? `, the first ${mailbox.length} of ${mailboxSize}` : '';
+  return `Mailbox, oldest first${more}`;
+}
+
+function mailboxTable({ mailbox }: ExplainAgentResponse, style: Style): string[] {
+  if (mailbox.length === 0) return [];
+  return renderTable(
+    [
+      { title: 'DELIVERY', shrinkTo: 8, dropOrder: 1 },
+      { title: 'ITEM', shrinkTo: 12 },
+      { title: 'IS' },
+      { title: 'TRIES', align: 'right' },
+      { title: 'AGE', align: 'right' },
+      { title: 'LEFT', align: 'right' },
+      { title: 'WAITS FOR', shrinkTo: 16 },
+    ],
+    mailbox.map(({ work, item, accepted, tries, age, timeLeft, waitsFor }) => [
+      plain(work?.deliveryId ?? '?'),
+      plain(item),
+      accepted ? good('accepted') : tries > 0 ? warn('handed out') : dim('waiting'),
+      plain(String(tries)),
+      plain(formatDuration(age)),
+      plain(formatDuration(timeLeft)),
+      plain(waitsFor),
+    ]),
+    style,
+  );
 }
 
 /** Bars that leave room for the figures beside them. */

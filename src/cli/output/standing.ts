@@ -113,15 +113,18 @@ export function stopStanding(agent: Agent, nowMs: number): Standing {
 }
 
 /** Until when an agent is set aside, and why. */
-export function quarantineWords({ endTime, reason, actor }: Quarantine, nowMs: number): Line {
-  const until =
-    endTime === undefined
-      ? 'until it is resumed'
-      : `until ${formatTime(endTime)}${leftWords(endTime, nowMs)}`;
-  return [plain(until), plain(reason === '' ? '' : `: ${reason}`), dim(byWords(actor))];
+export function quarantineWords(quarantine: Quarantine, nowMs: number): Line {
+  const { reason, actor } = quarantine;
+  const why = reason === '' ? '' : `: ${reason}`;
+  return [plain(quarantineUntil(quarantine, nowMs)), plain(why), dim(byWords(actor))];
 }
 
-/** " by rule:flapping", or nothing. */
+export function quarantineUntil({ endTime }: Quarantine, nowMs: number): string {
+  if (endTime === undefined) return 'until it is resumed';
+  return `until ${formatTime(endTime)}${leftWords(endTime, nowMs)}`;
+}
+
+/** ", by rule:flapping", or nothing. */
 export function byWords(actor: string): string {
   return actor === '' ? '' : `, by ${actor}`;
 }

@@ -7,6 +7,7 @@ import {
   SystemStatus_StateSchema,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { livenessSpan, phaseSpan, shareTone } from './agent-cells.ts';
+import { heldLines } from './brakes.ts';
 import { enumName } from './names.ts';
 import { renderFields, renderTable } from './table.ts';
 import {
@@ -34,6 +35,7 @@ const stateTones: Partial<Record<SystemStatus_State, Tone>> = {
 export function renderStatus(status: SystemStatus, style: Style): string[] {
   const nowMs = status.time === undefined ? Date.now() : timestampMs(status.time);
   const name = status.orchestratorName === '' ? '' : ` ${status.orchestratorName}`;
+  const held = heldLines(status, nowMs);
   const lines = [
     renderLine(
       [
@@ -46,11 +48,13 @@ export function renderStatus(status: SystemStatus, style: Style): string[] {
       style,
     ),
     ...status.reasons.map((reason) => renderLine([plain('  '), warn(reason)], style)),
+    ...(held.length === 0 ? [] : ['', ...held.map((line) => renderLine(line, style))]),
     '',
     ...renderFields(
       [
         ...(status.fleet === undefined ? [] : fleetFields(status.fleet)),
         ...(status.store === undefined ? [] : [storeField(status.store, nowMs)]),
+        ...pending(status.pendingDeliveries),
         ['serves', [plain(status.capabilities.join(', ') || 'nothing')]],
       ],
       style,
@@ -60,6 +64,11 @@ export function renderStatus(status: SystemStatus, style: Style): string[] {
     status.replicas.length > 0 ? status.replicas : status.replica === undefined ? [] : [status.replica];
   if (replicas.length > 0) lines.push('', ...replicaTable(replicas, status.replica?.id, nowMs, style));
   return lines;
+}
+
+function pending(deliveries: number): [string, Line][] {
+  if (deliveries === 0) return [];
+  return [['deliveries', [plain(deliveries === 1 ? '1 is not finished' : `${deliveries} are not finished`)]]];
 }
 
 function fleetFields(fleet: FleetStatus): [string, Line][] {

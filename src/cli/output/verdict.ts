@@ -21,11 +21,17 @@ export function verdictLines(verdict: Verdict, nowMs: number): [string, Line][] 
   if (verdict.sampleMs.length > 0) lines.push(['answers', samplesLine(verdict.sampleMs, 16)]);
   const { observer } = verdict;
   if (observer !== undefined) {
-    const troubled = !observer.storeAvailable || observer.shareInTrouble > 0.1 || stalled(verdict);
+    const { shareInTrouble, zoneShareInTrouble, agents } = observer;
+    const troubled =
+      !observer.storeAvailable || Math.max(shareInTrouble, zoneShareInTrouble) > 0.1 || stalled(verdict);
+    // Of the namespace since the count is told, before that of the observer's own sessions.
+    const share = `${Math.round(shareInTrouble * 100)}% of ${agents > 0 ? `${agents} agents` : 'its sessions'}`;
+    const zone = zoneShareInTrouble > 0 ? ` and ${Math.round(zoneShareInTrouble * 100)}% of its zone` : '';
     const text =
       `longest event-loop delay ${formatDuration(observer.eventLoopDelay)}, stood still ${formatDuration(observer.ownStall)}, ` +
-      `store ${observer.storeAvailable ? 'reachable' : 'not reachable'}, ${Math.round(observer.shareInTrouble * 100)}% of its sessions in trouble`;
-    lines.push(['observer', [troubled ? warn(text) : plain(text)]]);
+      `store ${observer.storeAvailable ? 'reachable' : 'not reachable'}`;
+    const tone = troubled ? warn : plain;
+    lines.push(['observer', [tone(text)]], ['', [tone(`${share}${zone} in trouble`)]]);
   }
   return lines;
 }
