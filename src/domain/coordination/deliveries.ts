@@ -245,7 +245,9 @@ export class Deliveries {
       requestId === undefined || outcome.kind !== 'over'
         ? {}
         : { request: { id: requestId, fingerprint: mark, response: mark, ttlMs: REMEMBERED_MS } };
-    const appends = events.map((each) => this.#options.events.append(each));
+    // The event of the commit that put it there comes first in it.
+    const causeId = `${known.createdRevision}-0`;
+    const appends = events.map((each) => this.#options.events.append({ causeId, ...each }));
     return { namespace, checks, puts, deletes, appends, ...request };
   }
 
