@@ -3,7 +3,7 @@ const capMs = 15_000;
 /** A session that lasted so long makes the next wait the first one again. */
 const steadyMs = 10_000;
 
-/** When an agent tries again: exponential with full jitter, with the defaults of the TypeScript SDK. */
+/** When an agent tries again: as the TypeScript SDK does by default. */
 export class Backoff {
   #failures = 0;
   #attachedMs: number | undefined;
@@ -17,6 +17,6 @@ export class Backoff {
     this.#attachedMs = undefined;
     const ceiling = Math.min(capMs, baseMs * 2 ** Math.min(this.#failures, 30));
     this.#failures += 1;
-    return ceiling * Math.random();
+    return ceiling * (0.5 + Math.random() / 2);
   }
 }

@@ -83,7 +83,7 @@ func (a *agent) report() *pb.Report {
 	}
 }
 
-// run attaches again and again, with full jitter, until told not to come back.
+// run attaches again and again, with jitter, until told not to come back.
 func (a *agent) run(leaving context.Context) {
 	renewed := false
 	for tries := 0; ; tries++ {
@@ -108,7 +108,7 @@ func (a *agent) run(leaving context.Context) {
 		if time.Since(began) > 10*time.Second {
 			tries, renewed = 0, false
 		}
-		wait += time.Duration(rand.Float64() * float64(min(15*time.Second, time.Second<<min(tries, 5))))
+		wait += time.Duration((0.5 + rand.Float64()/2) * float64(min(15*time.Second, time.Second<<min(tries, 5))))
 		for until := time.Now().Add(wait); time.Now().Before(until) && leaving.Err() == nil; {
 			time.Sleep(50 * time.Millisecond)
 			a.watch(func() {})

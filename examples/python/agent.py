@@ -75,7 +75,7 @@ def main():
     for job in (work, watch): threading.Thread(target=job, daemon=True).start()
     wait, tries, renewed = 0, 0, False
     while wait is not None and not leaving:
-        time.sleep(wait + random.uniform(0, min(15, 2 ** tries) if tries else 0)); began = time.monotonic()
+        time.sleep(wait + random.uniform(0.5, 1) * (min(15, 2 ** tries) if tries else 0)); began = time.monotonic()
         try:                                     # a fresh connection each time: no second backoff underneath
             with grpc.insecure_channel(SERVER, [("grpc.use_local_subchannel_pool", 1)]) as channel: wait = session(channel)
         except grpc.RpcError as error:

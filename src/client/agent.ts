@@ -16,7 +16,7 @@ import { type EffectFrame, Outbox } from './outbox.ts';
 import { Registration } from './registration.ts';
 import { type AgentReport, Reporter } from './reporter.ts';
 import { Session, type SessionEnd } from './session.ts';
-import { fullJitterMs, sleep } from './time.ts';
+import { backoffMs, sleep } from './time.ts';
 import type { AgentTransport } from './transport.ts';
 
 export interface AgentDeps {
@@ -203,7 +203,7 @@ export class Agent implements AgentHandle {
 
   #backoffMs(attempt: number): number {
     const { backoffBaseMs: baseMs = 1_000, backoffCapMs: capMs = 15_000 } = this.#options;
-    return fullJitterMs({ attempt, baseMs, capMs, random: this.#deps.random });
+    return backoffMs({ attempt, baseMs, capMs, random: this.#deps.random });
   }
 
   #finish(error: AgentError | undefined, last: AgentError | undefined): AgentError | undefined {

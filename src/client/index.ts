@@ -20,7 +20,7 @@ export type { TlsOptions } from './transport.ts';
 
 /**
  * Registers an agent and attaches it. Resolves when the first session is open, and from then on keeps the agent
- * attached: answers pings, sends what changed, reconnects with full jitter, resumes the work it holds.
+ * attached: answers pings, sends what changed, reconnects with jitter, resumes the work it holds.
  *
  * Rejects with an AgentError when trying again is of no use (bad spec, another process has a live session and
  * neither token nor takeover was given, stopped by an operator) or when `options.signal` fires.

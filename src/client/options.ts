@@ -80,7 +80,7 @@ export interface ConnectAgentOptions {
   signal?: AbortSignal;
   /** How long a registration and a welcome may take; default 10 s. */
   timeoutMs?: number;
-  /** Reconnect backoff with full jitter: the ceiling of the first wait, default 1 s, … */
+  /** Reconnect backoff, the upper half of each wait random: the ceiling of the first wait, default 1 s, … */
   backoffBaseMs?: number;
   /** … and of all later ones, default 15 s. */
   backoffCapMs?: number;

@@ -24,7 +24,7 @@ export function useAgent(): AgentFixture {
     pass: (ms: number) => vi.advanceTimersByTimeAsync(ms),
     lost: () =>
       fixture.network.stream.ended(new AgentError({ code: Code.UNAVAILABLE, message: 'connection reset' })),
-    start(options: Partial<ConnectAgentOptions> = {}, random = () => 0.5): Agent {
+    start(options: Partial<ConnectAgentOptions> = {}, random = () => 0): Agent {
       const onState = (change: StateChange) => fixture.changes.push(change);
       fixture.agent = new Agent(
         { server: 'unused', id: 'a-1', spec: { kind: 'test' }, onState, ...options },

@@ -23,14 +23,14 @@ describe('attaching', () => {
     expect(it.agent).toMatchObject({ state: 'connected', epoch: 1n, id: 'a-1', token: 'token-1' });
   });
 
-  test('waits for a service that is not there yet, with growing full-jitter waits up to the cap', async () => {
+  test('waits for a service that is not there yet, with growing waits with jitter up to the cap', async () => {
     it.network.onRegister = () => {
       throw new AgentError({ code: Code.UNAVAILABLE, message: 'refused' });
     };
     it.start({ backoffBaseMs: 1_000, backoffCapMs: 4_000 }, () => 0.5);
     await it.pass(60_000);
     const waits = it.changes.filter(({ state }) => state === 'waiting').map(({ retryInMs }) => retryInMs);
-    expect(waits.slice(0, 5)).toEqual([500, 1_000, 2_000, 2_000, 2_000]);
+    expect(waits.slice(0, 5)).toEqual([750, 1_500, 3_000, 3_000, 3_000]);
     const requestIds = new Set(it.network.registrations.map(({ request }) => request.requestId));
     expect(requestIds.size, 'repeats of one registration share a request id').toBe(1);
   });
