@@ -146,6 +146,8 @@ async function start(
       live: (records) => replicas.live(records),
     });
     closing.push('replicas', unfollow);
+    // Before anybody attaches here: others take the agents of a replica that they have not heard of for orphans.
+    await unlessStoreAway(() => replicas.beat())();
     fleet.wheel.start();
     closing.push('timing wheel', () => fleet.wheel.stop());
     closing.push('verdicts', () => fleet.verdicts.close());
