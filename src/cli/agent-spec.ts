@@ -12,10 +12,9 @@ import {
   Relationship_Type,
   RelationshipSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import { addPolicyOptions, type PolicyOptions, policyFrom } from './failure-policy.ts';
 import { collect, collectAmount, collectPair, parsePositiveDuration } from './parse.ts';
 
-export interface SpecOptions extends PolicyOptions {
+export interface SpecOptions {
   displayName?: string;
   kind?: string;
   agentVersion?: string;
@@ -30,9 +29,9 @@ export interface SpecOptions extends PolicyOptions {
   forgetAfter?: number;
 }
 
-/** The options that describe an agent. */
+/** The options that describe an agent; those of its failure policy come by `addPolicyOptions`. */
 export function addSpecOptions(command: Command): Command {
-  command
+  return command
     .option('--kind <kind>', 'what sort of agent it is')
     .option('--display-name <name>', 'for people')
     .option('--agent-version <version>', "the agent software's version")
@@ -48,7 +47,6 @@ export function addSpecOptions(command: Command): Command {
       collectActivity,
     )
     .option('--forget-after <duration>', 'deregister it so long after it is gone', parsePositiveDuration);
-  return addPolicyOptions(command);
 }
 
 export function collectActivity(
@@ -78,8 +76,6 @@ export function specFrom(options: SpecOptions): AgentSpec {
   };
   const spec = create(AgentSpecSchema, init);
   if (options.forgetAfter !== undefined) spec.forgetAfter = durationFromMs(options.forgetAfter);
-  const policy = policyFrom(options, undefined);
-  if (policy !== undefined) spec.failurePolicy = policy;
   return spec;
 }
 

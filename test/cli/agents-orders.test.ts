@@ -428,7 +428,12 @@ describe('--wait', () => {
 
   it.each([
     [Restart_State.DONE, {}, 0, 't-1 restarted by boss (2.0s)'],
-    [Restart_State.FAILED, { error: 'no such file' }, 1, 't-1 not restarted: boss was told: no such file'],
+    [
+      Restart_State.FAILED,
+      { error: 'declined: no such file' },
+      1,
+      't-1 not restarted: the order to boss declined: no such file',
+    ],
   ] as const)('says how a restart ended: state %i', async (state, more, code, words) => {
     const waits = await start('agents restart t-1 --wait', {
       agent: {

@@ -172,12 +172,14 @@ describe('what was ordered of agents', () => {
   const restart = { attempt: 3, byAgentId: 'boss', state: Restart_State.PLANNED };
 
   it('is noted in the list, for those of whom there is something to say', async () => {
+    const endTime = timestampFromMs(sampleTimeMs - 3_000);
+    const declined = { ...drain, state: Drain_State.DECLINED, error: 'busy', endTime };
     const passed = { ...drain, state: Drain_State.DEADLINE_PASSED };
     const agents = [
       sampleAgent('draining', { phase: Agent_Phase.DRAINING, drain }),
       sampleAgent('drained', { phase: Agent_Phase.DRAINED, drain: passed }),
       sampleAgent('flapping', { phase: Agent_Phase.QUARANTINED, quarantine, restart }),
-      sampleAgent('refusing', { drain: { ...drain, state: Drain_State.DECLINED, error: 'busy' } }),
+      sampleAgent('refusing', { drain: declined }),
       sampleAgent('fine', { drain: { ...drain, state: Drain_State.STOPPED } }),
     ];
     const { stdout } = await run(['agents', 'list'], { agents });
@@ -205,7 +207,7 @@ Quarantine
   rule     flapping: crashed 5 times
   when     DATE (1m00s ago), by ?
 
-Drain
+Last drain
   stands    draining, 4m00s left; still running: job-1, job\\x1b[2J, c, d, e and 1 more
             f
   ordered   DATE (1m00s ago), by alice

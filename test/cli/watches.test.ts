@@ -100,7 +100,7 @@ describe('agents watch', () => {
       sampleAgent('a', {
         phase: Agent_Phase.QUARANTINED,
         quarantine: { reason: 'flaps', actor: 'rule:flapping' },
-        restart: { attempt: 1, byAgentId: 'boss', state: Restart_State.FAILED, error: 'no' },
+        restart: { attempt: 1, byAgentId: 'boss', state: Restart_State.FAILED, error: 'failed: no' },
       }),
     ];
     const watch = await start('agents watch', {
@@ -121,7 +121,7 @@ describe('agents watch', () => {
       '~ a  draining; still running: x\\x1b[2J',
       '~ a  DRAINING → DRAINED, drained: it said that its work has stopped (3.2s)',
       '~ a  DRAINED → ACTIVE, restart ordered: boss was told',
-      '~ a  ACTIVE → QUARANTINED  flaps, by rule:flapping, not restarted: boss was told: no',
+      '~ a  ACTIVE → QUARANTINED  flaps, by rule:flapping, not restarted: the order to boss failed: no',
     ]);
   });
 

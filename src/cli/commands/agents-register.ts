@@ -8,11 +8,12 @@ import { addSpecOptions, type SpecOptions, specFrom } from '../agent-spec.ts';
 import { refusal } from '../ask.ts';
 import type { Context, Runner } from '../context.ts';
 import { CommandError, UsageError } from '../errors.ts';
+import { addPolicyOptions, type PolicyOptions, policyFrom } from '../failure-policy.ts';
 import { enumName } from '../output/names.ts';
 import { dim, plain, strong } from '../output/text.ts';
 import { withRequestId } from '../request-id.ts';
 
-interface RegisterOptions extends SpecOptions {
+interface RegisterOptions extends SpecOptions, PolicyOptions {
   takeover?: boolean;
   requestId?: string;
 }
@@ -24,12 +25,11 @@ interface DeregisterOptions {
 }
 
 export function addRegisterCommands(agents: Command, run: Runner): void {
-  addSpecOptions(
-    agents
-      .command('register')
-      .description('register an agent and print its token, which is shown only this once')
-      .argument('[agent]', 'its id; the service makes one if it is left out'),
-  )
+  const registers = agents
+    .command('register')
+    .description('register an agent and print its token, which is shown only this once')
+    .argument('[agent]', 'its id; the service makes one if it is left out');
+  addPolicyOptions(addSpecOptions(registers))
     .option('--takeover', 'although it has a live session, which is then superseded')
     .option('--request-id <id>', 'makes a repeat of the same command safe')
     .addHelpText(
@@ -64,6 +64,8 @@ async function register(
   if (!/^[\x21-\x7e]*$/.test(token)) throw new UsageError('ORCHESTRATOR_AGENT_TOKEN does not hold a token');
   const headers: Record<string, string> = token === '' ? {} : { authorization: `Bearer ${token}` };
   const spec = specFrom(options);
+  const policy = policyFrom(options, undefined);
+  if (policy !== undefined) spec.failurePolicy = policy;
   const response = await withRequestId(context, options.requestId, (requestId) =>
     connection.agents.registerAgent(
       { namespace, agentId: agentId ?? '', spec, takeover: options.takeover ?? false, requestId },

@@ -1,5 +1,5 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
-import type { Agent } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { type Agent, Agent_Phase } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { byWords, drainStanding, quarantineUntil, restartStanding } from './standing.ts';
 import { dim, type Line, plain } from './text.ts';
 import { formatAgo, formatTime } from './time.ts';
@@ -23,8 +23,10 @@ export function orderSections(agent: Agent, nowMs: number): Section[] {
   }
   if (drain !== undefined) {
     const more = drain.running.slice(5).map((name) => ['', [plain(name)]] as const);
+    // The record keeps it when work is given again.
+    const present = agent.phase === Agent_Phase.DRAINING || agent.phase === Agent_Phase.DRAINED;
     sections.push([
-      'Drain',
+      present ? 'Drain' : 'Last drain',
       [['stands', drainStanding(agent, nowMs).words], ...more, ...ordered(drain, nowMs)],
     ]);
   }

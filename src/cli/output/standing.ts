@@ -65,15 +65,19 @@ export function drainStanding({ drain, phase, liveness }: Agent, nowMs: number):
 /** How an agent's restart stands or ended. */
 export function restartStanding({ id, restart }: Agent): Standing {
   if (restart === undefined) return ended(false, [bad('not restarted'), plain(': the order is gone')]);
-  const by = restart.byAgentId === '' || restart.byAgentId === id ? 'itself' : restart.byAgentId;
+  const itself = restart.byAgentId === '' || restart.byAgentId === id;
+  const by = itself ? 'it' : restart.byAgentId;
   const nth = restart.attempt > 1 ? `, the ${ordinal(restart.attempt)} time in a row` : '';
   switch (restart.state) {
     case Restart_State.DONE: {
       const took = tookWords(restart.startTime, restart.updateTime);
-      return ended(true, [good('restarted'), plain(` by ${by}${nth}${took}`)]);
+      return ended(true, [good('restarted'), plain(` by ${itself ? 'itself' : by}${nth}${took}`)]);
     }
     case Restart_State.FAILED:
-      return ended(false, [bad('not restarted'), plain(`: ${by} was told${saidWords(restart.error)}${nth}`)]);
+      return ended(false, [
+        bad('not restarted'),
+        plain(`: the order to ${by} ${restart.error || 'failed'}${nth}`),
+      ]);
     case Restart_State.PLANNED:
       return underWay([warn('restart planned'), plain(`: ${by} will be told${nth}`)], 'planned');
     default:
@@ -129,42 +133,57 @@ export function byWords(actor: string): string {
   return actor === '' ? '' : `, by ${actor}`;
 }
 
-/**
- * What an order or a policy did to an agent, where that is worth a look in a list: in a few words, or nothing.
- */
+/** Failures of orders are told in lists for so long; after that only where the agent is not there. */
+const recentMs = 3_600_000;
+
+/** What an order or a policy did to an agent, where that is worth a look in a list: in a few words, or nothing. */
 export function noteOf(agent: Agent, nowMs: number): string {
-  const { drain, quarantine, restart, phase } = agent;
-  const notes: string[] = [];
-  if (drain !== undefined) notes.push(...drainNote(drain, phase, nowMs));
+  const { quarantine } = agent;
+  const notes = [drainNote(agent, nowMs), restartNote(agent, nowMs)];
   if (quarantine !== undefined) {
     const until = quarantine.endTime === undefined ? 'until resumed' : shortLeft(quarantine.endTime, nowMs);
-    notes.push(quarantine.reason === '' ? until : `${until}: ${quarantine.reason}`);
+    notes.unshift(`${until}${because(quarantine.reason)}`);
   }
-  if (restart !== undefined && restart.state !== Restart_State.DONE) {
-    const words: Partial<Record<Restart_State, string>> = {
-      [Restart_State.PLANNED]: 'restart planned',
-      [Restart_State.FAILED]: `restart failed${restart.error === '' ? '' : `: ${restart.error}`}`,
-    };
-    notes.push(words[restart.state] ?? 'restart ordered');
-  }
-  return notes.join('; ');
+  return notes.filter((note) => note !== '').join('; ');
 }
 
-function drainNote(drain: Drain, phase: Agent_Phase, nowMs: number): string[] {
-  switch (drain.state) {
+function drainNote({ drain, phase }: Agent, nowMs: number): string {
+  switch (drain?.state) {
     case Drain_State.RUNNING: {
       const left = drain.deadlineTime === undefined ? [] : [shortLeft(drain.deadlineTime, nowMs)];
-      return [
-        [...left, ...(drain.running.length > 0 ? [`${drain.running.length} still run`] : [])].join(', '),
-      ];
+      const running = drain.running.length > 0 ? [`${drain.running.length} still run`] : [];
+      return [...left, ...running].join(', ');
     }
     case Drain_State.DEADLINE_PASSED:
-      return phase === Agent_Phase.DRAINED ? ['by deadline, may still work'] : [];
+      return phase === Agent_Phase.DRAINED ? 'by deadline, may still work' : '';
     case Drain_State.DECLINED:
-      return [`refused to drain${drain.error === '' ? '' : `: ${drain.error}`}`];
+      return isRecent(drain.endTime, nowMs) ? `refused to drain${because(drain.error)}` : '';
     default:
-      return [];
+      return '';
   }
+}
+
+function restartNote({ restart, liveness }: Agent, nowMs: number): string {
+  switch (restart?.state) {
+    case Restart_State.PLANNED:
+      return 'restart planned';
+    case Restart_State.ORDERED:
+      return 'restart ordered';
+    case Restart_State.FAILED: {
+      const matters = liveness !== Agent_Liveness.CONNECTED || isRecent(restart.updateTime, nowMs);
+      return matters ? `restart failed${because(restart.error)}` : '';
+    }
+    default:
+      return '';
+  }
+}
+
+function isRecent(time: Timestamp | undefined, nowMs: number): boolean {
+  return time !== undefined && nowMs - timestampMs(time) < recentMs;
+}
+
+function because(reason: string): string {
+  return reason === '' ? '' : `: ${reason}`;
 }
 
 function ended(ok: boolean, words: Line): Standing {
