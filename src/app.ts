@@ -56,7 +56,7 @@ export interface App {
   start(): Promise<RunningApp>;
 }
 
-const JANITOR_MS = 2000;
+const CARE_MS = 1000;
 const TRIM_MS = 60_000;
 /** How often the store's clock is asked for, so that both need not agree. */
 const STORE_TIME_MS = 5000;
@@ -156,7 +156,7 @@ async function start(
     for (const [name, intervalMs, work] of [
       ['announce replica', REPLICA_BEAT_MS, () => replicas.beat()],
       ['flush observations', fleet.observations.intervalMs, () => fleet.observations.flush()],
-      ['look after orphans', JANITOR_MS, () => fleet.janitor.sweep()],
+      ['care', CARE_MS, () => fleet.care.tick().then(() => fleet.janitor.sweep())],
       ['store clock', STORE_TIME_MS, async () => void (await fleet.storeTime.exact())],
       ['trim events', TRIM_MS, () => events.trim()],
     ] as const) {
@@ -278,6 +278,7 @@ async function start(
       health.setServing(false);
       log.info({ sessions: fleet.sessions.size }, 'leaving: sending agents away');
       await fleet.observations.flushAll().catch((error: unknown) => onCloseError('observations', error));
+      await fleet.care.leave().catch((error: unknown) => onCloseError('leases', error));
       await fleet.sessions.leave(config.shutdown.spreadMs);
       await replicas.leave().catch((error: unknown) => onCloseError('replica record', error));
       // Side by side: each may take the grace for its own calls.

@@ -2,6 +2,10 @@ import type { Config } from './config/config.ts';
 import { Absences } from './domain/agent/absences.ts';
 import { AgentReader, progressBudget } from './domain/agent/agent-reader.ts';
 import { Agents } from './domain/agent/agents.ts';
+import { createCare } from './domain/agent/care/create-care.ts';
+import type { LossHook } from './domain/agent/care/loss-hook.ts';
+import { policyOf } from './domain/agent/care/policy.ts';
+import { Troubles } from './domain/agent/care/troubles.ts';
 import { AgentDirectory, type KnownAgent } from './domain/agent/directory.ts';
 import { Janitor } from './domain/agent/janitor.ts';
 import { matches, parseLabelSelector } from './domain/agent/label-selector.ts';
@@ -40,6 +44,8 @@ export interface FleetOptions {
   loop: EventLoopMonitor;
   metrics: SessionMetrics & DeliveriesOptions['metrics'];
   replicaAlive(replicaId: string): boolean;
+  /** Take away what a lost agent had. */
+  lossHooks?: readonly LossHook[];
 }
 
 /** Everything that looks after agents, wired together. */
@@ -59,6 +65,7 @@ export function createFleet(options: FleetOptions) {
     onError: (error) => log.error({ err: error }, 'a deadline failed'),
   });
   const directory = new AgentDirectory();
+  const troubles = new Troubles({ directory });
   const mailboxes = new Mailboxes();
   const storeTime = new StoreTime({ store, clock });
   const events = new EventWriter({ replicaId, wallMs: () => clock.wallMs() });
@@ -76,7 +83,7 @@ export function createFleet(options: FleetOptions) {
       storeAvailable: () => store.status().available,
     },
     pacing,
-    shareInTrouble: () => sessions.shareInTrouble,
+    trouble: (namespace, agentId) => troubles.evidence(namespace, agentId),
     progressBudgetMs: (namespace, agentId, activity) => {
       const known = directory.get(namespace, agentId);
       const spec = known === undefined ? undefined : agentOf(known.record).spec;
@@ -88,6 +95,10 @@ export function createFleet(options: FleetOptions) {
     store,
     watchBuffer: config.limits.watchBuffer,
     views: [
+      {
+        reset: (...snapshot) => care.records.reset(...snapshot),
+        apply: (batch) => care.records.apply(batch),
+      },
       directory,
       mailboxes,
       {
@@ -97,7 +108,18 @@ export function createFleet(options: FleetOptions) {
       },
     ],
   });
-  const verdicts = new VerdictWriter({ store, views, directory, events, clock, background, ids, log });
+  const verdicts = new VerdictWriter({
+    store,
+    views,
+    directory,
+    events,
+    clock,
+    background,
+    ids,
+    log,
+    troubles,
+    failureWindowMs: (record) => policyOf(agentOf(record).spec, config.failures).windowMs,
+  });
   const absences = new Absences({
     clock,
     wheel,
@@ -151,18 +173,33 @@ export function createFleet(options: FleetOptions) {
     new OrderDeadlines({ store, directory, events, wallMs: () => clock.wallMs() }),
     new DeliveryUpkeep({ store, mailboxes, deliveries, deadLettersMs: config.events.retentionMs }),
   ];
+  const care = createCare({
+    config,
+    store,
+    directory,
+    mailboxes,
+    troubles,
+    events,
+    clock,
+    ids,
+    background,
+    log,
+    self: context.self,
+    replicaAlive: options.replicaAlive,
+    chores,
+    hooks: options.lossHooks ?? [],
+  });
   const observations = new Observations({ store, context, sessions });
   observed.current = observations;
   const janitor: Janitor = new Janitor({
     context,
-    store,
     directory,
     sessions,
     absences,
     verdicts,
-    events,
     ids,
     replicaAlive: options.replicaAlive,
+    fence: (namespace) => care.care.fence(namespace),
   });
   const agents = new Agents({
     store,
@@ -188,6 +225,8 @@ export function createFleet(options: FleetOptions) {
     sessions,
     observations,
     janitor,
+    ...care,
+    troubles,
     agents,
     reader,
     pacing,

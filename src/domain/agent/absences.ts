@@ -13,6 +13,8 @@ export interface Absence {
   graceMs: number;
   /** "reconnect_grace" or "orphaned". */
   rule: string;
+  /** It was sent away: staying away is no failure of its own. */
+  blameless?: boolean;
 }
 
 export interface AbsencesOptions {

@@ -27,6 +27,7 @@ import type { EventWriter } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
 import { actorOf, type Caller } from './caller.ts';
+import { exitsKey } from './care/exits-record.ts';
 import { changeAgent } from './change-agent.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { contention, invalidFields, limitReached, notResponsible } from './errors.ts';
@@ -181,7 +182,7 @@ export class Agents {
         response.revision = revision;
       },
       decide: (known) => ({
-        deletes: [agentKey(known.id), ...mailKeys(this.#options.mailboxes, known)],
+        deletes: [agentKey(known.id), exitsKey(known.id), ...mailKeys(this.#options.mailboxes, known)],
         type: 'agent.deregistered',
         message: `${known.id} was deregistered${reason}`,
         response: create(DeregisterAgentResponseSchema, {

@@ -4,37 +4,36 @@ import {
   type Verdict,
   VerdictSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Ids } from '../../lib/ids.ts';
-import { durationFromMs, msFromDuration, msFromTimestamp, timestampFromMs } from '../../lib/proto-time.ts';
-import type { Store } from '../../state/store.ts';
-import type { EventWriter } from '../monitoring/events.ts';
+import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
+import type { Check } from '../../state/store.ts';
 import type { Absence, Absences } from './absences.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { livenessJudgement } from './judgement.ts';
 import { isAttached, livenessWords } from './liveness.ts';
 import { observerEvidence } from './observer.ts';
-import { agentKey, agentOf } from './record.ts';
+import { agentOf } from './record.ts';
 import type { SessionContext } from './session-context.ts';
 import type { Sessions } from './sessions.ts';
 import type { VerdictWriter } from './verdict-writer.ts';
 
 export interface JanitorOptions {
   context: SessionContext;
-  store: Store;
   directory: AgentDirectory;
   sessions: Sessions;
   absences: Absences;
   verdicts: VerdictWriter;
-  events: EventWriter;
   ids: Ids;
   /** Whether another replica with this id is alive, and so looks after its own agents. */
   replicaAlive(replicaId: string): boolean;
+  /** The fence of the namespace's lease of care, while this replica holds it. */
+  fence(namespace: string): Check | undefined;
 }
 
 /**
  * Looks after agents whose session nobody holds: after a (re)start, or when their replica died. They get the longer
- * recovery grace, spread out, and only then count as lost. Also forgets agents whose forget_after has passed.
+ * recovery grace, spread out, and only then count as lost. Those of its own earlier life a replica takes on itself; those
+ * of a replica that is gone, the one that holds their namespace's lease.
  */
 export class Janitor {
   readonly #options: JanitorOptions;
@@ -43,44 +42,42 @@ export class Janitor {
     this.#options = options;
   }
 
-  /** One round; call it every few seconds. */
-  async sweep(): Promise<void> {
-    const storeMs = await this.#options.store.now();
-    const forgotten: KnownAgent[] = [];
+  /** One round; call it every second or two. */
+  sweep(): void {
     for (const known of this.#options.directory.all()) {
       if (this.#isOrphan(known)) this.#adopt(known);
-      else if (isForgotten(known, storeMs)) forgotten.push(known);
     }
-    for (const known of forgotten) await this.#forget(known);
   }
 
   /** An agent did not come back in time. */
   absenceOver(absence: Absence): void {
-    const { directory, context, replicaAlive } = this.#options;
+    const { directory, context } = this.#options;
     const known = directory.get(absence.namespace, absence.agentId);
     if (known === undefined || known.record.sessionEpoch !== absence.epoch) return;
-    // A replica that was taken for gone is back, and looks after its agents itself.
-    const owner = known.record.ownerReplicaId;
-    if (owner !== context.replicaId && replicaAlive(owner)) return;
+    // A replica that was taken for gone is back, or another one has the lease: they look after it.
+    if (!this.#isMine(known)) return;
     const nowMs = context.clock.monoMs();
     const detail = `did not come back within ${Math.round(absence.graceMs)} ms`;
-    this.#judge(
-      known,
-      Agent_Liveness.LOST,
-      this.#verdict(absence.rule, detail, absence.sinceMs, nowMs, absence.epoch),
-    );
+    const verdict = this.#verdict(known, absence.rule, detail, absence.sinceMs, nowMs);
+    this.#judge(known, Agent_Liveness.LOST, verdict, absence.blameless === true);
+  }
+
+  /** Whether this replica has to look after an agent whose session nobody holds. */
+  #isMine({ namespace, record }: KnownAgent): boolean {
+    const { context, replicaAlive, fence } = this.#options;
+    const owner = record.ownerReplicaId;
+    return owner === context.replicaId || (!replicaAlive(owner) && fence(namespace) !== undefined);
   }
 
   #isOrphan(known: KnownAgent): boolean {
-    const { sessions, absences, context, replicaAlive, verdicts } = this.#options;
+    const { sessions, absences, verdicts } = this.#options;
     const { liveness } = agentOf(known.record);
     if (!isAttached(liveness) && liveness !== Agent_Liveness.DISCONNECTED) return false;
     if (sessions.get(known.namespace, known.id) !== undefined) return false;
     if (sessions.isAttaching(known.namespace, known.id)) return false;
     if (absences.get(known.namespace, known.id) !== undefined) return false;
     if (verdicts.pendingFor(known.namespace, known.id) !== undefined) return false;
-    const owner = known.record.ownerReplicaId;
-    return owner === context.replicaId || !replicaAlive(owner);
+    return this.#isMine(known);
   }
 
   #adopt(known: KnownAgent): void {
@@ -99,51 +96,34 @@ export class Janitor {
     });
     if (!isAttached(agentOf(known.record).liveness)) return;
     const detail = `replica ${known.record.ownerReplicaId}, which held its session, was restarted or is gone`;
-    this.#judge(known, Agent_Liveness.DISCONNECTED, this.#verdict('orphaned', detail, nowMs, nowMs, epoch));
+    const verdict = this.#verdict(known, 'orphaned', detail, nowMs, nowMs);
+    this.#judge(known, Agent_Liveness.DISCONNECTED, verdict, true);
   }
 
-  #verdict(rule: string, detail: string, sinceMs: number, nowMs: number, epoch: bigint): Verdict {
+  #verdict(known: KnownAgent, rule: string, detail: string, sinceMs: number, nowMs: number): Verdict {
     const { context } = this.#options;
+    const trouble = context.trouble(known.namespace, known.id);
     return create(VerdictSchema, {
       time: timestampFromMs(context.clock.wallMs()),
       rule,
       detail,
       replicaId: context.replicaId,
-      epoch,
+      epoch: known.record.sessionEpoch,
       silence: durationFromMs(nowMs - sinceMs),
-      observer: observerEvidence(context.self, sinceMs, nowMs, context.shareInTrouble()),
+      observer: observerEvidence(context.self, sinceMs, nowMs, trouble),
     });
   }
 
-  #judge(known: KnownAgent, liveness: Agent_Liveness, verdict: Verdict): void {
-    const { context, verdicts } = this.#options;
+  #judge(known: KnownAgent, liveness: Agent_Liveness, verdict: Verdict, blameless: boolean): void {
+    const { context, verdicts, fence } = this.#options;
     context.metrics.verdict(livenessWords(liveness).name);
     const judged = { namespace: known.namespace, agentId: known.id, epoch: verdict.epoch };
-    void verdicts.submit(livenessJudgement(judged, liveness, verdict, undefined));
-  }
-
-  async #forget(known: KnownAgent): Promise<void> {
-    const { store, events } = this.#options;
-    await store.commit({
-      namespace: known.namespace,
-      checks: [{ key: agentKey(known.id), revision: known.revision }],
-      deletes: [agentKey(known.id)],
-      appends: [
-        events.append({
-          type: 'agent.forgotten',
-          severity: Event_Severity.INFO,
-          message: `${known.id} was deregistered: its forget_after has passed since it was ${livenessWords(agentOf(known.record).liveness).words}`,
-          actor: 'rule:forget_after',
-          agentId: known.id,
-        }),
-      ],
+    const own = known.record.ownerReplicaId === context.replicaId;
+    const held = own ? undefined : fence(known.namespace);
+    void verdicts.submit({
+      ...livenessJudgement(judged, liveness, verdict, undefined),
+      blameless,
+      ...(held === undefined ? {} : { fence: held }),
     });
   }
-}
-
-function isForgotten(known: KnownAgent, storeMs: number): boolean {
-  const { spec, liveness } = agentOf(known.record);
-  if (liveness !== Agent_Liveness.LOST && liveness !== Agent_Liveness.LEFT) return false;
-  if (spec?.forgetAfter === undefined || known.record.goneTime === undefined) return false;
-  return msFromTimestamp(known.record.goneTime) + msFromDuration(spec.forgetAfter) <= storeMs;
 }

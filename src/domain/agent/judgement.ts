@@ -1,5 +1,6 @@
 import type { Agent_Liveness, Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import type { Check } from '../../state/store.ts';
 import type { NewEvent } from '../monitoring/events.ts';
 import { livenessWords } from './liveness.ts';
 
@@ -16,6 +17,10 @@ export interface Judgement extends Judged {
   liveness?: Agent_Liveness;
   verdict: Verdict;
   event: NewEvent;
+  /** The lease under which it was judged, where nobody holds the session: without it the judgement is dropped. */
+  fence?: Check;
+  /** It was our doing, and no failure of the agent. */
+  blameless?: boolean;
 }
 
 /** Liveness was judged anew. */

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Observer, ObserverSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { durationFromMs } from '../../lib/proto-time.ts';
+import type { TroubleEvidence } from './care/troubles.ts';
 
 /** What the replica knows of its own condition: it doubts itself before it doubts an agent. */
 export interface SelfWatch {
@@ -21,12 +22,14 @@ export function observerEvidence(
   self: SelfWatch,
   sinceMs: number,
   nowMs: number,
-  shareInTrouble: number,
+  trouble: TroubleEvidence,
 ): Observer {
   return create(ObserverSchema, {
     eventLoopDelay: durationFromMs(self.eventLoopDelayMs()),
     ownStall: durationFromMs(self.stallMs(sinceMs, nowMs)),
     storeAvailable: self.storeAvailable(),
-    shareInTrouble,
+    shareInTrouble: trouble.shareInTrouble,
+    zoneShareInTrouble: trouble.zoneShareInTrouble,
+    agents: trouble.agents,
   });
 }

@@ -3,6 +3,7 @@ import type { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/
 import type { SessionConfig } from '../../config/config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { TimingWheel } from '../../lib/timing-wheel.ts';
+import type { TroubleEvidence } from './care/troubles.ts';
 import type { SelfWatch } from './observer.ts';
 import type { Session } from './session.ts';
 import type { Silences } from './silences.ts';
@@ -29,8 +30,8 @@ export interface SessionContext {
   silences: Silences;
   /** The interval and lease that hold for this fleet now. */
   pacing(): { intervalMs: number; leaseMs: number };
-  /** Share of this replica's sessions that are in trouble, 0..1. */
-  shareInTrouble(): number;
+  /** How much of the fleet is in trouble, as evidence of a verdict on one agent. */
+  trouble(namespace: string, agentId: string): TroubleEvidence;
   /** The budget of an activity, or undefined without a contract. */
   progressBudgetMs(namespace: string, agentId: string, activity: string): number | undefined;
 }

@@ -287,7 +287,7 @@ export class Session implements WheelTask {
 
   /** A verdict on this session with what it rests on. */
   verdict(rule: string, detail: string, nowMs: number): Verdict {
-    const { clock, replicaId, self, shareInTrouble } = this.#context;
+    const { clock, replicaId, self, trouble } = this.#context;
     return create(VerdictSchema, {
       time: timestampFromMs(clock.wallMs()),
       rule,
@@ -298,7 +298,7 @@ export class Session implements WheelTask {
       unansweredProbes: this.probes.outstanding,
       silence: durationFromMs(this.silenceMs(nowMs)),
       sampleMs: this.roundTrips.recent(EVIDENCE_SAMPLES),
-      observer: observerEvidence(self, this.lastHeardMs, nowMs, shareInTrouble()),
+      observer: observerEvidence(self, this.lastHeardMs, nowMs, trouble(this.namespace, this.agentId)),
     });
   }
 }

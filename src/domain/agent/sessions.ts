@@ -57,7 +57,6 @@ type DirectoryChange = Parameters<DirectoryListener['changed']>;
 export class Sessions implements SessionOwner {
   readonly #options: SessionsOptions;
   readonly #byAgent = new Map<string, Held>();
-  readonly #suspects = new Set<Session>();
   /** Attachments under way, with the latest news of their agent: what came before the session began holds for it too. */
   readonly #attaching = new Map<string, { count: number; news: DirectoryChange | undefined }>();
   #leaving = false;
@@ -72,11 +71,6 @@ export class Sessions implements SessionOwner {
 
   get size(): number {
     return this.#byAgent.size;
-  }
-
-  /** Share of the sessions that are SUSPECT, 0..1. */
-  get shareInTrouble(): number {
-    return this.#byAgent.size === 0 ? 0 : this.#suspects.size / this.#byAgent.size;
   }
 
   get(namespace: string, agentId: string): Session | undefined {
@@ -138,8 +132,6 @@ export class Sessions implements SessionOwner {
   }
 
   judged(session: Session, liveness: Agent_Liveness, verdict: Verdict): void {
-    if (liveness === Agent_Liveness.SUSPECT) this.#suspects.add(session);
-    else this.#suspects.delete(session);
     void this.#submit(session, liveness, verdict);
   }
 
@@ -156,7 +148,7 @@ export class Sessions implements SessionOwner {
     } else if (reason === GoAway_Reason.REBALANCE) {
       // Asked to move, it will be back in a moment: no verdict, unless it does not come.
       this.#remove(session, 'rebalance');
-      this.#await(session);
+      this.#await(session, true);
     } else {
       this.lost(session, detail);
     }
@@ -233,12 +225,20 @@ export class Sessions implements SessionOwner {
   }
 
   /** The agent may come back, within the grace and never judged before its lease: until then its work is its own. */
-  #await(session: Session): void {
+  #await(session: Session, blameless = false): void {
     const { context, absences } = this.#options;
     const { namespace, agentId, epoch, leaseMs } = session;
     const nowMs = context.clock.monoMs();
     const graceMs = Math.max(context.config.reconnectGraceMs, leaseMs - session.silenceMs(nowMs));
-    absences.begin({ namespace, agentId, epoch, sinceMs: nowMs, graceMs, rule: 'reconnect_grace' });
+    absences.begin({
+      namespace,
+      agentId,
+      epoch,
+      sinceMs: nowMs,
+      graceMs,
+      rule: 'reconnect_grace',
+      blameless,
+    });
   }
 
   #remove(session: Session, reason: string): boolean {
@@ -246,7 +246,6 @@ export class Sessions implements SessionOwner {
     session.ended = true;
     const { context, log } = this.#options;
     context.wheel.cancel(session);
-    this.#suspects.delete(session);
     const key = `${session.namespace}/${session.agentId}`;
     if (this.#byAgent.get(key)?.session === session) this.#byAgent.delete(key);
     context.metrics.sessionClosed(reason);

@@ -1,4 +1,5 @@
 import { Agent_Liveness, type Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { Background } from '../../lib/background.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Ids } from '../../lib/ids.ts';
@@ -13,6 +14,9 @@ import {
 } from '../../state/store.ts';
 import type { Views } from '../../state/views.ts';
 import type { EventWriter, NewEvent } from '../monitoring/events.ts';
+import { isLeaseKey } from './care/care-records.ts';
+import { failureOf, noteFailure } from './care/failures.ts';
+import type { Troubles } from './care/troubles.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import type { Judgement } from './judgement.ts';
 import { loadAgent } from './load.ts';
@@ -33,6 +37,10 @@ export interface VerdictWriterOptions {
   background: Background;
   ids: Ids;
   log: Logger;
+  /** Counts what was judged before it is stored. */
+  troubles: Pick<Troubles, 'judged' | 'settled'>;
+  /** For how long an agent's failures count. */
+  failureWindowMs(record: AgentRecord): number;
 }
 
 /** Agents in one commit. */
@@ -87,6 +95,9 @@ export class VerdictWriter {
     const pending: Pending = { ...judgement, verdict, events, settled };
     if (liveness !== undefined) pending.liveness = liveness;
     this.#pending.set(key, pending);
+    if (judgement.liveness !== undefined) {
+      this.#options.troubles.judged(judgement.namespace, judgement.agentId, judgement.liveness);
+    }
     this.#wake();
     return new Promise((resolve) => settled.push(resolve));
   }
@@ -130,7 +141,11 @@ export class VerdictWriter {
     }
     for (const [namespace, group] of byNamespace) {
       await this.#persist(namespace, group);
-      for (const pending of group) this.#writing.delete(`${pending.namespace}/${pending.agentId}`);
+      for (const pending of group) {
+        const key = `${pending.namespace}/${pending.agentId}`;
+        this.#writing.delete(key);
+        if (!this.#pending.has(key)) this.#options.troubles.settled(pending.namespace, pending.agentId);
+      }
     }
   }
 
@@ -173,7 +188,8 @@ export class VerdictWriter {
     }
   }
 
-  async #write(namespace: string, group: readonly Pending[], requestId: string): Promise<void> {
+  async #write(namespace: string, judged: readonly Pending[], requestId: string): Promise<void> {
+    let group = judged;
     const { store, views } = this.#options;
     const mark = Uint8Array.of(1);
     const request = { id: requestId, fingerprint: mark, response: mark, ttlMs: REMEMBERED_MS };
@@ -187,6 +203,11 @@ export class VerdictWriter {
       if (outcome.kind !== 'conflict') {
         await views.waitFor(namespace, outcome.revision, 1000, AbortSignal.timeout(2000)).catch(() => {});
         return;
+      }
+      if (isLeaseKey(outcome.key)) {
+        // Judged for a replica that is gone, by one that was replaced in that: whoever holds the lease judges now.
+        group = group.filter(({ fence }) => fence?.key !== outcome.key);
+        continue;
       }
       const stale = round < RELOAD_ALL_ROUND ? [agentIdOf(outcome.key)] : group.map(({ agentId }) => agentId);
       const load = async (id: string) => fresh.set(id, await loadAgent(this.#options.store, namespace, id));
@@ -228,9 +249,9 @@ export class VerdictWriter {
         const stored = agentOf(known.record);
         // An earlier try whose answer was lost had been stored after all.
         if (stored.verdict === pending.verdict || sameVerdict(stored.verdict, pending.verdict)) continue;
-        // Another replica judged the same orphan a moment ago.
-        if (stored.liveness === pending.liveness && pending.verdict.rule === 'orphaned') continue;
         checks.push({ key: agentKey(pending.agentId), revision: known.revision });
+        const { fence } = pending;
+        if (fence !== undefined && !checks.some(({ key }) => key === fence.key)) checks.push(fence);
         const judged = this.#judged(known, pending, storeMs);
         const drained =
           pending.liveness === Agent_Liveness.LEFT ? drainedByLeaving(agentOf(judged), storeMs) : undefined;
@@ -250,6 +271,13 @@ export class VerdictWriter {
     agent.updateTime = now;
     if (pending.liveness === Agent_Liveness.LOST || pending.liveness === Agent_Liveness.LEFT)
       record.goneTime = timestampFromMs(storeMs);
+    const failure =
+      pending.liveness === undefined || pending.blameless === true
+        ? undefined
+        : failureOf(pending.liveness, pending.verdict);
+    if (failure !== undefined) {
+      noteFailure(record, failure, storeMs, this.#options.failureWindowMs(record));
+    }
     pushVerdict(record, pending.verdict);
     return record;
   }

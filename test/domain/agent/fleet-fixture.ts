@@ -8,6 +8,7 @@ import {
 import type { Event } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { loadConfig } from '../../../src/config/load.ts';
+import type { LossHook } from '../../../src/domain/agent/care/loss-hook.ts';
 import { agentKey, agentOf, decodeRecord } from '../../../src/domain/agent/record.ts';
 import type { Session } from '../../../src/domain/agent/session.ts';
 import type { SessionLine } from '../../../src/domain/agent/sessions.ts';
@@ -67,6 +68,9 @@ export class FakeLine implements SessionLine {
 
 export interface TestFleetOptions {
   data?: MemoryData;
+  /** Shared with another replica, which then hears of every commit. */
+  store?: MemoryStore;
+  lossHooks?: readonly LossHook[];
   replicaId?: string;
   clock?: FakeClock;
   replicaAlive?: (id: string) => boolean;
@@ -79,10 +83,12 @@ export type TestFleet = Awaited<ReturnType<typeof startFleet>>;
 /** All that looks after agents, as the service wires it, on a store in memory and a fake clock. */
 export async function startFleet(options: TestFleetOptions = {}) {
   const clock = options.clock ?? new FakeClock();
-  const store = new MemoryStore({
-    wallMs: () => clock.wallMs(),
-    ...(options.data === undefined ? {} : { data: options.data }),
-  });
+  const store =
+    options.store ??
+    new MemoryStore({
+      wallMs: () => clock.wallMs(),
+      ...(options.data === undefined ? {} : { data: options.data }),
+    });
   const replicaId = options.replicaId ?? 'replica-1';
   const { config } = loadConfig({ env: {}, flags: { id: replicaId, ...options.flags } });
   const metrics = new CountingMetrics();
@@ -106,6 +112,7 @@ export async function startFleet(options: TestFleetOptions = {}) {
     loop,
     metrics,
     replicaAlive: options.replicaAlive ?? (() => false),
+    lossHooks: options.lossHooks ?? [],
   });
   await fleet.views.start();
 
@@ -174,6 +181,12 @@ export async function startFleet(options: TestFleetOptions = {}) {
         fleet.wheel.advance();
       }
       await turns();
+    },
+    /** One round of care, as the service makes every second. */
+    tend: async (): Promise<void> => {
+      await fleet.care.tick();
+      fleet.janitor.sweep();
+      await background.idle();
     },
     /** The process stands still. */
     stall: (ms: number): void => {

@@ -26,24 +26,29 @@ describe('agents that nobody holds', () => {
     }
     await before.stop();
     const fleet = await start({ data: before.store.data, clock: before.clock, seed: 5 });
-    await fleet.janitor.sweep();
+    await fleet.tend();
     await fleet.settle();
     expect(['stays', 'returns', 'left'].map(fleet.liveness)).toEqual([DISCONNECTED, DISCONNECTED, LEFT]);
     await fleet.attach('returns', tokens.returns ?? '', { answers: true });
     for (let round = 0; round < 10; round += 1) {
       await fleet.pass(5_900);
-      await fleet.janitor.sweep();
+      await fleet.tend();
     }
     expect(fleet.liveness('stays')).toBe(DISCONNECTED);
     await fleet.pass(32_000);
     await fleet.settle();
     expect(['stays', 'returns', 'left'].map(fleet.liveness)).toEqual([LOST, CONNECTED, LEFT]);
-    expect(fleet.types('stays')).toEqual(['agent.connected', 'agent.disconnected', 'agent.lost']);
+    expect(fleet.types('stays')).toEqual([
+      'agent.connected',
+      'agent.disconnected',
+      'agent.lost',
+      'agent.loss_handled',
+    ]);
     expect(
       fleet
         .events('stays')
         .map(({ verdict }) => verdict?.rule)
-        .slice(-2),
+        .slice(-3, -1),
     ).toEqual(['orphaned', 'orphaned']);
   });
 
@@ -53,11 +58,11 @@ describe('agents that nobody holds', () => {
     await holder.attach('a1', token);
     let alive = true;
     const fleet = await start({ data: holder.store.data, clock: holder.clock, replicaAlive: () => alive });
-    await fleet.janitor.sweep();
+    await fleet.tend();
     await fleet.settle();
     expect(fleet.liveness('a1')).toBe(CONNECTED);
     alive = false;
-    await fleet.janitor.sweep();
+    await fleet.tend();
     await fleet.settle();
     expect(fleet.liveness('a1')).toBe(DISCONNECTED);
   });
@@ -68,7 +73,7 @@ describe('agents that nobody holds', () => {
     await holder.attach('a1', token);
     let alive = false;
     const fleet = await start({ data: holder.store.data, clock: holder.clock, replicaAlive: () => alive });
-    await fleet.janitor.sweep();
+    await fleet.tend();
     await fleet.settle();
     alive = true;
     await fleet.pass(100_000);
@@ -86,7 +91,7 @@ describe('agents that nobody holds', () => {
       live: () => {},
       batch: (batch) => holder.directory.apply(batch),
     });
-    await fleet.janitor.sweep();
+    await fleet.tend();
     await fleet.settle();
     await holder.settle();
     expect(holder.liveness('a1')).toBe(CONNECTED);
@@ -100,7 +105,7 @@ describe('agents that nobody holds', () => {
       if (commit.puts === undefined) return;
       fleet.store.faults.answer = undefined;
       // The view has heard of the commit; its caller has not.
-      await fleet.janitor.sweep();
+      await fleet.tend();
     };
     await fleet.attach('a1', token, { answers: true });
     await fleet.settle();
@@ -121,11 +126,11 @@ describe('agents that nobody holds', () => {
       await fleet.sessions.left((await fleet.attach(id, token)).session, '');
     }
     await fleet.pass(59_900);
-    await fleet.janitor.sweep();
+    await fleet.tend();
     expect(fleet.record('gone')).toBeDefined();
     await fleet.attach('back', tokens.back, { answers: true });
     await fleet.pass(200);
-    await fleet.janitor.sweep();
+    await fleet.tend();
     expect([
       fleet.record('gone'),
       fleet.record('back') !== undefined,

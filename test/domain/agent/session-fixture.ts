@@ -143,7 +143,7 @@ export class Simulation {
       metrics: this.metrics,
       silences: fleetSilences(),
       pacing: () => pacingFor(this.fleet, merged),
-      shareInTrouble: () => 0,
+      trouble: () => ({ shareInTrouble: 0, zoneShareInTrouble: 0, agents: 0 }),
       progressBudgetMs: (_, __, activity) => this.budgets.get(activity),
     };
   }

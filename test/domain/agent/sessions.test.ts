@@ -9,7 +9,7 @@ import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/sessi
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { rejection, startFleet, type TestFleet, type TestFleetOptions, turns } from './fleet-fixture.ts';
 
-const { CONNECTED, SUSPECT, LOST } = Agent_Liveness;
+const { CONNECTED } = Agent_Liveness;
 const anonymous = { principal: 'anonymous', token: undefined };
 
 const fleets: TestFleet[] = [];
@@ -153,28 +153,5 @@ describe('a session', () => {
       expect(reasons((attached as Awaited<ReturnType<TestFleet['attach']>>).line.goAways)).toEqual([
         GoAway_Reason.SUPERSEDED,
       ]);
-  });
-
-  it('counts the share in trouble by sessions that are SUSPECT, whatever becomes of the others', async () => {
-    const fleet = await start();
-    const tokens = await Promise.all(['a1', 'a2', 'a3', 'a4'].map((id) => fleet.register(id)));
-    const sessions = [];
-    for (const [index, token] of tokens.entries()) {
-      sessions.push(await fleet.attach(`a${index + 1}`, token, { answers: index > 0 }));
-    }
-    const [dead, second] = sessions;
-    await fleet.pass(10_000);
-    expect(fleet.sessions.shareInTrouble).toBe(0.25);
-    // Lost without ever having been SUSPECT, as a polling agent may be.
-    if (second !== undefined) {
-      second.line.onPing = undefined;
-      second.line.ready = () => false;
-    }
-    await fleet.pass(18_000);
-    dead?.session.heartbeat(0, 0, undefined, undefined);
-    await fleet.pass(14_000);
-    expect(second?.session.liveness).toBe(LOST);
-    expect(dead?.session.liveness).toBe(SUSPECT);
-    expect(fleet.sessions.shareInTrouble).toBeCloseTo(1 / 3, 9);
   });
 });

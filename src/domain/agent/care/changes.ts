@@ -33,7 +33,9 @@ export interface ChangeContext {
   /** The rule's evidence. */
   observer: Verdict['observer'];
   mailboxFull(agentId: string): boolean;
-  /** What goes with a deregistered agent, besides its record. */
+  /** Keys of unfinished orders to the agent, of which a newer one takes the place. */
+  pendingOrders(): readonly string[];
+  /** Keys of what goes with a deregistered agent, besides its record. */
   removal(agentId: string): readonly string[];
 }
 

@@ -22,10 +22,10 @@ const HISTORY = 15;
 
 /** Sets an agent aside by rule. */
 export function quarantine(
-  { record, puts, events }: Change,
+  { record, puts, deletes, events }: Change,
   agent: Agent,
   { rule, detail }: Need & { kind: 'quarantine' },
-  { policy, deliveries, storeMs, wallMs, replicaId, observer, mailboxFull }: ChangeContext,
+  { policy, deliveries, storeMs, wallMs, replicaId, observer, mailboxFull, pendingOrders }: ChangeContext,
 ): void {
   const actor = `rule:${rule}`;
   const verdict = create(VerdictSchema, {
@@ -56,6 +56,7 @@ export function quarantine(
       storeMs,
       expireAfterMs: policy.coolOffMs,
     });
+    deletes.push(...pendingOrders());
     puts.push(put);
   }
   events.push({
@@ -70,8 +71,12 @@ export function quarantine(
 }
 
 /** The cool-off is over. */
-export function endQuarantine({ record, puts, events }: Change, agent: Agent, context: ChangeContext): void {
-  const { deliveries, storeMs, mailboxFull } = context;
+export function endQuarantine(
+  { record, puts, deletes, events }: Change,
+  agent: Agent,
+  context: ChangeContext,
+): void {
+  const { deliveries, storeMs, mailboxFull, pendingOrders } = context;
   const actor = 'rule:cool_off';
   const startSeconds = agent.quarantine?.startTime?.seconds ?? 0n;
   releaseFromQuarantine(record);
@@ -85,6 +90,7 @@ export function endQuarantine({ record, puts, events }: Change, agent: Agent, co
       storeMs,
       expireAfterMs: deliveries.expireAfterMs,
     });
+    deletes.push(...pendingOrders());
     puts.push(put);
   }
   events.push({
