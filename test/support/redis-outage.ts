@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { ConnectError } from '@connectrpc/connect';
 import { Redis } from 'ioredis';
 import { expect } from 'vitest';
@@ -17,6 +18,9 @@ export const size = {
 
 const PER_CONNECTION = 50;
 const LEASE_MS = 5_000;
+/** Agents that answer so late are rightly suspected: their process did not get the CPU. */
+const LATE_MS = 1_000;
+const SUSPICIONS = ['agent.suspect', 'agent.answering'];
 const VERDICTS = ['agent.suspect', 'agent.lost', 'agent.disconnected', 'agent.left', 'agent.answering'];
 
 /** A lease shorter than the outage: whoever counted it as silence would lose everybody. */
@@ -35,6 +39,7 @@ export class OutageRig {
   readonly agents: SimAgent[] = [];
   readonly sessions: SimSession[] = [];
   readonly #channels: ReturnType<typeof grpcChannel>[] = [];
+  readonly #loop = monitorEventLoopDelay({ resolution: 20 });
 
   static async start(options: {
     store: string;
@@ -42,6 +47,7 @@ export class OutageRig {
     env?: Record<string, string>;
   }): Promise<OutageRig> {
     const rig = new OutageRig();
+    rig.#loop.enable();
     try {
       for (let index = 0; index < (options.replicas ?? 1); index++) {
         const env = { ...times, ...options.env, ORCHESTRATOR_ID: `replica-${index + 1}` };
@@ -89,7 +95,7 @@ export class OutageRig {
   }
 
   async storeStatus(clients = this.api) {
-    const { status } = await clients.monitoring.getSystemStatus({}, { timeoutMs: 1_000 });
+    const { status } = await clients.monitoring.getSystemStatus({}, { timeoutMs: 3_000 });
     if (status?.store === undefined) throw new Error('no status of the store');
     return status.store;
   }
@@ -108,7 +114,7 @@ export class OutageRig {
         expect(detail).toMatch(/^Redis at /);
         const ready = await fetch(`http://${this.services[index]?.http}/readyz`);
         expect(ready.status, await ready.text()).toBe(200);
-        const read = await clients.agents.getAgent({ agentId: `kept-${round}` }, { timeoutMs: 500 });
+        const read = await clients.agents.getAgent({ agentId: `kept-${round}` }, { timeoutMs: 3_000 });
         expect(read.agent?.liveness).toBe(Agent_Liveness.CONNECTED);
         await expectRefused(clients.agents.registerAgent({ agentId: 'refused' }, { timeoutMs: 3_000 }));
       }
@@ -119,15 +125,23 @@ export class OutageRig {
   /** Everybody is attached as before: no stream closed, pings go on, and nobody was judged but `leavers`. */
   async expectUntouched(leavers: readonly string[] = []): Promise<void> {
     expect(this.sessions.filter(({ goAway }) => goAway !== undefined).length).toBe(0);
+    const stallMs = Math.round(this.#loop.max / 1e6);
+    const late = stallMs > LATE_MS;
+    if (late) console.warn(`the agents' own process stood still for ${stallMs} ms: it may suspect them`);
     const pings = this.sessions.map((session) => session.pings.length);
     const pinged = () => this.sessions.every((session, index) => session.pings.length > (pings[index] ?? 0));
     await until(pinged, Boolean, { what: 'another ping to each agent', timeoutMs: 5_000 });
     for (const clients of this.clients) {
       const agents = (await listAgents(clients)).filter(({ id }) => id.startsWith('kept-'));
       expect(agents.length).toBe(size.agents);
-      expect(agents.filter(({ liveness }) => liveness !== Agent_Liveness.CONNECTED)).toEqual([]);
-      const judged = await this.events(VERDICTS, clients);
-      expect(judged.map(({ agentId }) => agentId).filter((id) => !leavers.includes(id))).toEqual([]);
+      const judged = (await this.events(VERDICTS, clients)).filter(
+        ({ agentId, type }) => !leavers.includes(agentId) && !(late && SUSPICIONS.includes(type)),
+      );
+      const shown = judged.slice(0, 3).map(({ message, verdict }) => `${message}: ${verdict?.detail}`);
+      expect(shown, `of ${judged.length}`).toEqual([]);
+      const fine = [Agent_Liveness.CONNECTED, ...(late ? [Agent_Liveness.SUSPECT] : [])];
+      const others = agents.filter(({ liveness }) => !fine.includes(liveness));
+      expect(others.slice(0, 3).map(({ id, liveness }) => `${id} ${liveness}`)).toEqual([]);
     }
   }
 
@@ -188,6 +202,7 @@ export class OutageRig {
   }
 
   async stop(): Promise<void> {
+    this.#loop.disable();
     for (const agent of this.agents) agent.close();
     for (const channel of this.#channels) channel.close();
     for (const clients of this.clients) clients.close();
@@ -195,7 +210,7 @@ export class OutageRig {
   }
 }
 
-const waiting = (what: string) => ({ what, timeoutMs: 15_000, everyMs: 10 });
+const waiting = (what: string) => ({ what, timeoutMs: 15_000, everyMs: 25 });
 
 /** A write that is refused, soon, with the time to come back in the details. */
 export async function expectRefused(call: Promise<unknown>): Promise<void> {

@@ -32,6 +32,8 @@ const PATIENCE_MS = 300;
 const PULSE_MS = 1_000;
 /** How far the clocks of two servers may differ without a word: more than a failover takes to be noticed in. */
 const CLOCK_STEP_MS = 2_000;
+/** How far the clocks of Redis and of this machine may differ without a word. */
+const CLOCK_SKEW_MS = 60_000;
 /** A server that still loads its data is waited for at start. */
 const OPEN_TIMEOUT_MS = 15_000;
 
@@ -197,18 +199,27 @@ export class Link {
     }
     const moved = this.#server?.runId !== server.runId;
     this.#server = server;
-    const clockMs = this.time.nowMs();
+    const expectedMs = this.time.nowMs();
     if (moved) this.time.reset();
     await scripts.loadScripts(connection);
     const { timeMs } = await this.#takePulse(connection);
-    const stepMs = Math.round(timeMs - (clockMs ?? timeMs));
-    if (moved && Math.abs(stepMs) > CLOCK_STEP_MS) {
-      this.#options.log.warn({ step_ms: stepMs }, 'the clock of Redis is another one: leases shift by that');
-    }
+    if (moved) this.#compareClocks(timeMs, expectedMs);
     await this.epochs.agree(connection, server.runId);
     // The others may still talk to the server of before.
     if (moved)
       for (const other of [this.reads, this.feed]) if (other.up) other.drop(new Error('the server changed'));
+  }
+
+  /** Store epochs, expiries and leases that are counted by the store's clock need one that does not jump. */
+  #compareClocks(timeMs: number, expectedMs: number | undefined): void {
+    const { log, clock } = this.#options;
+    const stepMs = Math.round(timeMs - (expectedMs ?? timeMs));
+    const skewMs = Math.round(timeMs - clock.wallMs());
+    if (Math.abs(stepMs) <= CLOCK_STEP_MS && Math.abs(skewMs) <= CLOCK_SKEW_MS) return;
+    log.warn(
+      { step_ms: stepMs, skew_ms: skewMs },
+      'the clock of Redis differs from the one before, or from ours',
+    );
   }
 
   #locate(): Address | Error {
