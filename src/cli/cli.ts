@@ -9,6 +9,7 @@ import { addEventsCommand } from './commands/events.ts';
 import { addLossCommands } from './commands/losses.ts';
 import { addServeCommand } from './commands/serve.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addSuperviseCommand } from './commands/supervise.ts';
 import { addGlobalOptions, type Context, colourChoice, createContext, type Runner } from './context.ts';
 import { type ExitCode, exitCodes, reportError } from './errors.ts';
 import { type CliIo, styleOf } from './io.ts';
@@ -44,9 +45,11 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
   addLossCommands(program, run);
   addAutomationCommands(program, run);
   addConfigCommands(program, run);
-  addServeCommand(program, io, (code) => {
+  const exit = (code: ExitCode) => {
     exitCode = code;
-  });
+  };
+  addServeCommand(program, io, exit);
+  addSuperviseCommand(program, io, exit);
   addCompletionCommands(program, run);
   try {
     await program.parseAsync([...io.argv], { from: 'user' });

@@ -29,19 +29,26 @@ export interface PolicyOptions {
 
 /** The options that say what happens when an agent fails; the configuration (failures.*) says what they leave out. */
 export function addPolicyOptions(command: Command): Command {
+  return addQuarantineOptions(
+    command
+      .addOption(
+        new Option('--on-loss <what>', 'what a loss does to its work and reservations')
+          .choices(enumChoices(FailurePolicy_OnLossSchema))
+          .argParser(parseEnum(FailurePolicy_OnLossSchema)),
+      )
+      .option('--release-after <duration>', 'how long after the loss that happens', parseDuration)
+      .option('--restart-on-loss', 'a loss has its supervisor restart it')
+      .option('--no-restart-on-loss', 'it does not')
+      .option('--restart-min-backoff <duration>', 'the first pause before a restart', parsePositiveDuration)
+      .option('--restart-max-backoff <duration>', 'the longest pause', parsePositiveDuration)
+      .option('--restart-reset-after <duration>', 'attached so long, it begins anew', parsePositiveDuration)
+      .option('--max-restarts <count>', 'in a row; then it is set aside', parseCount(1, 1_000)),
+  );
+}
+
+/** Those of them that say when an agent is set aside. */
+export function addQuarantineOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option('--on-loss <what>', 'what a loss does to its work and reservations')
-        .choices(enumChoices(FailurePolicy_OnLossSchema))
-        .argParser(parseEnum(FailurePolicy_OnLossSchema)),
-    )
-    .option('--release-after <duration>', 'how long after the loss that happens', parseDuration)
-    .option('--restart-on-loss', 'a loss has its supervisor restart it')
-    .option('--no-restart-on-loss', 'it does not')
-    .option('--restart-min-backoff <duration>', 'the first pause before a restart', parsePositiveDuration)
-    .option('--restart-max-backoff <duration>', 'the longest pause', parsePositiveDuration)
-    .option('--restart-reset-after <duration>', 'attached so long, it begins anew', parsePositiveDuration)
-    .option('--max-restarts <count>', 'in a row; then it is set aside', parseCount(1, 1_000))
     .option('--quarantine', 'set it aside when it fails again and again')
     .option('--no-quarantine', 'never do')
     .option('--quarantine-after <count>', 'so many failures set it aside', parseCount(2, 16))

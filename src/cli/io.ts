@@ -11,6 +11,8 @@ export interface CliIo {
   stderr: Output;
   /** Fires on Ctrl-C; called once, when a command wants to end cleanly instead of being killed. */
   interrupted(): AbortSignal;
+  /** Called by a command that goes on although nobody reads what it writes any more. */
+  outlivesReaders?(): void;
 }
 
 export type Output = Writable & { isTTY?: boolean; columns?: number; rows?: number };

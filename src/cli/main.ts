@@ -15,9 +15,10 @@ function interrupted(): AbortSignal {
 }
 
 // A reader that has enough (`orchestrator agents list | head`) is no failure.
+let outlives = false;
 for (const output of [process.stdout, process.stderr]) {
   output.on('error', (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === 'EPIPE' ? exitCodes.ok : exitCodes.failed);
+    if (!outlives) process.exit(error.code === 'EPIPE' ? exitCodes.ok : exitCodes.failed);
   });
 }
 
@@ -28,4 +29,7 @@ process.exitCode = await runCli({
   stdout: process.stdout,
   stderr: process.stderr,
   interrupted,
+  outlivesReaders: () => {
+    outlives = true;
+  },
 });
