@@ -4,6 +4,12 @@ import { CertificateFiles } from './certificate-files.ts';
 import { ListenError } from './listen-error.ts';
 import type { Logger } from './logger.ts';
 
+/**
+ * Connections that may wait to be accepted (the system's own limit, net.core.somaxconn, holds too). What does not fit is
+ * dropped and tried again by the client's kernel after 1, 3, 7… s: a fleet that comes back at once shall fit.
+ */
+const BACKLOG = 4_096;
+
 /** Why a connection was turned away or cut off. */
 export type Rejection =
   | 'connection_limit'
@@ -164,7 +170,7 @@ export class Listener {
       this.#server.once('error', (error: NodeJS.ErrnoException) =>
         reject(new ListenError(explain(key, listen, error))),
       );
-      this.#server.listen({ host, port, backlog: 1_024 }, () => {
+      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
         this.#server.removeAllListeners('error');
         this.#server.on('error', (error) =>
           this.#options.log.error({ err: error, listener: key }, 'accepting failed'),
