@@ -9,6 +9,7 @@ import { addEventsCommand } from './commands/events.ts';
 import { addLossCommands } from './commands/losses.ts';
 import { addServeCommand } from './commands/serve.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addStoreCommands } from './commands/store.ts';
 import { addSuperviseCommand } from './commands/supervise.ts';
 import { addGlobalOptions, type Context, colourChoice, createContext, type Runner } from './context.ts';
 import { type ExitCode, exitCodes, reportError } from './errors.ts';
@@ -48,6 +49,7 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
   const exit = (code: ExitCode) => {
     exitCode = code;
   };
+  addStoreCommands(program, run);
   addServeCommand(program, io, exit);
   addSuperviseCommand(program, io, exit);
   addCompletionCommands(program, run);

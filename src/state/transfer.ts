@@ -58,6 +58,10 @@ export const REVISION_LEAP = 1_000_000n;
 export interface TransferSource {
   /** "lmdb", "redis" or "file". */
   readonly kind: string;
+  /** The same text for the same data, however it was named. */
+  readonly identity: string;
+  /** Whether a service seems to have it open. */
+  readonly inUse: boolean;
   /** The highest store epoch that it was ever in. */
   readonly epoch: bigint;
   /** The namespaces that were committed to, as they were when it was opened. */
@@ -80,6 +84,8 @@ export type TargetState =
 /** A logical database to fill. Nobody else has it open from `openTarget` to `close`, or can open it while unfinished. */
 export interface TransferTarget {
   readonly kind: string;
+  /** As that of a source. */
+  readonly identity: string;
   readonly state: TargetState;
   /** The highest store epoch that was ever used there; 0n if none. */
   readonly epoch: bigint;

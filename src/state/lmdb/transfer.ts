@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { StoreOpenError } from '../store.ts';
@@ -11,7 +12,7 @@ import {
 import { sizeOf } from '../transfer-codec.ts';
 import { Content } from './content.ts';
 import { Environment, openTreeToRead, type Tree, unfinishedReason } from './environment.ts';
-import { thisProcess } from './holder.ts';
+import { isAlive, thisProcess } from './holder.ts';
 import {
   entryKey,
   expiryKey,
@@ -79,6 +80,8 @@ export async function openLmdbSource(options: LmdbSourceOptions): Promise<Transf
     const close = release;
     return {
       kind: 'lmdb',
+      identity: realpathSync(path),
+      inUse: !options.exclusive && meta.holder !== undefined && isAlive(meta.holder),
       epoch: BigInt(meta.epoch),
       namespaces: content.namespaces,
       read: () => content.read(),
@@ -106,6 +109,7 @@ export async function openLmdbTarget(options: LmdbTransferOptions): Promise<Tran
 
 class LmdbTarget implements TransferTarget {
   readonly kind = 'lmdb';
+  readonly identity: string;
   readonly state: TargetState;
   readonly epoch: bigint;
   readonly #environment: Environment;
@@ -120,6 +124,7 @@ class LmdbTarget implements TransferTarget {
     const { importing } = metaOf(tree);
     this.#environment = environment;
     this.#clock = clock;
+    this.identity = realpathSync(environment.path);
     this.state = importing !== undefined ? 'unfinished' : hasContent(tree) ? 'filled' : 'empty';
     this.epoch = environment.epoch;
   }

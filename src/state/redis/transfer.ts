@@ -36,6 +36,8 @@ export async function openRedisSource(options: RedisTransferOptions): Promise<Tr
     const namespaces = await committedNamespaces(connection, keys);
     return {
       kind: 'redis',
+      identity: identityOf({ keys, info }),
+      inUse: (await countFollowers(connection, keys)) > 0,
       epoch: scripts.number(epoch),
       namespaces,
       read: () => told(new Content({ connection, keys, namespaces, ...abilities(info) }).read()),
@@ -77,6 +79,7 @@ interface RedisTargetOptions {
 
 class RedisTarget implements TransferTarget {
   readonly kind = 'redis';
+  readonly identity: string;
   readonly state: TargetState;
   readonly epoch: bigint;
   readonly #place: Place;
@@ -86,6 +89,7 @@ class RedisTarget implements TransferTarget {
 
   constructor({ place, clock, state, epoch }: RedisTargetOptions) {
     this.#place = place;
+    this.identity = identityOf(place);
     this.#clock = clock;
     this.state = state;
     this.epoch = epoch;
@@ -116,7 +120,7 @@ class RedisTarget implements TransferTarget {
   }
 
   async complete(): Promise<void> {
-    const { connection, keys } = this.#place;
+    const { keys } = this.#place;
     const [info] = await this.#send([['info', 'server']]);
     const runId = parseInfo(info ?? null).get('run_id') ?? '';
     for (let at = 0; at < this.#namespaces.length; at += 1_000) {
@@ -125,7 +129,6 @@ class RedisTarget implements TransferTarget {
     }
     await this.#send([['hset', keys.store, 'run', runId]]);
     await this.#send([['hdel', keys.store, 'importing']]);
-    connection.close();
   }
 
   async close(): Promise<void> {
@@ -178,6 +181,9 @@ class RedisTarget implements TransferTarget {
     }
   }
 }
+
+const identityOf = ({ keys, info }: Pick<Place, 'keys' | 'info'>): string =>
+  `${info.get('run_id')} ${keys.store}`;
 
 const after = (head: string, value: Uint8Array): Buffer => Buffer.concat([Buffer.from(head), value]);
 
