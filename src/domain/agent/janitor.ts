@@ -31,6 +31,13 @@ export interface JanitorOptions {
 }
 
 /**
+ * A sweep takes on so many orphans, or this part of them if that is more. Agents whose replica died come back within
+ * seconds: most are there before their turn, and the store is not busy with verdicts that are out of date at once.
+ */
+const ADOPTED_AT_ONCE = 100;
+const ADOPTED_SHARE = 8;
+
+/**
  * Looks after agents whose session nobody holds: after a (re)start, or when their replica died. They get the longer
  * recovery grace, spread out, and only then count as lost. Those of its own earlier life a replica takes on itself; those
  * of a replica that is gone, the one that holds their namespace's lease.
@@ -44,9 +51,12 @@ export class Janitor {
 
   /** One round; call it every second or two. */
   sweep(): void {
+    const orphans: KnownAgent[] = [];
     for (const known of this.#options.directory.all()) {
-      if (this.#isOrphan(known)) this.#adopt(known);
+      if (this.#isOrphan(known)) orphans.push(known);
     }
+    const most = Math.max(ADOPTED_AT_ONCE, orphans.length / ADOPTED_SHARE);
+    for (const known of orphans.slice(0, most)) this.#adopt(known);
   }
 
   /** An agent did not come back in time. */

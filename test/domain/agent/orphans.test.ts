@@ -52,6 +52,29 @@ describe('agents that nobody holds', () => {
     ).toEqual(['orphaned', 'orphaned']);
   });
 
+  it('of a large fleet are taken on in portions, so that those who return meanwhile need no verdict', async () => {
+    const before = await start();
+    const ids = Array.from({ length: 250 }, (_, index) => `a${index}`);
+    const tokens = await Promise.all(ids.map((id) => before.register(id)));
+    for (const [index, id] of ids.entries()) await before.attach(id, tokens[index] ?? '');
+    await before.stop();
+    const fleet = await start({ data: before.store.data, clock: before.clock });
+    const disconnected = () => ids.filter((id) => fleet.liveness(id) === DISCONNECTED).length;
+    await fleet.tend();
+    await fleet.settle();
+    expect(disconnected()).toBe(100);
+    for (const [index, id] of ids.entries()) {
+      if (index < 200 && fleet.liveness(id) === CONNECTED) {
+        await fleet.attach(id, tokens[index] ?? '', { answers: true });
+      }
+    }
+    await fleet.tend();
+    await fleet.settle();
+    const gone = ids.filter((id) => fleet.liveness(id) === DISCONNECTED);
+    expect(gone).toHaveLength(150);
+    expect(gone).toEqual(expect.arrayContaining(ids.slice(200)));
+  });
+
   it('stay with another replica that is alive, and are taken on when it is gone', async () => {
     const holder = await start({ replicaId: 'replica-2' });
     const token = await holder.register('a1');
