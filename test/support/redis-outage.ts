@@ -139,7 +139,7 @@ export class OutageRig {
       );
       const shown = judged.slice(0, 3).map(({ message, verdict }) => `${message}: ${verdict?.detail}`);
       expect(shown, `of ${judged.length}`).toEqual([]);
-      const fine = [Agent_Liveness.CONNECTED, ...(late ? [Agent_Liveness.SUSPECT] : [])];
+      const fine: Agent_Liveness[] = [Agent_Liveness.CONNECTED, ...(late ? [Agent_Liveness.SUSPECT] : [])];
       const others = agents.filter(({ liveness }) => !fine.includes(liveness));
       expect(others.slice(0, 3).map(({ id, liveness }) => `${id} ${liveness}`)).toEqual([]);
     }

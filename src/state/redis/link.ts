@@ -10,7 +10,7 @@ import { News } from './news.ts';
 import * as scripts from './scripts.ts';
 import { Sentinels } from './sentinels.ts';
 import { durabilityOf, inspectServer, parseInfo, type ServerInfo } from './server-info.ts';
-import { StoreClock } from './store-clock.ts';
+import { clockDifference, StoreClock } from './store-clock.ts';
 import type { Address, Target } from './target.ts';
 
 export interface LinkOptions {
@@ -30,10 +30,6 @@ export interface LinkOptions {
 /** How long a call waits for a connection that broke a moment ago. */
 const PATIENCE_MS = 300;
 const PULSE_MS = 1_000;
-/** How far the clocks of two servers may differ without a word: more than a failover takes to be noticed in. */
-const CLOCK_STEP_MS = 2_000;
-/** How far the clocks of Redis and of this machine may differ without a word. */
-const CLOCK_SKEW_MS = 60_000;
 /** A server that still loads its data is waited for at start. */
 const OPEN_TIMEOUT_MS = 15_000;
 
@@ -203,23 +199,13 @@ export class Link {
     if (moved) this.time.reset();
     await scripts.loadScripts(connection);
     const { timeMs } = await this.#takePulse(connection);
-    if (moved) this.#compareClocks(timeMs, expectedMs);
+    const differs = moved && clockDifference({ timeMs, expectedMs, wallMs: this.#options.clock.wallMs() });
+    if (differs)
+      this.#options.log.warn(differs, 'the clock of Redis differs from the one before, or from ours');
     await this.epochs.agree(connection, server.runId);
     // The others may still talk to the server of before.
     if (moved)
       for (const other of [this.reads, this.feed]) if (other.up) other.drop(new Error('the server changed'));
-  }
-
-  /** Store epochs, expiries and leases that are counted by the store's clock need one that does not jump. */
-  #compareClocks(timeMs: number, expectedMs: number | undefined): void {
-    const { log, clock } = this.#options;
-    const stepMs = Math.round(timeMs - (expectedMs ?? timeMs));
-    const skewMs = Math.round(timeMs - clock.wallMs());
-    if (Math.abs(stepMs) <= CLOCK_STEP_MS && Math.abs(skewMs) <= CLOCK_SKEW_MS) return;
-    log.warn(
-      { step_ms: stepMs, skew_ms: skewMs },
-      'the clock of Redis differs from the one before, or from ours',
-    );
   }
 
   #locate(): Address | Error {

@@ -10,6 +10,10 @@ interface Sample {
 }
 
 const KEEP = 8;
+/** How far the clocks of two servers may differ without a word: more than a failover takes to be noticed in. */
+const STEP_MS = 2_000;
+/** The same for those of Redis and of this machine. */
+const SKEW_MS = 60_000;
 
 /**
  * The clock of Redis without a round trip for each look: from the quickest of the last heartbeats. It is behind the
@@ -54,4 +58,16 @@ export class StoreClock {
     this.#latestMs = Math.max(this.#latestMs, now);
     return this.#latestMs;
   }
+}
+
+/** What is to be told of the clock of a server that was not used before: epochs, expiries and deadlines go by it. */
+export function clockDifference(clocks: {
+  timeMs: number;
+  /** What the clock of the server before would say. */
+  expectedMs: number | undefined;
+  wallMs: number;
+}): { step_ms: number; skew_ms: number } | undefined {
+  const { timeMs, expectedMs = timeMs, wallMs } = clocks;
+  const [step, skew] = [Math.round(timeMs - expectedMs), Math.round(timeMs - wallMs)];
+  return Math.abs(step) > STEP_MS || Math.abs(skew) > SKEW_MS ? { step_ms: step, skew_ms: skew } : undefined;
 }
