@@ -210,7 +210,7 @@ async function start(
         createAgentService({
           agents: fleet.agents,
           orders: fleet.orders,
-          automation: undefined as never,
+          automation: fleet.automation,
           reader: fleet.reader,
           sessions: fleet.sessions,
           views: fleet.views,

@@ -2,6 +2,7 @@ import type { Config } from './config/config.ts';
 import { Absences } from './domain/agent/absences.ts';
 import { AgentReader, progressBudget } from './domain/agent/agent-reader.ts';
 import { Agents } from './domain/agent/agents.ts';
+import { Automation } from './domain/agent/automation.ts';
 import { createCare } from './domain/agent/care/create-care.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import { policyOf } from './domain/agent/care/policy.ts';
@@ -214,6 +215,13 @@ export function createFleet(options: FleetOptions) {
     validateSpec: (spec, agentId) => validateSpec(spec, agentId),
     responsibleFor,
   });
+  const automation = new Automation({
+    store,
+    directory,
+    surveys: care.surveys,
+    events,
+    maxNamespaces: config.limits.maxNamespaces,
+  });
   const reader = new AgentReader({ views, directory, observations, verdicts });
   return {
     wheel,
@@ -227,6 +235,7 @@ export function createFleet(options: FleetOptions) {
     janitor,
     ...care,
     troubles,
+    automation,
     agents,
     reader,
     pacing,
