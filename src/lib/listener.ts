@@ -44,6 +44,8 @@ export interface ListenerOptions {
 
 /** TCP keepalive finds peers that vanished without a word; the kernel does it, so it costs no timer. */
 const tcpKeepAliveMs = 30_000;
+/** A sweep this much too late says that the process did not run. */
+const STALL_MS = 100;
 /** A peer that vanished never ends its side. */
 const lingerMs = 5_000;
 
@@ -61,6 +63,8 @@ export class Listener {
   /** Connections that we have ended and the other side has not, with the time when they are destroyed. */
   readonly #ending = new Map<Socket, number>();
   readonly #sweeper: NodeJS.Timeout;
+  readonly #sweepMs: number;
+  #sweptMs = performance.now();
   #tls: TlsServer | undefined;
   #certificate: CertificateFiles | undefined;
 
@@ -69,7 +73,8 @@ export class Listener {
     this.#server = createServer({ allowHalfOpen: options.allowHalfOpen, noDelay: true }, (socket) =>
       this.#accept(socket),
     );
-    this.#sweeper = setInterval(() => this.#sweep(), options.sweepMs ?? 1_000);
+    this.#sweepMs = options.sweepMs ?? 1_000;
+    this.#sweeper = setInterval(() => this.#sweep(), this.#sweepMs);
     this.#sweeper.unref();
   }
 
@@ -237,8 +242,13 @@ export class Listener {
   /** Looks at bytes already counted by the kernel handle, so that a talking connection costs nothing. */
   #sweep(): void {
     const now = performance.now();
+    const late = now - this.#sweptMs - this.#sweepMs;
+    this.#sweptMs = now;
+    // A process that stood still, or is too busy to read what was said, cuts nobody off for its own slowness.
+    const stalledMs = late > STALL_MS ? late : 0;
     for (const [socket, deadline] of this.#silent) {
       if (socket.bytesRead >= this.#options.helloBytes) this.#silent.delete(socket);
+      else if (stalledMs > 0) this.#silent.set(socket, deadline + stalledMs);
       else if (now >= deadline) this.#reject(socket, 'hello_timeout');
     }
     for (const [socket, deadline] of this.#ending) {
