@@ -51,7 +51,11 @@ export class Sentinels {
   constructor(options: SentinelsOptions) {
     this.#options = options;
     this.#sentinels = options.target.addresses.map((address, index) => this.#make(address, index));
-    this.#timer = setInterval(() => this.ask(), ASK_MS);
+    this.#timer = setInterval(() => {
+      this.ask();
+      // One that hears nothing any more is made anew.
+      for (const { hears } of this.#sentinels) if (hears.up) hears.call('ping').catch(() => {});
+    }, ASK_MS);
     this.#timer.unref();
   }
 
