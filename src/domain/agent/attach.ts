@@ -12,6 +12,7 @@ import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/re
 import { DomainError } from '../../lib/errors.ts';
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 import type { NewEvent } from '../monitoring/events.ts';
+import { restartOnAttach } from './care/restarts.ts';
 import { isAttached } from './liveness.ts';
 import { agentOf, copyRecord, pushVerdict } from './record.ts';
 import { knowsToken } from './token.ts';
@@ -26,11 +27,15 @@ export interface AttachInput {
   wallMs: number;
   /** The store's epoch: session epochs grow over it too, so that none is used twice after a failover. */
   storeEpoch: bigint;
+  /** The condition of this replica, as evidence. */
+  observer?: Verdict['observer'];
 }
 
 export interface Attachment {
   record: AgentRecord;
   events: NewEvent[];
+  /** Keys of orders that are void now. */
+  deletes: string[];
 }
 
 /**
@@ -69,8 +74,11 @@ export function decideAttach(input: AttachInput): Attachment {
     epoch: record.sessionEpoch,
     silence: durationFromMs(0),
   });
+  if (input.observer !== undefined) verdict.observer = input.observer;
   pushVerdict(record, verdict);
-  return { record, events: eventsOf(input, record, verdict) };
+  const restart = restartOnAttach(record, hello.instanceId, wallMs);
+  const events = [...eventsOf(input, record, verdict), ...restart.events];
+  return { record, events, deletes: restart.deletes };
 }
 
 /** Higher than every earlier epoch of the agent, in this store epoch and in those before it. */

@@ -1,3 +1,4 @@
+import type { Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { Hello } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { Store } from '../../state/store.ts';
@@ -15,6 +16,8 @@ export interface CommitAttachOptions {
   events: EventWriter;
   replicaId: string;
   wallMs: () => number;
+  /** The condition of this replica, as evidence. */
+  observer(namespace: string, agentId: string): Verdict['observer'];
   /** Whether this replica looks after the agent (the configured relationships). */
   responsibleFor(known: KnownAgent): boolean;
 }
@@ -51,11 +54,13 @@ export async function commitAttach(
       replicaId,
       wallMs: wallMs(),
       storeEpoch: store.status().epoch,
+      observer: options.observer(namespace, agentId),
     });
     const outcome = await store.commit({
       namespace,
       checks: [{ key: agentKey(agentId), revision: known.revision }],
       puts: [{ key: agentKey(agentId), value: encodeRecord(decided.record) }],
+      deletes: decided.deletes,
       appends: decided.events.map((event) => events.append(event)),
     });
     if (outcome.kind === 'committed') return { record: decided.record, revision: outcome.revision };

@@ -12,6 +12,7 @@ import { leavingReplica, superseded, tooManySessions } from './errors.ts';
 import { fateOf } from './fate.ts';
 import { livenessJudgement, progressJudgement } from './judgement.ts';
 import { livenessWords } from './liveness.ts';
+import { observerEvidence } from './observer.ts';
 import { agentOf } from './record.ts';
 import { restoreAttachment } from './restore.ts';
 import { Session } from './session.ts';
@@ -105,7 +106,12 @@ export class Sessions implements SessionOwner {
     try {
       const { context, store, directory, events, responsibleFor } = this.#options;
       const wallMs = () => context.clock.wallMs();
-      const options = { store, directory, events, responsibleFor, replicaId: context.replicaId, wallMs };
+      const { replicaId } = context;
+      const observer = (namespace: string, agentId: string) => {
+        const nowMs = context.clock.monoMs();
+        return observerEvidence(context.self, nowMs, nowMs, context.trouble(namespace, agentId));
+      };
+      const options = { store, directory, events, responsibleFor, replicaId, wallMs, observer };
       const { record, revision } = await commitAttach(options, claim, tokenHash, hello, line.peer);
       return { session: this.#begin(claim, record, revision, tokenHash, hello, line), revision };
     } finally {

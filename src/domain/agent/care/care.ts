@@ -130,12 +130,14 @@ export class Care {
 
   /** Agents that could not reach a store that was away are collected anew before anything is taken from them. */
   #watchStore(): void {
-    const { store, settling, directory } = this.#options;
+    const { store, leases, settling, directory } = this.#options;
     const { available, sinceMs } = store.status();
     const returned = available && (this.#storeAway || sinceMs !== this.#storeSinceMs);
     this.#storeAway = !available;
     this.#storeSinceMs = sinceMs;
-    if (returned) for (const namespace of directory.namespaces()) settling.begin(namespace);
+    if (!returned) return;
+    leases.listenAnew();
+    for (const namespace of directory.namespaces()) settling.begin(namespace);
   }
 
   /** Something changed: what is due because of it is done at once, and not at the next round. */

@@ -51,13 +51,11 @@ export class Leases {
   /** Revisions at which a commit was refused although the view still says that this replica is the holder. */
   readonly #refused = new Map<string, bigint>();
   #listeningSinceMs: number;
-  #storeSinceMs: number;
   #leaving = false;
 
   constructor(options: LeasesOptions) {
     this.#options = options;
     this.#listeningSinceMs = options.clock.monoMs();
-    this.#storeSinceMs = options.store.status().sinceMs;
   }
 
   /** The lease, if this replica holds it as far as it knows. */
@@ -176,15 +174,14 @@ export class Leases {
     return this.#hasListened() && !this.#options.replicaAlive(replicaId);
   }
 
-  /** Whether others could have been heard for long enough, since the start and since the store was back. */
+  /** Others could not be heard (the store was away): from now on they can. */
+  listenAnew(): void {
+    this.#listeningSinceMs = this.#options.clock.monoMs();
+  }
+
+  /** Whether others could have been heard for long enough, stalls of this process left out. */
   #hasListened(): boolean {
-    const { store, clock, self } = this.#options;
-    const status = store.status();
-    const nowMs = clock.monoMs();
-    if (!status.available || status.sinceMs !== this.#storeSinceMs) {
-      this.#storeSinceMs = status.sinceMs;
-      this.#listeningSinceMs = nowMs;
-    }
-    return silenceMs(self, this.#listeningSinceMs, nowMs) >= LISTEN_MS;
+    const { clock, self } = this.#options;
+    return silenceMs(self, this.#listeningSinceMs, clock.monoMs()) >= LISTEN_MS;
   }
 }

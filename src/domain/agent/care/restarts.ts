@@ -5,8 +5,11 @@ import {
   RestartSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Event_Severity } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import type { AgentRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
 import { mailKey } from '../../coordination/delivery-record.ts';
+import type { NewEvent } from '../../monitoring/events.ts';
+import { agentOf } from '../record.ts';
 import type { Change, ChangeContext } from './changes.ts';
 import { careCommand } from './commands.ts';
 import type { Need } from './needs.ts';
@@ -92,6 +95,48 @@ export function orderRestart(
     agentId: agent.id,
     attributes: { attempt: `${attempt}`, supervisor, delivery: id },
   });
+}
+
+/**
+ * An agent has attached: what became of a restart of it. Changes `record`, which must be a copy.
+ * @returns what to say about it, and the keys of orders that are void
+ */
+export function restartOnAttach(
+  record: AgentRecord,
+  instanceId: string,
+  nowMs: number,
+): { events: NewEvent[]; deletes: string[] } {
+  const agent = agentOf(record);
+  const { restart } = agent;
+  delete record.nextRestartTime;
+  if (restart?.state !== Restart_State.PLANNED && restart?.state !== Restart_State.ORDERED) {
+    return { events: [], deletes: [] };
+  }
+  const ended = Object.assign(create(RestartSchema), restart);
+  ended.updateTime = timestampFromMs(nowMs);
+  agent.restart = ended;
+  const same = instanceId !== '' && instanceId === restart.oldInstanceId;
+  if (!same) {
+    ended.state = Restart_State.DONE;
+    const event: NewEvent = {
+      type: 'agent.restarted',
+      severity: Event_Severity.INFO,
+      message: `${agent.id} is back as another process, after it was to be restarted`,
+      actor: `agent:${agent.id}`,
+      agentId: agent.id,
+      attributes: { by: restart.byAgentId, attempt: `${restart.attempt}` },
+    };
+    return { events: [event], deletes: [] };
+  }
+  // What an operator ordered is done although the agent lost its stream meanwhile.
+  if (restart.actor !== ACTOR) {
+    agent.restart = restart;
+    return { events: [], deletes: [] };
+  }
+  ended.state = Restart_State.FAILED;
+  ended.error = 'the same process came back by itself';
+  const ordered = restart.state === Restart_State.ORDERED && restart.byAgentId !== '';
+  return { events: [], deletes: ordered ? [mailKey(restart.byAgentId, restart.deliveryId)] : [] };
 }
 
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;
