@@ -38,6 +38,11 @@ export interface ReplicasOptions {
 const PREFIX = 'replica/';
 /** A replica that did not write for so long is not there any more. */
 const GONE_MS = 10_000;
+/**
+ * The agents of a replica that has said it leaves were told to come back within 1.5 s, and wait a moment of their own: so
+ * long it counts as one that looks after them, or all of them would be said to be disconnected on their way.
+ */
+const RETURN_MS = 5000;
 /** How often each replica writes its record. */
 export const REPLICA_BEAT_MS = 1000;
 
@@ -51,6 +56,8 @@ interface KnownReplica {
 export class Replicas {
   readonly #options: ReplicasOptions;
   readonly #others = new Map<string, KnownReplica>();
+  /** When replicas that have left said so, monotonic milliseconds. */
+  readonly #left = new Map<string, number>();
   readonly #startMs: number;
   #sequence = 0;
   #warned = false;
@@ -71,15 +78,22 @@ export class Replicas {
         this.#warned = true;
         log.error({ replica: id }, 'another replica has the same id: give each its own `id`');
       } else if (value === undefined) {
-        this.#others.delete(id);
+        if (this.#others.delete(id)) this.#left.set(id, clock.monoMs());
       } else {
+        this.#left.delete(id);
         this.#others.set(id, { record: fromBinary(ReplicaRecordSchema, value), heardMs: clock.monoMs() });
       }
     }
   }
 
+  /** Whether a replica looks after its agents: it is there, or has only just left. */
   isAlive(replicaId: string): boolean {
     if (replicaId === this.#options.replicaId) return true;
+    const leftMs = this.#left.get(replicaId);
+    if (leftMs !== undefined) {
+      if (this.#options.clock.monoMs() - leftMs < RETURN_MS) return true;
+      this.#left.delete(replicaId);
+    }
     const other = this.#others.get(replicaId);
     return other !== undefined && this.#silenceMs(other) < GONE_MS;
   }

@@ -70,6 +70,22 @@ describe('replicas', () => {
     expect(replicas.isAlive('two')).toBe(true);
   });
 
+  it('are gone at once when they say so, and for a moment still look after the agents that they sent away', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    const { replicas: two } = replicaOn(store, clock, 'two');
+    await follow(replicas);
+    await two.beat();
+    await two.leave();
+    expect(replicas.all().map(({ id }) => id)).toEqual(['one']);
+    clock.advance(4_900);
+    expect(replicas.isAlive('two')).toBe(true);
+    clock.advance(200);
+    expect(replicas.isAlive('two')).toBe(false);
+    await two.beat();
+    clock.advance(9_900);
+    expect(replicas.isAlive('two')).toBe(true);
+  });
+
   it('are not taken for gone because the store was away, or this process stood still', async () => {
     const { replicas, stalls } = replicaOn(store, clock, 'one');
     const { replicas: two } = replicaOn(store, clock, 'two');
@@ -98,15 +114,6 @@ describe('replicas', () => {
     await replicaOn(store, off, 'two').replicas.beat();
     clock.advance(1_000);
     expect(replicas.all()[1]).toMatchObject({ id: 'two', age: { seconds: 1n } });
-  });
-
-  it('are gone at once when they say so', async () => {
-    const { replicas } = replicaOn(store, clock, 'one');
-    const { replicas: two } = replicaOn(store, clock, 'two');
-    await follow(replicas);
-    await two.beat();
-    await two.leave();
-    expect(replicas.isAlive('two')).toBe(false);
   });
 
   it('warn once of another one with the same id', async () => {
