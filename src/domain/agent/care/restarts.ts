@@ -22,7 +22,7 @@ const MIN_EXPIRY_MS = 60_000;
 
 /** The next order gets its time; it is given when that has come and the supervisor is there. */
 export function planRestart(
-  { record, events }: Change,
+  { record, deletes, events }: Change,
   agent: Agent,
   { attempt, orderMs }: Need & { kind: 'plan_restart' },
   { policy, storeMs, random }: ChangeContext,
@@ -30,6 +30,10 @@ export function planRestart(
   const backoff = Math.max(0, orderMs - storeMs);
   const atMs = storeMs + backoff * (1 + SPREAD * (2 * random - 1));
   const before = agent.restart;
+  // An order that had no effect is taken back: this one takes its place.
+  if (before?.state === Restart_State.ORDERED && before.byAgentId !== '') {
+    deletes.push(mailKey(before.byAgentId, before.deliveryId));
+  }
   record.restartAttempts = attempt - 1;
   record.nextRestartTime = timestampFromMs(atMs);
   agent.restart = create(RestartSchema, {
@@ -59,7 +63,7 @@ export function orderRestart(
   { supervisor, attempt }: Need & { kind: 'order_restart' },
   { policy, deliveries, storeMs }: ChangeContext,
 ): void {
-  const { record, puts, deletes, events } = change;
+  const { record, puts, events } = change;
   const reason = agent.restart?.reason ?? 'it is lost';
   const { id, put } = careCommand(deliveries, {
     cause: [agent.uid, record.sessionEpoch, storeMs, attempt],
@@ -72,10 +76,6 @@ export function orderRestart(
     // A supervisor that comes back later gets the order that is due then.
     expireAfterMs: Math.min(deliveries.expireAfterMs, Math.max(policy.maxBackoffMs, MIN_EXPIRY_MS)),
   });
-  const earlier = agent.restart;
-  if (earlier !== undefined && earlier.deliveryId !== '' && earlier.byAgentId !== '') {
-    deletes.push(mailKey(earlier.byAgentId, earlier.deliveryId));
-  }
   puts.push(put);
   record.restartAttempts = attempt;
   delete record.nextRestartTime;
