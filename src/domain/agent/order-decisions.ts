@@ -100,6 +100,9 @@ export function decideResume(input: OrderInput): OrderDecision {
   endDrain(agent, Drain_State.CANCELLED, storeMs);
   delete agent.quarantine;
   delete record.stopDeadline;
+  // It begins anew: with its failures of before, it would be set aside again at once.
+  record.failures = [];
+  record.restartAttempts = 0;
   agent.phase = there ? Agent_Phase.ACTIVE : Agent_Phase.REGISTERED;
   return {
     type: 'agent.resumed',
