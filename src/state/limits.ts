@@ -1,4 +1,4 @@
-import type { Change, Commit } from './store.ts';
+import { type Change, type Commit, QUIET_PREFIX } from './store.ts';
 
 /** Longest key, namespace, series name or request id, in bytes of UTF-8. */
 export const MAX_KEY_BYTES = 512;
@@ -33,6 +33,12 @@ export function checkLimit(limit: number, max: number): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > max) {
     throw new RangeError(`limit must be a whole number from 1 to ${max}, not ${limit}`);
   }
+}
+
+/** What followers and the change log are told of what a commit changes. */
+export function toldOf(changes: readonly Change[]): readonly Change[] {
+  const told = changes.filter(({ key }) => !key.startsWith(QUIET_PREFIX));
+  return told.length === changes.length ? changes : told;
 }
 
 /**

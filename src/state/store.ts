@@ -4,7 +4,13 @@
  *
  * Data lives in namespaces. Each namespace has its own revision counter and change log; a commit touches one
  * namespace. Keys are UTF-8 strings of at most 512 bytes, ordered by their bytes. Values are opaque bytes.
+ *
+ * Keys that begin with QUIET_PREFIX are stored, checked, read and scanned like all others, but the change log, followers
+ * and their snapshots know nothing of them: for payloads, which would fill logs and views.
  */
+
+/** Stands before keys of which followers are not told. */
+export const QUIET_PREFIX = '~';
 
 /** What an acknowledged commit survives. */
 export type Durability =

@@ -4,8 +4,10 @@ import {
   bytes,
   eventually,
   expectSameContent,
+  origin,
   put,
   RecordingFollower,
+  revisionOf,
   type StoreContract,
   text,
   useStore,
@@ -36,6 +38,43 @@ export function describeFollowing(contract: StoreContract): void {
       expect(follower.snapshots.sort()).toEqual(['a', 'b']);
       await expectSameContent(store(), 'a', follower);
       await expectSameContent(store(), 'b', follower);
+      stop();
+    });
+
+    it('tells nobody of quiet keys, which are stored all the same', async () => {
+      await put(store(), 'a', '~blob/1', 'large');
+      await put(store(), 'a', 'k', '1');
+      await put(store(), 'a', 'ü', '1');
+      const start = await origin(store(), 'a');
+      const follower = new RecordingFollower();
+      const stop = await store().follow(follower);
+      expect([...(follower.content.get('a')?.keys() ?? [])].sort()).toEqual(['k', 'ü']);
+      const outcome = await store().commit({
+        namespace: 'a',
+        puts: [
+          { key: '~blob/2', value: bytes('large') },
+          { key: 'l', value: bytes('2') },
+        ],
+        deletes: ['~blob/1'],
+      });
+      const revision = revisionOf(outcome);
+      await follower.until(() => follower.revisions.get('a') === revision);
+      expect([...(follower.content.get('a')?.keys() ?? [])].sort()).toEqual(['k', 'l', 'ü']);
+      const page = await store().changes('a', start, 100);
+      expect(page).toMatchObject({ kind: 'page' });
+      const keys =
+        page.kind === 'page' ? page.batches.flatMap(({ changes }) => changes.map(({ key }) => key)) : [];
+      expect(keys).toEqual(['k', 'ü', 'l']);
+      expect(await store().get('a', '~blob/1')).toBeUndefined();
+      expect(text((await store().get('a', '~blob/2'))?.value)).toBe('large');
+      const scanned = await store().scan('a', { prefix: '~', limit: 10 });
+      expect(scanned.entries.map(({ key }) => key)).toEqual(['~blob/2']);
+      expect(
+        await store().commit({ namespace: 'a', checks: [{ key: '~blob/2', revision: 1n }] }),
+      ).toMatchObject({
+        kind: 'conflict',
+        revision,
+      });
       stop();
     });
 

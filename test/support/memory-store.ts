@@ -1,4 +1,4 @@
-import { changesOf, checkCommit, checkLimit } from '../../src/state/limits.ts';
+import { changesOf, checkCommit, checkLimit, toldOf } from '../../src/state/limits.ts';
 import {
   type ChangeBatch,
   type ChangePage,
@@ -8,6 +8,7 @@ import {
   type Follower,
   type LiveRecord,
   type Position,
+  QUIET_PREFIX,
   type SeriesEntry,
   type SeriesRange,
   type Store,
@@ -153,7 +154,7 @@ export class MemoryStore implements Store {
       epoch,
       revision,
       timeMs: nowMs,
-      changes,
+      changes: toldOf(changes),
       appends,
     };
     const bytes = [...changes, ...appends].reduce((sum, { value }) => sum + (value?.length ?? 0) + 64, 64);
@@ -255,7 +256,9 @@ export class MemoryStore implements Store {
   }
 
   #snapshot(follower: Follower, namespace: string): void {
-    const entries = [...(this.data.namespaces.get(namespace)?.entries.values() ?? [])].map(copyEntry);
+    const entries = [...(this.data.namespaces.get(namespace)?.entries.values() ?? [])]
+      .filter(({ key }) => !key.startsWith(QUIET_PREFIX))
+      .map(copyEntry);
     follower.snapshot(namespace, this.#position(namespace), entries);
   }
 

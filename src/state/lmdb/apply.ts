@@ -1,4 +1,4 @@
-import { changesOf } from '../limits.ts';
+import { changesOf, toldOf } from '../limits.ts';
 import type { ChangeBatch, Commit, CommitOutcome } from '../store.ts';
 import type { Tree } from './environment.ts';
 import { entryKey, expiryKey, logKey, namespaceKey, requestKey, seriesKey } from './keys.ts';
@@ -37,6 +37,7 @@ export function applyCommit(context: ApplyContext, commit: Commit): Applied {
   const before = existing ?? create(context, commit.namespace);
   const revision = before.head + 1n;
   const changes = changesOf(commit);
+  const told = toldOf(changes);
   const appends = commit.appends ?? [];
   for (const { key, value } of changes) {
     const place = entryKey(before.id, key);
@@ -51,7 +52,11 @@ export function applyCommit(context: ApplyContext, commit: Commit): Applied {
   }
   if (commit.request) remember(context, before.id, revision, commit.request);
   const timeMs = context.nowMs;
-  const { record, totalBytes } = writeBatch(context.writer, { timeMs, changes, appends }, before.headBytes);
+  const { record, totalBytes } = writeBatch(
+    context.writer,
+    { timeMs, changes: told, appends },
+    before.headBytes,
+  );
   tree.putSync(logKey(before.id, revision), record);
   const first = existing === undefined ? { oldest: revision, oldestTimeMs: timeMs } : {};
   namespaces.set(commit.namespace, { ...before, ...first, head: revision, headBytes: totalBytes });
@@ -62,7 +67,7 @@ export function applyCommit(context: ApplyContext, commit: Commit): Applied {
       epoch,
       revision,
       timeMs,
-      changes,
+      changes: told,
       appends: appends.map(({ series, value }, index) => ({ series, value, index })),
     },
   };

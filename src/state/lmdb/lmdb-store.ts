@@ -27,15 +27,13 @@ import { trimSeriesEntries } from './maintenance.ts';
 import { headOf, Namespaces } from './namespaces.ts';
 import type { LmdbStoreOptions } from './options.ts';
 import { reasonOf } from './preflight.ts';
-import { readChanges, readSeriesEntries, scanEntries } from './reads.ts';
+import { readChanges, readSeriesEntries, scanEntries, scanTold } from './reads.ts';
 import { RecordWriter, readLive, readRequest, revisionOfEntry, valueOfEntry } from './records.ts';
 import { Upkeep } from './upkeep.ts';
 
 const DEFAULT_LOG_MAX_AGE_MS = 10 * 60_000;
 const DEFAULT_LOG_MAX_BYTES = 64 << 20;
 const DEFAULT_LIVE_FLUSH_MS = 5_000;
-/** A follower's snapshot is the whole namespace. */
-const SNAPSHOT_ENTRIES = Number.MAX_SAFE_INTEGER - 1;
 
 /** Opens, or makes, a logical database in process. Throws StoreOpenError. */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
@@ -205,8 +203,11 @@ class LmdbStore implements Store {
   async follow(follower: Follower): Promise<() => void> {
     this.#refuseWhenClosing();
     return this.#followers.add(follower, this.#namespaces.names(), (namespace): Snapshot => {
-      const all = { prefix: '', limit: SNAPSHOT_ENTRIES };
-      return this.#read('scan', (tree) => this.#scan(tree, namespace, all));
+      const id = this.#namespaces.get(namespace)?.id;
+      return this.#read('scan', (tree) => ({
+        entries: id === undefined ? [] : scanTold(tree, id),
+        position: this.#position(tree, namespace),
+      }));
     });
   }
 

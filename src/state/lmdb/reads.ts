@@ -1,4 +1,12 @@
-import type { ChangeBatch, ChangePage, Entry, Position, SeriesEntry, SeriesRange } from '../store.ts';
+import {
+  type ChangeBatch,
+  type ChangePage,
+  type Entry,
+  type Position,
+  QUIET_PREFIX,
+  type SeriesEntry,
+  type SeriesRange,
+} from '../store.ts';
 import type { Tree } from './environment.ts';
 import {
   entryRange,
@@ -37,6 +45,22 @@ export function scanEntries(
     entries.push({ key: keyOfEntry(key), value: valueOfEntry(value), revision: revisionOfEntry(value) });
   }
   return { entries, more: false };
+}
+
+/** The whole namespace, as followers are told of it. */
+export function scanTold(tree: Tree, id: number): Entry[] {
+  const entries: Entry[] = [];
+  const all = entryRange(id, '', undefined);
+  const quiet = entryRange(id, QUIET_PREFIX, undefined);
+  for (const range of [
+    { start: all.start, end: quiet.start },
+    { start: quiet.end, end: all.end },
+  ]) {
+    for (const { key, value } of tree.getRange(range)) {
+      entries.push({ key: keyOfEntry(key), value: valueOfEntry(value), revision: revisionOfEntry(value) });
+    }
+  }
+  return entries;
 }
 
 export interface LogPlace {

@@ -1,4 +1,12 @@
-import type { ChangeBatch, ChangePage, Entry, Position, SeriesEntry, SeriesRange } from '../store.ts';
+import {
+  type ChangeBatch,
+  type ChangePage,
+  type Entry,
+  type Position,
+  QUIET_PREFIX,
+  type SeriesEntry,
+  type SeriesRange,
+} from '../store.ts';
 import type { Command, Reply } from './connection.ts';
 import { unavailable } from './errors.ts';
 import type { Keys } from './keys.ts';
@@ -43,6 +51,35 @@ export class Reader {
     const from = behind ? `(${after}` : prefix === '' ? '-' : `[${prefix}`;
     // No UTF-8 text has the byte 0xff.
     const to = prefix === '' ? '+' : Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])]);
+    return this.#scanBetween(namespace, from, to, limit);
+  }
+
+  /**
+   * Entries that followers are told of, by key; both parts of the keyspace around the quiet one.
+   * @returns also `since`, the position before the first was read: what changed since may or may not be in it
+   */
+  async scanTold(
+    namespace: string,
+    { after, limit }: { after?: string; limit: number },
+  ): Promise<{ entries: Entry[]; since: Position; position: Position; more: boolean }> {
+    const beyond = Buffer.from([0x5b, QUIET_PREFIX.charCodeAt(0) + 1]);
+    if (after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(QUIET_PREFIX)) > 0) {
+      const page = await this.#scanBetween(namespace, `(${after}`, '+', limit);
+      return { ...page, since: page.position };
+    }
+    const from = after === undefined ? '-' : `(${after}`;
+    const page = await this.#scanBetween(namespace, from, `(${QUIET_PREFIX}`, limit);
+    if (page.more) return { ...page, since: page.position };
+    const rest = await this.#scanBetween(namespace, beyond, '+', limit);
+    return { ...rest, entries: [...page.entries, ...rest.entries], since: page.position };
+  }
+
+  #scanBetween(
+    namespace: string,
+    from: string | Buffer,
+    to: string | Buffer,
+    limit: number,
+  ): Promise<{ entries: Entry[]; position: Position; more: boolean }> {
     return this.#inEpoch(namespace, async () => {
       await this.#link.ready();
       const found = await scripts.scan(this.#link.reads, { keys: this.#keys.of(namespace), from, to, limit });

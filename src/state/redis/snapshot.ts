@@ -21,15 +21,16 @@ export async function readSnapshot(
 }
 
 async function tryToRead(reader: Reader, namespace: string) {
-  let page = await reader.scan(namespace, { prefix: '', limit: PAGE });
-  if (!page.more) return page;
+  let page = await reader.scanTold(namespace, { limit: PAGE });
+  if (page.since.epoch !== page.position.epoch) return undefined;
+  if (!page.more && page.since.revision === page.position.revision) return page;
   const entries = new Map<string, Entry>();
-  let position = page.position;
+  let position = page.since;
   for (;;) {
     for (const entry of page.entries) entries.set(entry.key, entry);
     const last = page.entries.at(-1);
     if (!page.more || !last) break;
-    page = await reader.scan(namespace, { prefix: '', after: last.key, limit: PAGE });
+    page = await reader.scanTold(namespace, { after: last.key, limit: PAGE });
     if (page.position.epoch !== position.epoch) return undefined;
   }
   const end = page.position.revision;

@@ -60,6 +60,11 @@ local function log(kind, name, value)
   parts[n + 7] = value
   n = n + 7
 end
+-- Of quiet keys (store.ts, QUIET_PREFIX) followers are not told.
+local function log_change(kind, name, value)
+  if string.byte(name) == 126 then return end
+  log(kind, name, value)
+end
 
 for _ = 1, tonumber(ARGV[12]) do
   local kind, key, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -70,7 +75,7 @@ for _ = 1, tonumber(ARGV[12]) do
   elseif redis.call('HDEL', KEYS[2], key) == 1 then
     redis.call('ZREM', KEYS[3], key)
   end
-  log(kind, key, value)
+  log_change(kind, key, value)
   at = at + 3
 end
 
