@@ -7,6 +7,7 @@ import {
   type PayloadSchema,
   type Revoke,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { nameOf } from './delivery-name.ts';
 import { AgentError, Code } from './errors.ts';
 import type { EffectFrame } from './outbox.ts';
 import { line, prose } from './text.ts';
@@ -161,7 +162,7 @@ export class DeliveryDesk {
     if (outcome === undefined) return false;
     if (work.attempt < outcome.work.attempt) return true;
     if (work.attempt > outcome.work.attempt) {
-      if (!outcome.command) return false;
+      if (!outcome.command || outcome.update.retryable === true) return false;
       outcome.work = work;
     }
     this.#quietly(work, this.#tell({ ...outcome.update, work }));
@@ -186,7 +187,7 @@ export class DeliveryDesk {
       if (!this.#isHeld(held)) return;
       const text = error instanceof Error ? error.message : String(error);
       if (held.accepted !== undefined) await controls.fail(text);
-      else await controls.decline(text, { retryable: true });
+      else await controls.decline(text, { retryable: !held.command });
     }
     if (held.command && this.#isHeld(held)) await controls.succeed();
   }
@@ -285,20 +286,5 @@ export class DeliveryDesk {
 
   #quietly(work: Work, task: Promise<void>): void {
     task.catch((error: unknown) => this.#onError(error, work));
-  }
-}
-
-/** What a delivery is, for people who wait for its end. */
-function nameOf({ item, work }: Delivery): string {
-  const id = work?.deliveryId ?? '';
-  switch (item.case) {
-    case 'task':
-      return `task ${item.value.capability} ${item.value.id || id}`;
-    case 'message':
-      return `message ${item.value.type} ${item.value.id || id}`;
-    case 'command':
-      return `command ${item.value.type} ${id}`;
-    default:
-      return `delivery ${id}`;
   }
 }

@@ -214,3 +214,16 @@ test('what still runs is told in at most 64 lines that the service takes', async
   expect(running[0]).toBe('a b');
   expect(running[1]).toMatch(/^x{127}…$/);
 });
+
+test('an order that failed in a way that another try may mend is carried out again when it comes again', async () => {
+  let calls = 0;
+  const { desk: it, updates } = desk(undefined, async (_, controls) => {
+    calls++;
+    if (calls === 1) await controls.decline('busy', { retryable: true });
+  });
+  it.take(order('o', 1n));
+  await settled();
+  it.take(order('o', 2n));
+  await settled();
+  expect(updates.map(({ state }) => state)).toEqual([State.DECLINED, State.SUCCEEDED]);
+});
