@@ -107,7 +107,7 @@ Examples:
 After the deadline the session is ended. With --wait only a goodbye of the agent is a success.`,
     takes: new Set(['deadline']),
     give: (agents, target, options, call) => agents.stopAgent(common(target, options), call),
-    words: (agent, nowMs) => stopStanding(agent, nowMs).words,
+    words: (agent) => stopStanding(agent).words,
     standing: stopStanding,
   },
   {

@@ -148,7 +148,9 @@ describe('orders to agents', () => {
     expect((await run('agents restart a --deadline 1m', fake)).stdout).toBe(
       'a restart ordered: boss was told, the 2nd time in a row\n',
     );
-    expect((await run('agents stop a --deadline 0s', fake)).stdout).toBe('a stopping\n');
+    expect((await run('agents stop a --deadline 0s', fake)).stdout).toBe(
+      'a stopping: it is to finish and leave\n',
+    );
     expect((await run('agents quarantine a --for 10m --reason odd', fake)).stdout).toMatch(
       /^a set aside until 2026-\S+ \S+, 10m00s left: odd, by alice\n$/,
     );
@@ -432,7 +434,7 @@ describe('--wait', () => {
       Restart_State.FAILED,
       { error: 'declined: no such file' },
       1,
-      't-1 not restarted: the order to boss declined: no such file',
+      't-1 not restarted: the order to boss: declined: no such file',
     ],
   ] as const)('says how a restart ended: state %i', async (state, more, code, words) => {
     const waits = await start('agents restart t-1 --wait', {
@@ -448,15 +450,20 @@ describe('--wait', () => {
     expect(waits.stdout).toBe(`t-1 restart ordered: boss was told\n${words}\n`);
   });
 
-  const stopped = (liveness: Agent_Liveness, phase: Agent_Phase = Agent_Phase.STOPPED) =>
-    sampleAgent('w', { revision: 7n, phase, liveness });
+  const stopped = (liveness: Agent_Liveness, phase: Agent_Phase = Agent_Phase.STOPPED, rule = 'left') =>
+    sampleAgent('w', { revision: 7n, phase, liveness, verdict: { rule } });
 
   it.each([
     [stopped(Agent_Liveness.LEFT), 0, 'w stopped: it said goodbye'],
     [
+      stopped(Agent_Liveness.LEFT, Agent_Phase.STOPPED, 'stopped'),
+      1,
+      'w stopped by its deadline, it did not say goodbye: its session was ended, its process may still be there',
+    ],
+    [
       stopped(Agent_Liveness.DISCONNECTED),
       1,
-      'w stopped without a goodbye: its session is over, its process may still be there',
+      'w stopped without a goodbye: it has no session, its process may still be there',
     ],
     [stopped(Agent_Liveness.CONNECTED, Agent_Phase.ACTIVE), 1, 'w not stopped: it is ACTIVE again'],
   ] as const)('says how a stop ended (%#)', async (agent, code, words) => {
@@ -470,7 +477,7 @@ describe('--wait', () => {
       },
     });
     expect(await waits.ended).toBe(code);
-    expect(waits.stdout).toBe(`w stopping\n${words}\n`);
+    expect(waits.stdout).toBe(`w stopping: it is to finish and leave\n${words}\n`);
   });
 
   it('tells programs one line an agent, once it has ended', async () => {

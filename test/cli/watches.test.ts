@@ -121,7 +121,7 @@ describe('agents watch', () => {
       '~ a  draining; still running: x\\x1b[2J',
       '~ a  DRAINING → DRAINED, drained: it said that its work has stopped (3.2s)',
       '~ a  DRAINED → ACTIVE, restart ordered: boss was told',
-      '~ a  ACTIVE → QUARANTINED  flaps, by rule:flapping, not restarted: the order to boss failed: no',
+      '~ a  ACTIVE → QUARANTINED  flaps, by rule:flapping, not restarted: the order to boss: failed: no',
     ]);
   });
 

@@ -76,7 +76,7 @@ export function restartStanding({ id, restart }: Agent): Standing {
     case Restart_State.FAILED:
       return ended(false, [
         bad('not restarted'),
-        plain(`: the order to ${by} ${restart.error || 'failed'}${nth}`),
+        plain(`: the order to ${itself ? 'itself' : by}: ${restart.error || 'failed'}${nth}`),
       ]);
     case Restart_State.PLANNED:
       return underWay([warn('restart planned'), plain(`: ${by} will be told${nth}`)], 'planned');
@@ -85,34 +85,31 @@ export function restartStanding({ id, restart }: Agent): Standing {
   }
 }
 
+/** The rule of the verdict on a session that the service ended, because the deadline of a stop had passed. */
+const endedByStop = 'stopped';
+
 /** How the stop of an agent stands or ended: when it has no session any more. */
-export function stopStanding(agent: Agent, nowMs: number): Standing {
-  const { phase, liveness, drain } = agent;
+export function stopStanding({ phase, liveness, verdict }: Agent): Standing {
   if (phase !== Agent_Phase.STOPPED) {
     return ended(false, [bad('not stopped'), plain(`: it is ${enumName(Agent_PhaseSchema, phase)} again`)]);
   }
-  const took = tookWords(drain?.startTime, drain?.endTime);
   switch (liveness) {
-    case Agent_Liveness.LEFT:
-      return ended(true, [good('stopped'), plain(`: it said goodbye${took}`)]);
+    case Agent_Liveness.CONNECTED:
+    case Agent_Liveness.SUSPECT:
+      return underWay([warn('stopping'), plain(': it is to finish and leave')], 'attached');
     case Agent_Liveness.NEVER_SEEN:
       return ended(true, [good('stopped'), plain(': no process of it was ever there')]);
-    case Agent_Liveness.CONNECTED:
-    case Agent_Liveness.SUSPECT: {
-      const running = drain === undefined || drain.running.length === 0 ? '' : `; ${runningWords(drain)}`;
-      return underWay(
-        [warn('stopping'), plain(`${leftWords(drain?.deadlineTime, nowMs)}${running}`)],
-        drain?.running.join('\n') ?? '',
-      );
-    }
-    default: {
-      const why = drain?.state === Drain_State.NOTHING_RAN ? ': no process of it was there' : '';
-      if (why !== '') return ended(true, [good('stopped'), plain(why)]);
+    case Agent_Liveness.LEFT:
+      if (verdict?.rule !== endedByStop) return ended(true, [good('stopped'), plain(': it said goodbye')]);
+      return ended(false, [
+        warn('stopped by its deadline'),
+        plain(', it did not say goodbye: its session was ended, its process may still be there'),
+      ]);
+    default:
       return ended(false, [
         warn('stopped without a goodbye'),
-        plain(': its session is over, its process may still be there'),
+        plain(': it has no session, its process may still be there'),
       ]);
-    }
   }
 }
 
@@ -163,7 +160,8 @@ function drainNote({ drain, phase }: Agent, nowMs: number): string {
   }
 }
 
-function restartNote({ restart, liveness }: Agent, nowMs: number): string {
+function restartNote({ restart, liveness, phase }: Agent, nowMs: number): string {
+  if (phase === Agent_Phase.STOPPED) return '';
   switch (restart?.state) {
     case Restart_State.PLANNED:
       return 'restart planned';
