@@ -68,6 +68,9 @@ describe(`Redis away from ${size.agents} agents`, () => {
       await old.kill(signal);
       const next = await fleet.failedOver(old);
       const named = Math.round(performance.now() - downMs);
+      // Before that no commit can be acknowledged, wherever it is.
+      await fleet.replicated(next, 1);
+      const replicated = Math.round(performance.now() - downMs);
       const took = await rig.untilCurrent(next, performance.now(), 'written');
       // The old one is back, and for a moment still thinks that it is the primary.
       if (signal === 'SIGKILL') await old.restart();
@@ -83,7 +86,7 @@ describe(`Redis away from ${size.agents} agents`, () => {
         expect(detail).toContain(`main at 127.0.0.1:${next.port}`);
         expect((await listAgents(clients)).filter(({ id }) => id.startsWith('written')).length).toBe(2);
       }
-      report(`failover by ${signal}, named after ${named} ms`, took);
+      report(`failover by ${signal}, named after ${named} ms, with a replica after ${replicated} ms`, took);
     },
     TIMEOUT_MS,
   );

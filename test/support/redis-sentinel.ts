@@ -12,7 +12,7 @@ export interface SentinelFleetOptions {
   servers?: number;
   /** For each of them. */
   redis?: RedisServerOptions;
-  /** Silence after which a Sentinel takes the primary for down; default 1 s. */
+  /** Silence after which a Sentinel takes the primary for down; default 2 s. */
   downAfterMs?: number;
   /** What Sentinels ask their clients for, and servers theirs. */
   sentinelPassword?: string;
@@ -29,6 +29,8 @@ export interface SentinelFleet {
   master(): Promise<RedisServer>;
   /** Resolves when most of them name another one than `old`. */
   failedOver(old: RedisServer): Promise<RedisServer>;
+  /** Resolves when this server has so many replicas in step: what WAIT needs. */
+  replicated(server: RedisServer, replicas: number): Promise<void>;
   /** Resolves when this many replicas are in step with the primary, and every Sentinel knows of them. */
   settled(replicas: number): Promise<void>;
   /** A plain client. Disconnect it. */
@@ -93,6 +95,10 @@ export async function startSentinels(options: SentinelFleetOptions = {}): Promis
     await stop();
     throw error;
   }
+  const online = async (server: RedisServer): Promise<number> => {
+    const info = await ask(server, (asked) => asked.info('replication'));
+    return info.match(/state=online/g)?.length ?? 0;
+  };
   const named = async (): Promise<RedisServer | undefined> => {
     const ports = await Promise.all(
       sentinels.map((sentinel) =>
@@ -116,6 +122,10 @@ export async function startSentinels(options: SentinelFleetOptions = {}): Promis
     sentinels,
     master,
     failedOver: (old) => until(master, (found) => found !== old, { what: 'the failover', timeoutMs: 30_000 }),
+    replicated: async (server, replicas) => {
+      const enough = (found: number): boolean => found >= replicas;
+      await until(() => online(server), enough, { what: 'replicas', timeoutMs: 30_000 });
+    },
     settled: async (replicas) => {
       const known = async (sentinel: RedisServer): Promise<string> => {
         const fields = await ask(sentinel, (asked) => asked.call('sentinel', 'master', MASTER_NAME));
@@ -123,15 +133,14 @@ export async function startSentinels(options: SentinelFleetOptions = {}): Promis
         const field = (name: string) => texts[texts.indexOf(name) + 1];
         return `${field('num-slaves')}/${field('num-other-sentinels')}`;
       };
-      const state = async () => {
-        const info = await ask(await master(), (asked) => asked.info('replication'));
-        const online = info.match(/state=online/g)?.length ?? 0;
-        return { online, known: await Promise.all(sentinels.map(known)) };
-      };
+      const state = async () => ({
+        online: await online(await master()),
+        known: await Promise.all(sentinels.map(known)),
+      });
       await until(
         state,
-        ({ online, known: seen }) =>
-          online >= replicas &&
+        ({ online: found, known: seen }) =>
+          found >= replicas &&
           seen.every((text) => Number(text.split('/')[0]) >= replicas && text.endsWith(`/${SENTINELS - 1}`)),
         { what: 'replicas and Sentinels', timeoutMs: 30_000, everyMs: 100 },
       );
@@ -145,7 +154,7 @@ function configOf(
   { directory, port, primary }: { directory: string; port: number; primary: number },
   options: SentinelFleetOptions,
 ): string {
-  const { downAfterMs = 1_000, password, sentinelPassword } = options;
+  const { downAfterMs = 2_000, password, sentinelPassword } = options;
   return [
     ...[`port ${port}`, 'bind 127.0.0.1', `dir ${directory}`, 'logfile ""'],
     ...(sentinelPassword === undefined ? [] : [`requirepass ${sentinelPassword}`]),
