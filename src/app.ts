@@ -151,6 +151,7 @@ async function start(
     fleet.wheel.start();
     closing.push('timing wheel', () => fleet.wheel.stop());
     closing.push('verdicts', () => fleet.verdicts.close());
+    closing.push('process exits', () => fleet.exits.close());
 
     const events = new EventLog({ store, views: fleet.views, retentionMs: config.events.retentionMs });
     for (const [name, intervalMs, work] of [

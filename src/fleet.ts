@@ -6,6 +6,7 @@ import { Automation } from './domain/agent/automation.ts';
 import { createCare } from './domain/agent/care/create-care.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import { policyOf } from './domain/agent/care/policy.ts';
+import { ProcessExits } from './domain/agent/care/process-exits.ts';
 import { Troubles } from './domain/agent/care/troubles.ts';
 import { AgentDirectory, type KnownAgent } from './domain/agent/directory.ts';
 import { Janitor } from './domain/agent/janitor.ts';
@@ -143,6 +144,7 @@ export function createFleet(options: FleetOptions) {
       observed.current?.ended(session);
       deliveries.ended(session);
     },
+    onProcess: (session) => exits.reported(session),
   });
   const deliveries: Deliveries = new Deliveries({
     store,
@@ -174,6 +176,8 @@ export function createFleet(options: FleetOptions) {
     new OrderDeadlines({ store, directory, events, wallMs: () => clock.wallMs() }),
     new DeliveryUpkeep({ store, mailboxes, deliveries, deadLettersMs: config.events.retentionMs }),
   ];
+  const { failures } = config;
+  const exits = new ProcessExits({ store, events, clock, background, log, failures });
   const care = createCare({
     config,
     store,
@@ -236,6 +240,7 @@ export function createFleet(options: FleetOptions) {
     ...care,
     troubles,
     automation,
+    exits,
     agents,
     reader,
     pacing,

@@ -42,6 +42,8 @@ export interface SessionOwner {
   judged(session: Session, liveness: Agent_Liveness, verdict: Verdict): void;
   /** The progress contract was broken (or is kept again). */
   progressJudged(session: Session, stuck: boolean, detail: string): void;
+  /** The agent reported the process that it stands for. */
+  processReported(session: Session): void;
   /** The session must end. */
   end(session: Session, reason: GoAway_Reason, detail: string): void;
 }

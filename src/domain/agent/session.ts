@@ -134,6 +134,7 @@ export class Session implements WheelTask {
     if (report !== undefined) {
       this.report = report;
       this.progress.report(report, nowMs);
+      if (report.process !== undefined) this.#owner.processReported(this);
     }
     if (this.report !== undefined) this.reportWallMs = this.lastHeardWallMs;
     const { sinceMs } = this.probes;

@@ -41,6 +41,8 @@ export interface SessionsOptions {
   responsibleFor(known: KnownAgent): boolean;
   /** A session is over; its last reading can be kept. */
   onEnded(session: Session): void;
+  /** A supervisor has reported on its process. */
+  onProcess(session: Session): void;
 }
 
 /** A session with its stream and the revision at which it was attached. */
@@ -144,6 +146,10 @@ export class Sessions implements SessionOwner {
   progressJudged(session: Session, stuck: boolean, detail: string): void {
     const verdict = session.verdict('progress', detail, this.#options.context.clock.monoMs());
     void this.#options.verdicts.submit(progressJudgement(session, stuck, verdict));
+  }
+
+  processReported(session: Session): void {
+    this.#options.onProcess(session);
   }
 
   end(session: Session, reason: GoAway_Reason, detail: string): void {

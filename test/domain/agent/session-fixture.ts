@@ -171,6 +171,7 @@ export class Simulation {
           this.judged.push({ atMs: this.clock.monoMs(), agentId, liveness, verdict }),
         progressJudged: (_, stuck, detail) =>
           this.progress.push({ atMs: this.clock.monoMs(), stuck, detail }),
+        processReported: () => {},
         end: (ended, reason) => {
           ended.ended = true;
           this.wheel.cancel(ended);
