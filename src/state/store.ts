@@ -73,6 +73,11 @@ export interface Commit {
   deletes?: readonly string[];
   appends?: readonly Append[];
   request?: RequestRecord;
+  /**
+   * The store epoch that something in it was derived from (a fencing number, say). In another one the commit is refused as
+   * StoreUnavailableError `not_applied`: after a failover such a number may have been given out before.
+   */
+  epoch?: bigint;
 }
 
 export type CommitOutcome =
@@ -179,7 +184,10 @@ export interface Store {
    * object sees it, and followers of this replica have been called for it (LMDB) or will be (Redis). */
   commit(commit: Commit): Promise<CommitOutcome>;
   get(namespace: string, key: string): Promise<Entry | undefined>;
-  /** The remembered answer of the mutation with this `RequestRecord.id`, if its ttl has not passed. */
+  /**
+   * The remembered answer of the mutation with this `RequestRecord.id`, if its ttl has not passed. It is stored at the
+   * durability level, as if `commit` had answered.
+   */
   getRequest(
     namespace: string,
     id: string,

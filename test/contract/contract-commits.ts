@@ -77,6 +77,18 @@ export function describeCommits(contract: StoreContract): void {
       expect((await attempt('b', 2n)).kind, 'the request of a conflict is not remembered').toBe('committed');
     });
 
+    it('is refused in another epoch than the one that it was made for', async () => {
+      await put(store(), 'n', 'a', '1');
+      const { epoch } = store().status();
+      const made = (madeFor: bigint) =>
+        store().commit({ namespace: 'n', epoch: madeFor, puts: [{ key: 'a', value: bytes('2') }] });
+      const refusal = { name: 'StoreUnavailableError', outcome: 'not_applied' };
+      await expect(made(epoch - 1n)).rejects.toMatchObject(refusal);
+      await expect(made(epoch + 1n)).rejects.toMatchObject(refusal);
+      expect(text((await store().get('n', 'a'))?.value)).toBe('1');
+      expect((await made(epoch)).kind).toBe('committed');
+    });
+
     it('does not know a namespace whose only commit was a conflict', async () => {
       await store().commit({ namespace: 'n', checks: [{ key: 'a', revision: 1n }] });
       expect(await store().namespaces()).toEqual([]);

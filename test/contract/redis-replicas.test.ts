@@ -71,6 +71,11 @@ describe('a promoted replica that lagged behind', () => {
     await issue(await useStore(pair.replica.url, { database }), 'fresh', 'x');
     const moved = ({ available, epoch }: StoreStatus) => available && epoch > lost.epoch;
     await until(() => moved(a.status()) && moved(b.status()), Boolean);
+    // A number made from the lost epoch may have been given out there, even if what it was made for is still as it was.
+    const kept = await b.get('n', 'kept0');
+    const checks = [{ key: 'kept0', revision: kept?.revision ?? 0n }];
+    const late = b.commit({ namespace: 'n', epoch: lost.epoch, checks });
+    await expect(late).rejects.toMatchObject({ name: 'StoreUnavailableError', outcome: 'not_applied' });
     const stale = () => b.commit({ namespace: 'n', checks: [{ key: 'shared', revision: lost.revision }] });
     for (let index = 0; index < 40; index++) {
       await issue(index % 2 ? a : b, 'shared', `other ${index}`);
@@ -187,6 +192,8 @@ describe('commits that replicas must have', () => {
     const other = await useStore(primary.url, { database, minReplicas: 1, waitTimeoutMs: 1_500 });
     const repeated = other.commit({ namespace: 'n', request });
     await expect(repeated).rejects.toMatchObject({ name: 'StoreUnavailableError', outcome: 'unknown' });
+    const read = other.getRequest('n', 'r');
+    await expect(read).rejects.toMatchObject({ name: 'StoreUnavailableError', outcome: 'unknown' });
     const conflict = await store.commit({ namespace: 'n', checks: [{ key: 'k0', revision: 999n }] });
     expect(conflict.kind, 'a conflict acknowledges nothing').toBe('conflict');
     between.cut();
@@ -196,6 +203,8 @@ describe('commits that replicas must have', () => {
       (info) => info.includes('master_link_status:up'),
     );
     expect((await store.commit({ namespace: 'n', request })).kind).toBe('repeated');
+    expect(Buffer.from((await other.getRequest('n', 'r'))?.response ?? [])).toEqual(Buffer.from('x'));
+    expect(await other.getRequest('n', 'never')).toBeUndefined();
     await put(store, 'n', 'again', 'v');
   });
 });

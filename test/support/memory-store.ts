@@ -100,7 +100,8 @@ export class MemoryStore implements Store {
     this.#usable();
     checkCommit(commit);
     await this.faults.before?.(commit);
-    if (this.faults.away) throw unavailable('not_applied');
+    const otherEpoch = commit.epoch !== undefined && commit.epoch !== this.data.epoch;
+    if (this.faults.away || otherEpoch) throw unavailable('not_applied');
     const outcome = this.#apply(commit);
     if (outcome.kind !== 'committed') return outcome;
     this.commits.push(commit);

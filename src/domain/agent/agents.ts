@@ -94,6 +94,7 @@ export class Agents {
       directory.get(namespace, agentId) && (await loadAgent(this.#options.store, namespace, agentId));
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       if (known === undefined) this.#admit(namespace);
+      const { epoch } = store.status();
       const decided = decideRegister({
         existing: known?.record,
         namespace,
@@ -105,7 +106,7 @@ export class Agents {
         uid: ids.uuid(),
         wallMs: this.#options.clock.wallMs(),
         replicaId,
-        storeEpoch: store.status().epoch,
+        storeEpoch: epoch,
         namespaceRevision: known === undefined ? (await store.position(namespace)).revision : 0n,
         actor: actorOf(caller, this.#options.directory),
       });
@@ -118,6 +119,7 @@ export class Agents {
       const response = registered(publicAgent(record, 0n, undefined), '');
       const outcome = await store.commit({
         namespace,
+        epoch,
         checks: [{ key: agentKey(agentId), revision: known?.revision ?? 0n }],
         puts: [{ key: agentKey(agentId), value: encodeRecord(record) }],
         appends: decided.events.map((event) => this.#options.events.append(event)),

@@ -46,6 +46,7 @@ export async function commitAttach(
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     if (known === undefined) throw agentNotFound(namespace, agentId);
     if (!options.responsibleFor(known)) throw notResponsible(agentId);
+    const { epoch } = store.status();
     const decided = decideAttach({
       record: known.record,
       tokenHash,
@@ -53,11 +54,12 @@ export async function commitAttach(
       peer,
       replicaId,
       wallMs: wallMs(),
-      storeEpoch: store.status().epoch,
+      storeEpoch: epoch,
       observer: options.observer(namespace, agentId),
     });
     const outcome = await store.commit({
       namespace,
+      epoch,
       checks: [{ key: agentKey(agentId), revision: known.revision }],
       puts: [{ key: agentKey(agentId), value: encodeRecord(decided.record) }],
       deletes: decided.deletes,

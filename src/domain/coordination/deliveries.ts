@@ -269,6 +269,7 @@ export class Deliveries {
       const key = mailKey(known.agentId, known.id);
       const outcome = await store.commit({
         namespace: known.namespace,
+        epoch,
         checks: [{ key, revision: known.revision }],
         puts: [{ key, value: encodeDelivery(record) }],
       });

@@ -110,6 +110,10 @@ class LmdbStore implements Store {
     try {
       checkCommit(commit);
       this.#refuseWhenClosing();
+      if (commit.epoch !== undefined && commit.epoch !== this.#environment.epoch) {
+        const message = 'the store has another epoch';
+        throw new StoreUnavailableError({ message, outcome: 'not_applied', retryAfterMs: 0 });
+      }
       const { outcome } = await this.#writer.run(
         sizeOf(commit),
         () =>

@@ -98,6 +98,9 @@ export class Committer {
       try {
         await epochs.adopt(namespace);
         const epoch = epochs.current;
+        if (commit.epoch !== undefined && commit.epoch !== epoch) {
+          throw unavailable('Redis was lost or failed over meanwhile', 'not_applied');
+        }
         const reply = await this.#submit(namespace, id, {
           script: 'commit',
           keys: encoded.keys,

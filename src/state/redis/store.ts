@@ -143,7 +143,14 @@ class RedisStore implements Store {
   }
 
   getRequest(namespace: string, id: string) {
-    return this.#run('get', false, () => this.#reader.getRequest(namespace, id));
+    return this.#run('get', false, async () => {
+      const found = await this.#reader.getRequest(namespace, id);
+      if (found === undefined || this.#options.minReplicas === 0) return found;
+      // Its commit may be one that no replica has yet: repeated as a commit, it is answered once they do.
+      const { fingerprint, response } = found;
+      const repeated = await this.commit({ namespace, request: { id, fingerprint, response, ttlMs: 1 } });
+      return repeated.kind === 'repeated' ? repeated : undefined;
+    });
   }
 
   scan(namespace: string, options: { prefix: string; after?: string; limit: number }) {

@@ -90,16 +90,18 @@ export class Leases {
     const kept = this.#newest(namespace, duty);
     if (kept !== undefined && !this.#mayTake(kept.record)) return undefined;
     const { store, replicaId, startMs } = this.#options;
+    const { epoch } = store.status();
     const record = create(LeaseRecordSchema, {
       duty,
       replicaId,
       replicaStartMs: BigInt(Math.round(startMs)),
-      fencingToken: nextEpoch(kept?.record.fencingToken ?? 0n, store.status().epoch),
+      fencingToken: nextEpoch(kept?.record.fencingToken ?? 0n, epoch),
       time: timestampFromMs(await store.now()),
     });
     const name = `${namespace} ${duty}`;
     const outcome = await store.commit({
       namespace,
+      epoch,
       checks: [{ key: leaseKey(duty), revision: kept?.revision ?? 0n }],
       puts: [{ key: leaseKey(duty), value: encodeLease(record) }],
     });
