@@ -133,6 +133,7 @@ async function start(
       loop,
       metrics: instruments,
       replicaAlive: (id) => replicas.isAlive(id),
+      shares: () => replicas.shares(),
     });
     let state: 'starting' | 'ready' | 'leaving' = 'starting';
 

@@ -16,6 +16,7 @@ import { OrderDeadlines } from './domain/agent/order-deadlines.ts';
 import { ORDER_OUTCOMES } from './domain/agent/order-rules.ts';
 import { Orders } from './domain/agent/orders.ts';
 import { pacingFor } from './domain/agent/pacing.ts';
+import { Rebalancing, type Shares } from './domain/agent/rebalancing.ts';
 import { agentOf } from './domain/agent/record.ts';
 import type { SessionContext, SessionMetrics } from './domain/agent/session-context.ts';
 import { Sessions } from './domain/agent/sessions.ts';
@@ -46,6 +47,8 @@ export interface FleetOptions {
   loop: EventLoopMonitor;
   metrics: SessionMetrics & DeliveriesOptions['metrics'];
   replicaAlive(replicaId: string): boolean;
+  /** The sessions of all replicas; undefined: this one is alone. */
+  shares(): Shares | undefined;
   /** Take away what a lost agent had. */
   lossHooks?: readonly LossHook[];
 }
@@ -71,6 +74,7 @@ export function createFleet(options: FleetOptions) {
   const mailboxes = new Mailboxes();
   const storeTime = new StoreTime({ store, clock });
   const events = new EventWriter({ replicaId, wallMs: () => clock.wallMs() });
+  const rebalancing = new Rebalancing({ clock, held: () => sessions.size, shares: () => options.shares() });
   const pacing = () => pacingFor(sessions.size, config.session);
   const context: SessionContext = {
     clock,
@@ -85,6 +89,7 @@ export function createFleet(options: FleetOptions) {
       storeAvailable: () => store.status().available,
     },
     pacing,
+    mayMoveOn: () => rebalancing.take(),
     trouble: (namespace, agentId) => troubles.evidence(namespace, agentId),
     progressBudgetMs: (namespace, agentId, activity) => {
       const known = directory.get(namespace, agentId);

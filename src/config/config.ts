@@ -131,6 +131,8 @@ export interface SessionConfig {
   progressBudgetMs: number;
   /** `max_age`: sessions are moved on after about this long; 0: never. Default 0. */
   maxAgeMs: number;
+  /** `rebalance_after`: from about this age on they may be, while this replica holds more than its share; 0: never. Default 5 min. */
+  rebalanceAfterMs: number;
 }
 
 /** `deliveries.*` */

@@ -239,7 +239,21 @@ export const KEYS: readonly KeySpec[] = [
     'How long an activity that declares no budget may show no progress; 0: for ever.',
   ),
   {
-    ...session('max_age', '0s', [MINUTE, 30 * DAY], 'Sessions are moved on after about so long; 0: never.'),
+    ...session(
+      'max_age',
+      '0s',
+      [SECOND, 30 * DAY],
+      'Sessions are moved on after about so long, whatever the others hold; 0: never.',
+    ),
+    zero: true,
+  },
+  {
+    ...session(
+      'rebalance_after',
+      '5m',
+      [SECOND, 30 * DAY],
+      'A session of about this age is moved on while its replica holds more of them than the others do; 0: never.',
+    ),
     zero: true,
   },
   {

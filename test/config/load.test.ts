@@ -64,6 +64,7 @@ const DEFAULTS: Config = {
     flushIntervalMs: 10_000,
     progressBudgetMs: 0,
     maxAgeMs: 0,
+    rebalanceAfterMs: 300_000,
   },
   deliveries: { acceptWithinMs: 10_000, maxTries: 5, expireAfterMs: 86_400_000, drainDeadlineMs: 600_000 },
   failures: {
@@ -289,7 +290,7 @@ monitoring: true
     ['orchestrator: { limits: { max_agents: 1.5 } }', /must be a whole number .*, not 1.5/],
     ['orchestrator: { limits: { max_agents: .nan } }', /must be a whole number .*, not NaN/],
     ['orchestrator: { session: { lease: -5 } }', /must be a number of seconds or a duration/],
-    ['orchestrator: { session: { max_age: 5s } }', /must be 0 or from 1m to 30d, not 5s/],
+    ['orchestrator: { session: { max_age: 5ms } }', /must be 0 or from 1s to 30d, not 5ms/],
     ['orchestrator: { capabilities: monitoring }', /must be a list such as/],
     ['orchestrator: { capabilities: [] }', /must not be empty/],
     ['orchestrator: { capabilities: [monitoring, monitoring] }', /stands there twice/],

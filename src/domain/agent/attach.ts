@@ -66,16 +66,19 @@ export function decideAttach(input: AttachInput): Attachment {
   agent.liveness = Agent_Liveness.CONNECTED;
   agent.updateTime = now;
   if (agent.phase === Agent_Phase.REGISTERED) agent.phase = Agent_Phase.ACTIVE;
+  const from = movedFrom(input);
   const verdict = create(VerdictSchema, {
     time: now,
     rule: 'attached',
-    detail: `opened a session from ${peer}`,
+    detail: `opened a session from ${peer}${from === undefined ? '' : `, moved here from ${from}`}`,
     replicaId,
     epoch: record.sessionEpoch,
     silence: durationFromMs(0),
   });
   if (input.observer !== undefined) verdict.observer = input.observer;
-  pushVerdict(record, verdict);
+  // That it moved about is no evidence of anything: it would push out what is.
+  if (from !== undefined && agent.verdict?.rule === 'attached') agent.verdict = verdict;
+  else pushVerdict(record, verdict);
   const restart = restartOnAttach(record, hello.instanceId, wallMs);
   const events = [...eventsOf(input, record, verdict), ...restart.events];
   return { record, events, deletes: restart.deletes };
@@ -85,6 +88,13 @@ export function decideAttach(input: AttachInput): Attachment {
 export function nextEpoch(previous: bigint, storeEpoch: bigint): bigint {
   const floor = storeEpoch << 32n;
   return (previous > floor ? previous : floor) + 1n;
+}
+
+/** The replica that the same process was attached to until now, if it was another one. */
+function movedFrom({ record, hello, replicaId }: AttachInput): string | undefined {
+  const same = hello.instanceId !== '' && hello.instanceId === record.instanceId;
+  if (!same || !isAttached(agentOf(record).liveness) || record.ownerReplicaId === replicaId) return undefined;
+  return record.ownerReplicaId;
 }
 
 function eventsOf(input: AttachInput, record: AgentRecord, verdict: Verdict): NewEvent[] {
@@ -98,18 +108,17 @@ function eventsOf(input: AttachInput, record: AgentRecord, verdict: Verdict): Ne
     input.hello.instanceId !== '' &&
     input.record.instanceId !== '' &&
     input.hello.instanceId !== input.record.instanceId;
+  const from = movedFrom(input);
+  const [type, message] =
+    before.liveness === Agent_Liveness.LOST
+      ? ['agent.recovered', `${agentId} is back after it was lost, from ${input.peer}`]
+      : from !== undefined
+        ? ['agent.moved', `${agentId} moved from replica ${from} to ${input.replicaId}`]
+        : ['agent.connected', `${agentId} attached from ${input.peer}`];
   const events: NewEvent[] = [
     {
-      type: before.liveness === Agent_Liveness.LOST ? 'agent.recovered' : 'agent.connected',
-      severity: Event_Severity.INFO,
-      message:
-        before.liveness === Agent_Liveness.LOST
-          ? `${agentId} is back after it was lost, from ${input.peer}`
-          : `${agentId} attached from ${input.peer}`,
-      actor,
-      agentId,
-      verdict,
-      attributes,
+      ...{ type, severity: Event_Severity.INFO, message, actor, agentId, verdict },
+      attributes: from === undefined ? attributes : { ...attributes, from_replica: from },
     },
   ];
   if (twin) {

@@ -30,6 +30,8 @@ export interface SessionContext {
   silences: Silences;
   /** The interval and lease that hold for this fleet now. */
   pacing(): { intervalMs: number; leaseMs: number };
+  /** Whether a session may be sent on because another replica has room for it; it is counted if so. */
+  mayMoveOn(): boolean;
   /** How much of the fleet is in trouble, as evidence of a verdict on one agent. */
   trouble(namespace: string, agentId: string): TroubleEvidence;
   /** The budget of an activity, or undefined without a contract. */

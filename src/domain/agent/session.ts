@@ -75,8 +75,10 @@ export class Session implements WheelTask {
   #nextPingMs: number;
   /** Whether the agent was asked for its whole report. */
   #asked = false;
-  /** When the agent is sent on, so that a new replica fills; undefined: never. */
-  readonly #moveOnMs: number | undefined;
+  /** When the agent is sent on; Infinity: never. */
+  readonly #maxAgeMs: number;
+  /** From when on it may be, so that a new replica fills. */
+  readonly #movableMs: number;
   #toldLeaseMs: number;
   /** The share of an interval between the first and the second ping; 1 from then on. */
   #firstGap: number;
@@ -102,8 +104,9 @@ export class Session implements WheelTask {
     const { intervalMs, leaseMs } = context.pacing();
     this.#toldLeaseMs = leaseMs;
     // Spread over a fifth of the age, so that those who came together do not leave together.
-    const { maxAgeMs } = context.config;
-    if (maxAgeMs > 0) this.#moveOnMs = nowMs + maxAgeMs * (0.9 + 0.2 * options.phase);
+    const at = (ageMs: number) => (ageMs > 0 ? nowMs + ageMs * (0.9 + 0.2 * options.phase) : Infinity);
+    this.#maxAgeMs = at(context.config.maxAgeMs);
+    this.#movableMs = at(context.config.rebalanceAfterMs);
     // The first ping goes out soon, so that a round trip is known; the second one spreads agents that came together.
     this.#nextPingMs = nowMs + Math.min(intervalMs, 200) * options.phase;
     this.#firstGap = options.phase;
@@ -190,8 +193,9 @@ export class Session implements WheelTask {
       this.#owner.end(this, GoAway_Reason.SLOW, `nothing was read for ${config.drainTimeoutMs} ms`);
       return;
     }
-    if (this.#moveOnMs !== undefined && nowMs >= this.#moveOnMs && this.probes.outstanding === 0) {
-      this.#owner.end(this, GoAway_Reason.REBALANCE, 'the session reached its maximum age');
+    const moveOn = this.probes.outstanding === 0 ? this.#moveOn(nowMs) : undefined;
+    if (moveOn !== undefined) {
+      this.#owner.end(this, GoAway_Reason.REBALANCE, moveOn);
       return;
     }
     const silence = this.silenceMs(nowMs);
@@ -235,6 +239,13 @@ export class Session implements WheelTask {
     const wait = Math.min(lateAfterMs(this.roundTrips), this.#toldLeaseMs / PROBES_PER_LEASE);
     const next = this.liveness === Agent_Liveness.SUSPECT ? Math.max(wait, SUSPECT_PROBE_MS) : wait;
     this.#context.wheel.schedule(this, nowMs + Math.min(next, this.#untilLease(silence)));
+  }
+
+  /** Why the agent, which answers, is sent on. */
+  #moveOn(nowMs: number): string | undefined {
+    if (nowMs >= this.#maxAgeMs) return 'the session reached its maximum age';
+    if (nowMs < this.#movableMs || !this.#context.mayMoveOn()) return undefined;
+    return 'another replica has room for it';
   }
 
   /** How long an agent has owed an answer that it could have given and we could have heard. */

@@ -11,6 +11,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 import type { LiveRecord, Store } from '../../state/store.ts';
+import type { Shares } from '../agent/rebalancing.ts';
 import { SYSTEM_NAMESPACE } from '../namespaces.ts';
 
 /** How a replica is, as it measures itself. */
@@ -111,6 +112,17 @@ export class Replicas {
     this.#sequence += 1;
     const { value: _, ...record } = this.#live(this.#options.replicaId, new Uint8Array());
     await this.#options.store.putLive([record]);
+  }
+
+  /** The sessions of those that are there to stay, this one included; undefined: it is the only one, or leaves. */
+  shares(): Shares | undefined {
+    const own = this.#options.read();
+    const counts = [...this.#others.values()]
+      .filter((other) => !other.record.draining && this.#silenceMs(other) < GONE_MS)
+      .map(({ record }) => record.sessions);
+    if (counts.length === 0 || own.draining) return undefined;
+    const sum = counts.reduce((total, sessions) => total + sessions, own.sessions);
+    return { share: sum / (counts.length + 1), least: Math.min(own.sessions, ...counts) };
   }
 
   own(): ReplicaStatus {

@@ -250,9 +250,25 @@ describe('an attachment', () => {
     ['a nameless process before', '', 'process-2'],
   ])('of %s is no twin', (_, before, now) => {
     const record = recordWith(CONNECTED);
-    record.instanceId = before;
+    Object.assign(record, { instanceId: before, ownerReplicaId: 'replica-2' });
     const { events } = decideAttach(attachInput(record, { hello: create(HelloSchema, { instanceId: now }) }));
     expect(events.map(({ type }) => type)).toEqual(['agent.connected']);
+  });
+
+  it('of the same process at another replica says that it moved, and pushes no verdict out', () => {
+    let record = recordWith(CONNECTED);
+    Object.assign(record, { instanceId: 'process-2', ownerReplicaId: 'replica-7' });
+    const first = decideAttach(attachInput(record));
+    expect(first.events.map(({ type }) => type)).toEqual(['agent.moved']);
+    expect(first.events[0]?.attributes).toMatchObject({ from_replica: 'replica-7' });
+    ({ record } = first);
+    const filed = earlierVerdicts(record).length;
+    for (let index = 0; index < 5; index += 1) {
+      record.ownerReplicaId = 'replica-7';
+      ({ record } = decideAttach(attachInput(record)));
+    }
+    expect(earlierVerdicts(record)).toHaveLength(filed);
+    expect(agentOf(record).verdict?.detail).toContain('moved here from replica-7');
   });
 
   it('keeps sixteen verdicts at most, the present one included', () => {

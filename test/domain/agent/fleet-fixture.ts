@@ -112,6 +112,7 @@ export async function startFleet(options: TestFleetOptions = {}) {
     loop,
     metrics,
     replicaAlive: options.replicaAlive ?? (() => false),
+    shares: () => undefined,
     lossHooks: options.lossHooks ?? [],
   });
   await fleet.views.start();

@@ -25,6 +25,28 @@ describe('a maximum age of sessions', () => {
   });
 });
 
+describe('an age from which sessions may be moved', () => {
+  it('sends them on from then, while there is room elsewhere, and none that owes an answer', () => {
+    const simulation = new Simulation({ rebalanceAfterMs: 60_000 });
+    let room = 0;
+    simulation.mayMoveOn = () => room-- > 0;
+    for (const id of ['a', 'b', 'c']) simulation.attach(id, () => 10, 0.5);
+    simulation.attach('silent', () => undefined, 0.5);
+    room = 1;
+    simulation.run(20_000);
+    expect(simulation.ended).toEqual([]);
+    room = 0;
+    simulation.run(50_000);
+    expect(simulation.ended.filter(({ reason }) => reason === GoAway_Reason.REBALANCE)).toEqual([]);
+    room = 2;
+    simulation.run(6_000);
+    const moved = simulation.ended.filter(({ reason }) => reason === GoAway_Reason.REBALANCE);
+    expect(moved).toHaveLength(2);
+    expect(moved.map(({ agentId }) => agentId)).not.toContain('silent');
+    expect(simulation.judged.filter(({ agentId }) => agentId !== 'silent')).toEqual([]);
+  });
+});
+
 describe('the whole report', () => {
   it('is asked for again when the first ping had to wait for a client that does not read', () => {
     const simulation = new Simulation();

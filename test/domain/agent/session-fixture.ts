@@ -27,6 +27,7 @@ export const sessionConfig: SessionConfig = {
   flushIntervalMs: 5_000,
   progressBudgetMs: 0,
   maxAgeMs: 0,
+  rebalanceAfterMs: 0,
 };
 
 /** An observer whose stalls and whose store a test decides on. */
@@ -117,6 +118,8 @@ export class Simulation {
   readonly progress: { atMs: number; stuck: boolean; detail: string }[] = [];
   readonly pings: { atMs: number; agentId: string; fullReport: boolean; leaseMs: number | undefined }[] = [];
   readonly budgets = new Map<string, number>();
+  /** Whether another replica has room. */
+  mayMoveOn = (): boolean => false;
   /** Whether each ping is kept in `pings`; a long run counts only. */
   keepPings = true;
   pingCount = 0;
@@ -143,6 +146,7 @@ export class Simulation {
       metrics: this.metrics,
       silences: fleetSilences(),
       pacing: () => pacingFor(this.fleet, merged),
+      mayMoveOn: () => this.mayMoveOn(),
       trouble: () => ({ shareInTrouble: 0, zoneShareInTrouble: 0, agents: 0 }),
       progressBudgetMs: (_, __, activity) => this.budgets.get(activity),
     };
