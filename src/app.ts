@@ -203,6 +203,8 @@ async function start(
       directory: fleet.directory,
       reader: fleet.reader,
       verdicts: fleet.verdicts,
+      outlook: fleet.outlook,
+      mailboxes: fleet.mailboxes,
       replicas,
       commitP99Ms: () => commits.value(),
     });
@@ -217,7 +219,8 @@ async function start(
           sessions: fleet.sessions,
           views: fleet.views,
           watch: { ...fleet },
-          explain: { absences: fleet.absences, context: fleet.context },
+          explain: { absences: fleet.absences, context: fleet.context, outlook: fleet.outlook },
+          exits: fleet.exits,
         }),
         createSessionService({
           protocol,

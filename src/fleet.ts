@@ -196,6 +196,7 @@ export function createFleet(options: FleetOptions) {
     log,
     self: context.self,
     replicaAlive: options.replicaAlive,
+    storeMs: () => storeTime.ms(),
     chores,
     hooks: options.lossHooks ?? [],
   });

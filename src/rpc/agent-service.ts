@@ -10,6 +10,7 @@ import { type AgentWatchOptions, watchAgents } from '../domain/agent/agent-watch
 import type { Agents } from '../domain/agent/agents.ts';
 import type { Automation } from '../domain/agent/automation.ts';
 import type { Caller } from '../domain/agent/caller.ts';
+import type { ProcessExits } from '../domain/agent/care/process-exits.ts';
 import { agentNotFound } from '../domain/agent/errors.ts';
 import { type ExplainInput, explainAgent } from '../domain/agent/explain.ts';
 import type { Orders } from '../domain/agent/orders.ts';
@@ -26,7 +27,8 @@ export interface AgentServiceOptions {
   sessions: Sessions;
   views: Views;
   watch: AgentWatchOptions;
-  explain: Pick<ExplainInput, 'absences' | 'context'>;
+  explain: Pick<ExplainInput, 'absences' | 'context' | 'outlook'>;
+  exits: Pick<ProcessExits, 'read'>;
 }
 
 /** The longest wait for min_revision when the caller has no deadline. */
@@ -68,7 +70,8 @@ export function createAgentService(options: AgentServiceOptions): ServiceBinding
       const known = options.watch.directory.get(namespace, request.agentId);
       if (known === undefined) throw agentNotFound(namespace, request.agentId);
       const session = sessions.get(namespace, request.agentId);
-      return explainAgent({ ...options.explain, known, session, agent: reader.present(known) });
+      const exits = await options.exits.read(namespace, known.id);
+      return explainAgent({ ...options.explain, known, session, agent: reader.present(known), exits });
     },
   });
 }

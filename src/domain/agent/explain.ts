@@ -4,6 +4,7 @@ import {
   Agent_Liveness,
   type Health,
   type Observation,
+  type ProcessExit,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   type ExplainAgentResponse,
@@ -15,6 +16,7 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { durationFromMs, msFromDuration } from '../../lib/proto-time.ts';
 import type { Absences } from './absences.ts';
+import type { Outlook } from './care/outlook.ts';
 import type { KnownAgent } from './directory.ts';
 import { livenessWords } from './liveness.ts';
 import { earlierVerdicts } from './record.ts';
@@ -28,6 +30,10 @@ export interface ExplainInput {
   session: Session | undefined;
   absences: Absences;
   context: SessionContext;
+  /** What follows from its failures without anybody asking. */
+  outlook: Pick<Outlook, 'explain'>;
+  /** How its process ended the last times, newest first. */
+  exits: readonly ProcessExit[];
 }
 
 const MAX_SAMPLES = 128;
@@ -47,6 +53,8 @@ export function explainAgent(input: ExplainInput): ExplainAgentResponse {
     deadlines: deadlinesOf(input),
     verdicts: verdicts.slice(0, MAX_VERDICTS),
     sampleMs: session?.roundTrips.recent(MAX_SAMPLES) ?? [],
+    exits: [...input.exits],
+    ...input.outlook.explain(known),
   });
 }
 

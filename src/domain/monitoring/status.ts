@@ -3,6 +3,7 @@ import { Agent_Liveness, Agent_Phase } from '../../../gen/mycosoft/orchestrator/
 import {
   type FleetStatus,
   FleetStatusSchema,
+  type FreezeStatus,
   LivenessCountSchema,
   PhaseCountSchema,
   type ReplicaStatus,
@@ -17,8 +18,10 @@ import type { Clock } from '../../lib/clock.ts';
 import { durationFromMs, msFromDuration, timestampFromMs } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
 import type { AgentReader } from '../agent/agent-reader.ts';
+import type { Outlook } from '../agent/care/outlook.ts';
 import type { AgentDirectory } from '../agent/directory.ts';
 import type { VerdictWriter } from '../agent/verdict-writer.ts';
+import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { Replicas } from './replicas.ts';
 
 export interface SystemStatusOptions {
@@ -30,6 +33,8 @@ export interface SystemStatusOptions {
   reader: AgentReader;
   verdicts: VerdictWriter;
   replicas: Replicas;
+  outlook: Pick<Outlook, 'brakes' | 'freezes'>;
+  mailboxes: Pick<Mailboxes, 'total'>;
   /** 99th percentile of the commits of the last ten seconds; undefined if there was none. */
   commitP99Ms(): number | undefined;
 }
@@ -50,11 +55,20 @@ export class SystemStatusReader {
 
   /** @param namespace only its agents; empty: those of all */
   read(namespace: string): SystemStatus {
-    const { config, version, clock, replicas } = this.#options;
-    const fleet = this.#fleet(namespace === '' ? undefined : namespace);
+    const { config, version, clock, replicas, outlook, mailboxes } = this.#options;
+    const only = namespace === '' ? undefined : namespace;
+    const fleet = this.#fleet(only);
+    const brakes = outlook.brakes(only);
+    const freezes = outlook.freezes(only);
     const store = this.#store();
     const replica = replicas.own();
-    const reasons = [...storeReasons(store), ...fleetReasons(fleet, config), ...replicaReasons(replica)];
+    const reasons = [
+      ...storeReasons(store),
+      ...brakes.map(({ detail }) => `mass failure: ${detail}`),
+      ...freezes.map(freezeReason),
+      ...fleetReasons(fleet, config),
+      ...replicaReasons(replica),
+    ];
     const critical = !store.available;
     const state = critical
       ? SystemStatus_State.CRITICAL
@@ -73,6 +87,9 @@ export class SystemStatusReader {
       store,
       capabilities: [...config.capabilities],
       replicas: replicas.all(),
+      brakes,
+      freezes,
+      pendingDeliveries: mailboxes.total(only),
     });
   }
 
@@ -169,6 +186,11 @@ const SLOW_LOOP_MS = 500;
 
 function storeReasons(store: StoreStatus): string[] {
   return store.available ? [] : [`the store is away: ${store.detail}`];
+}
+
+function freezeReason({ namespace, actor, reason }: FreezeStatus): string {
+  const why = reason === '' ? '' : `: ${reason}`;
+  return `automatic action on agents of namespace ${namespace} is frozen by ${actor}${why}`;
 }
 
 function fleetReasons(fleet: FleetStatus, config: Pick<Config, 'alertThresholds'>): string[] {

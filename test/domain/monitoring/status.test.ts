@@ -15,6 +15,7 @@ import { type Logger, silentLogger } from '../../../src/lib/logger.ts';
 import { msFromDuration } from '../../../src/lib/proto-time.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
+import { attachMany, cutOff, live, setAutomation } from '../agent/care/care-fixture.ts';
 import { startFleet, type TestFleet } from '../agent/fleet-fixture.ts';
 
 const reading: SelfReading = {
@@ -148,6 +149,8 @@ describe('the system status', () => {
       directory: fleet.directory,
       reader: agents,
       verdicts: fleet.verdicts,
+      outlook: fleet.outlook,
+      mailboxes: fleet.mailboxes,
       replicas,
       commitP99Ms: () => 3,
     });
@@ -159,6 +162,25 @@ describe('the system status', () => {
     expect([state, reasons, version]).toEqual([SystemStatus_State.OK, [], '1.2.3']);
     expect(counted).toMatchObject({ agents: 0, byLiveness: [], byPhase: [] });
     expect([counted?.health, counted?.load, counted?.rttP50]).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('says where automatic action is frozen and where a mass failure holds it back, and counts what waits in mailboxes', async () => {
+    const members = await attachMany(fleet, 6);
+    await fleet.tend();
+    await setAutomation(fleet, { enabled: false, reason: 'maintenance' });
+    cutOff(fleet, members);
+    await live(fleet, 1);
+    const status = read();
+    expect(status).toMatchObject({
+      state: SystemStatus_State.DEGRADED,
+      brakes: [{ namespace: 'default', failing: 6, agents: 6 }],
+      freezes: [{ namespace: 'default', reason: 'maintenance' }],
+      pendingDeliveries: 0,
+    });
+    const said = status.reasons.join('\n');
+    expect(said).toContain('mass failure: 6 of 6 agents');
+    expect(said).toContain('frozen by operator: maintenance');
+    expect(read('other')).toMatchObject({ brakes: [], freezes: [] });
   });
 
   it('counts agents by liveness and phase, and leaves those that are not expected out of the health', async () => {

@@ -45,6 +45,15 @@ const nothing = (): NamespaceRecords => ({
 /** Automatic action may be taken: a condition of every commit that takes some. */
 export const NOT_FROZEN: Check = { key: FREEZE_KEY, revision: 0n };
 
+/** The duty of care, whose holder looks after the failures of a namespace. */
+export const CARE = 'care';
+
+/** Who looks after a namespace; undefined: nobody. */
+export function leaseHolder(records: CareRecords, namespace: string): string | undefined {
+  const id = records.lease(namespace, CARE)?.record.replicaId ?? '';
+  return id === '' ? undefined : id;
+}
+
 /** The view of what care itself keeps: who holds which lease, which brakes are set, and where automation is frozen. */
 export class CareRecords implements View {
   readonly #namespaces = new Map<string, NamespaceRecords>();

@@ -10,11 +10,11 @@ import type { EventWriter } from '../../monitoring/events.ts';
 import type { AgentDirectory, KnownAgent } from '../directory.ts';
 import type { Actor } from './actor.ts';
 import type { Brakes } from './brakes.ts';
-import { type CareRecords, FREEZE_KEY } from './care-records.ts';
+import { CARE, type CareRecords, FREEZE_KEY } from './care-records.ts';
 import type { Chore } from './chore.ts';
 import type { Gates } from './gates.ts';
 import type { HeldLease, Leases } from './leases.ts';
-import type { Need } from './needs.ts';
+import { type Need, TAKES } from './needs.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Settling } from './settling.ts';
 import type { Surveys } from './surveys.ts';
@@ -43,8 +43,6 @@ export interface CareOptions {
   quarantinesPerMinute: number;
 }
 
-/** The duty whose holder does all this in a namespace. */
-export const CARE = 'care';
 /** Commits under way at a time. */
 const SIDE_BY_SIDE = 16;
 const MINUTE_MS = 60_000;
@@ -272,12 +270,3 @@ export class Care {
     }
   }
 }
-
-/** What takes something from an agent, or moves it: the brake and the collecting of agents hold it back. */
-const TAKES: ReadonlySet<Need['kind']> = new Set([
-  'handle_loss',
-  'plan_restart',
-  'order_restart',
-  'quarantine',
-  'forget',
-]);

@@ -21,6 +21,7 @@ import { Gates } from './gates.ts';
 import { Leases } from './leases.ts';
 import type { LossHook } from './loss-hook.ts';
 import { Notices } from './notices.ts';
+import { Outlook } from './outlook.ts';
 import { Dependents } from './relations.ts';
 import { Settling } from './settling.ts';
 import { Surveys } from './surveys.ts';
@@ -39,6 +40,8 @@ export interface CreateCareOptions {
   log: Logger;
   self: SelfWatch;
   replicaAlive(replicaId: string): boolean;
+  /** The store's clock, as far as is known without asking. */
+  storeMs(): number;
   /** Done once in each namespace, by the holder of its lease. */
   chores: readonly Chore[];
   /** Take away what a lost agent had. */
@@ -107,5 +110,14 @@ export function createCare(options: CreateCareOptions) {
     brakeRatePerSecond: brake.ratePerSecond,
     quarantinesPerMinute: failures.quarantinesPerMinute,
   });
-  return { care, records, surveys, gates, settling };
+  const outlook = new Outlook({
+    directory,
+    records,
+    gates,
+    surveys,
+    troubles,
+    config: brake,
+    storeMs: options.storeMs,
+  });
+  return { care, records, surveys, outlook };
 }

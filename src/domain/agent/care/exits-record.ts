@@ -9,12 +9,13 @@ import {
   ExitsRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
+import { QUIET_PREFIX } from '../../../state/store.ts';
 
 /** Exits that are kept. */
 const KEPT = 4;
 
-/** "exits/<agent id>": how the agent's process ended the last times. Kept beside the agent, because views hold agents. */
-export const exitsKey = (agentId: string): string => `exits/${agentId}`;
+/** "~exits/<agent id>": how the agent's process ended the last times. Kept beside the agent, because views hold agents. */
+export const exitsKey = (agentId: string): string => `${QUIET_PREFIX}exits/${agentId}`;
 
 export const encodeExits = (record: ExitsRecord): Uint8Array => toBinary(ExitsRecordSchema, record);
 export const decodeExits = (bytes: Uint8Array): ExitsRecord => fromBinary(ExitsRecordSchema, bytes);

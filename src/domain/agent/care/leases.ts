@@ -143,12 +143,6 @@ export class Leases {
     await Promise.all(given);
   }
 
-  /** Who holds it, for people; undefined: nobody. */
-  holder(namespace: string, duty: string): string | undefined {
-    const id = this.#newest(namespace, duty)?.record.replicaId ?? '';
-    return id === '' ? undefined : id;
-  }
-
   #newest(namespace: string, duty: string): Kept<LeaseRecord> | undefined {
     const name = `${namespace} ${duty}`;
     const seen = this.#options.records.lease(namespace, duty);

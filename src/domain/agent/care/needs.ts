@@ -33,6 +33,15 @@ export type Need =
   /** Its forget_after is over. */
   | { kind: 'forget'; dueMs: number };
 
+/** What takes something from an agent, or moves it: the brake and the collecting of agents hold it back. */
+export const TAKES: ReadonlySet<Need['kind']> = new Set([
+  'handle_loss',
+  'plan_restart',
+  'order_restart',
+  'quarantine',
+  'forget',
+]);
+
 export interface NeedsInput {
   record: AgentRecord;
   policy: Policy;

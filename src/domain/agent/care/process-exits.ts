@@ -53,10 +53,15 @@ export class ProcessExits {
     );
   }
 
-  /** How the process of an agent ended the last times, newest first. @throws StoreUnavailableError */
+  /** How the process of an agent ended the last times, newest first; none while the store is away. */
   async read(namespace: string, agentId: string): Promise<ProcessExit[]> {
-    const entry = await this.#options.store.get(namespace, exitsKey(agentId));
-    return entry === undefined ? [] : decodeExits(entry.value).exits;
+    try {
+      const entry = await this.#options.store.get(namespace, exitsKey(agentId));
+      return entry === undefined ? [] : decodeExits(entry.value).exits;
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) return [];
+      throw error;
+    }
   }
 
   /** Stops trying; supervisors report the same exits again. */

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Agent_Liveness } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import { CARE } from '../../../../src/domain/agent/care/care.ts';
+import { CARE } from '../../../../src/domain/agent/care/care-records.ts';
 import { LISTEN_MS } from '../../../../src/domain/agent/care/leases.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { MemoryStore } from '../../../support/memory-store.ts';

@@ -189,7 +189,7 @@ export const FailureRecordSchema: GenMessage<FailureRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 1);
 
 /**
- * Under "exits/<agent id>": how the agent's process ended the last times.
+ * Under "~exits/<agent id>": how the agent's process ended the last times.
  *
  * @generated from message mycosoft.orchestrator.store.v1.ExitsRecord
  */
