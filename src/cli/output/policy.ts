@@ -18,7 +18,7 @@ export function policyWords({
       ? ''
       : durationMs(releaseAfter) === 0
         ? ' at once'
-        : ` ${formatDuration(releaseAfter)} after it`;
+        : ` ${formatDuration(releaseAfter)} after the loss`;
   const work: Partial<Record<FailurePolicy_OnLoss, string>> = {
     [FailurePolicy_OnLoss.RELEASE]: `its work is released${after}`,
     [FailurePolicy_OnLoss.KEEP]: 'its work waits for it',
