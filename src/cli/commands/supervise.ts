@@ -6,12 +6,12 @@ import type { RestartWhen } from '../../supervisor/policy.ts';
 import { addSpecOptions, type SpecOptions, specFrom } from '../agent-spec.ts';
 import { defaultServer, parseServer } from '../client.ts';
 import { CommandError, UsageError } from '../errors.ts';
-import { addQuarantineOptions } from '../failure-policy.ts';
+import { addQuarantineOptions, type PolicyOptions, policyFrom } from '../failure-policy.ts';
 import type { CliIo } from '../io.ts';
 import { escapeText } from '../output/escape.ts';
 import { collect, parseCount, parsePositiveDuration } from '../parse.ts';
 
-interface SuperviseFlags extends Omit<SpecOptions, 'maxRestarts'> {
+interface SuperviseFlags extends SpecOptions, Omit<PolicyOptions, 'maxRestarts'> {
   server?: string;
   caFile?: string;
   namespace?: string;
@@ -124,6 +124,9 @@ async function run(io: CliIo, command: string[], flags: SuperviseFlags): Promise
   if (token !== '' && flags.id === undefined)
     throw new UsageError('ORCHESTRATOR_AGENT_TOKEN needs --id: a token is of one agent');
   const { maxRestarts, ...described } = flags; // its own restarts, not those that the service orders
+  const spec = specFrom({ ...described, kind: flags.kind ?? kindOf(command) });
+  const failurePolicy = policyFrom(described, undefined);
+  if (failurePolicy !== undefined) spec.failurePolicy = failurePolicy;
   io.outlivesReaders?.();
   const { CannotSupervise, supervise } = await import('../../supervisor/supervise.ts');
   try {
@@ -137,7 +140,7 @@ async function run(io: CliIo, command: string[], flags: SuperviseFlags): Promise
       tokenFile: flags.tokenFile,
       pidFile: flags.pidFile,
       takeover: flags.takeover ?? false,
-      spec: specFrom({ ...described, kind: flags.kind ?? kindOf(command) }),
+      spec,
       policy: {
         when: flags.restart,
         backoffMinMs: flags.backoffMin,
