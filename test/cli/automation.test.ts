@@ -90,7 +90,7 @@ describe('status', () => {
     const status = braked();
     for (const brake of status.brakes) Object.assign(brake, { confirmed: 28, releaseIn: undefined });
     const { stdout } = await run(['status'], { status });
-    expect(stdout).toContain('28 actions wait, 28 of them confirmed and going on');
+    expect(stdout).toContain('28 actions wait: confirmed, and going on at a limited rate\n');
     expect(stdout).not.toContain('losses confirm');
   });
 
@@ -100,6 +100,12 @@ describe('status', () => {
     const { stdout } = await run(['status', '--color', 'never'], { status }, { columns: 80 });
     expect(stdout).toContain(`losses confirm --zone 'z'\\''; reboot #' --reason '…'\n`);
     for (const line of stdout.split('\n')) expect([...line].length).toBeLessThanOrEqual(80);
+  });
+
+  it('does not repeat what the reasons say already', async () => {
+    const reason = 'mass failure: most of the zone fell silent within 2 s';
+    const { stdout } = await run(['status'], { status: braked({ reasons: [reason] }) });
+    expect(stdout.match(/most of the zone/g)).toHaveLength(1);
   });
 
   it('says nothing of it while nothing is held back', async () => {

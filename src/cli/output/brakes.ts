@@ -7,10 +7,20 @@ import { byWords } from './standing.ts';
 import { bad, dim, type Line, plain, strong, warn } from './text.ts';
 import { formatDuration, formatMs, formatTime, timestampMs } from './time.ts';
 
-/** What holds automatic action back, and what to type if that is wrong. `nowMs`: the clock of who answered. */
-export function heldLines({ brakes, freezes }: SystemStatus, nowMs: number): Line[] {
+/**
+ * What holds automatic action back, and what to type if that is wrong. `nowMs`: the clock of who answered; `told`: why
+ * the state is not OK, as far as that is told beside it.
+ */
+export function heldLines(
+  { brakes, freezes }: SystemStatus,
+  nowMs: number,
+  told: readonly string[] = [],
+): Line[] {
   return [
-    ...brakes.flatMap((brake) => brakeLines(brake, { nowMs, advice: true })),
+    ...brakes.flatMap((brake) => {
+      const known = told.some((reason) => reason.includes(brake.detail));
+      return brakeLines(known ? { ...brake, detail: '' } : brake, { nowMs, advice: true });
+    }),
     ...freezes.flatMap((freeze) => freezeLines(freeze, nowMs)),
   ];
 }
@@ -35,12 +45,10 @@ export function brakeLines(
     brake.releaseIn === undefined
       ? 'they go on only after a confirmation'
       : `they go on by themselves in ${formatDuration(brake.releaseIn)} if it lasts`;
+  const going = 'confirmed, and going on at a limited rate';
+  const then = confirmed === 0 ? `; ${goesOn}` : `, ${confirmed} of them ${going}; ${goesOn}`;
   const waits = held === 1 ? '1 action waits' : `${held} actions wait`;
-  lines.push([
-    plain('  '),
-    warn(waits),
-    plain(confirmed === 0 ? `; ${goesOn}` : `, ${confirmed} of them confirmed and going on; ${goesOn}`),
-  ]);
+  lines.push([plain('  '), warn(waits), plain(held > 0 && confirmed >= held ? `: ${going}` : then)]);
   if (advice && held > confirmed) {
     const command = [
       'orchestrator losses confirm',

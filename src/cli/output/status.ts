@@ -35,7 +35,7 @@ const stateTones: Partial<Record<SystemStatus_State, Tone>> = {
 export function renderStatus(status: SystemStatus, style: Style): string[] {
   const nowMs = status.time === undefined ? Date.now() : timestampMs(status.time);
   const name = status.orchestratorName === '' ? '' : ` ${status.orchestratorName}`;
-  const held = heldLines(status, nowMs);
+  const held = heldLines(status, nowMs, status.reasons);
   const lines = [
     renderLine(
       [
