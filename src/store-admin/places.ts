@@ -121,6 +121,9 @@ async function told<T>(open: () => Promise<T>): Promise<T> {
     return await open();
   } catch (error) {
     if (!(error instanceof StoreOpenError)) throw error;
-    throw new StoreAdminError('failed', error.message, { cause: error });
+    const hint = / in use by process /.test(error.message)
+      ? '; stop it first (store backup may read beside it)'
+      : '';
+    throw new StoreAdminError('failed', error.message + hint, { cause: error });
   }
 }

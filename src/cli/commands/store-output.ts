@@ -118,7 +118,8 @@ function table(context: Context, databases: readonly { database: string; summary
 const counts = (summary: Summary) => ({ records: summary.records, namespaces: rowsOf(summary) });
 
 function rowsOf(summary: Summary) {
-  return [...summary.namespaces].map(([namespace, found]) => ({
+  const sorted = [...summary.namespaces].sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.map(([namespace, found]) => ({
     namespace,
     revision: found.revision === undefined ? undefined : String(found.revision),
     entries: found.entries.count,
