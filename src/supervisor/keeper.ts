@@ -162,6 +162,7 @@ export class Keeper {
   async #holdDown(hold: Hold): Promise<void> {
     await this.#launching;
     if (this.#ending) throw new Refused('it is being stopped');
+    if (this.#hold !== hold) this.#options.note(`is held down (${hold}): not started until it is resumed`);
     this.#hold = hold;
     this.#cancelRestart();
     this.#notStarted(new Refused(`it is held down (${hold})`));
@@ -235,7 +236,7 @@ export class Keeper {
   }
 
   #down(end: RunEnd): void {
-    this.#options.note(`ended (${endWords(end)}), held down (${this.#hold}) until it is resumed`);
+    this.#options.note(`ended (${endWords(end)}), and stays down (${this.#hold}) until it is resumed`);
     this.#options.onChange();
   }
 

@@ -320,7 +320,7 @@ describe('orders', () => {
     process.kill(pid, 'SIGKILL');
     const down = await it.process(({ state }) => state === ProcessState.STOPPED, 'the program down');
     expect(down.exits).toMatchObject([{ signal: 'SIGKILL', requested: false }]);
-    await supervisor.shows('held down (quarantine)');
+    await supervisor.shows('and stays down (quarantine)');
     expect(states(await it.order('resume'))).toEqual([State.SUCCEEDED]);
     await it.running(2);
   });
