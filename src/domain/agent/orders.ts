@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
 import {
@@ -70,6 +71,9 @@ interface OrderResponse {
   agent?: Agent;
   deliveryId: string;
 }
+
+/** Request ids are remembered for so long. */
+const REQUESTS_MS = 24 * 3600 * 1000;
 
 interface Order<I extends DescMessage, O extends DescMessage> {
   method: string;
@@ -150,7 +154,7 @@ export class Orders {
   ): Promise<MessageShape<O>> {
     const { directory, ids, wallMs, storeTime, mailboxes } = this.#options;
     const storeMs = await storeTime.exact();
-    const deliveryId = `cmd-${ids.uuid()}`;
+    const deliveryId = `cmd-${orderId(request, caller, order.method, storeMs) ?? ids.uuid()}`;
     const actor = actorOf(caller, directory);
     const respond = (known: KnownAgent, id: string): MessageShape<O> => {
       const response = create(order.output);
@@ -223,4 +227,19 @@ export class Orders {
   #deadlineMs({ deadline }: Pick<DrainAgentRequest, 'deadline'>): number {
     return deadline === undefined ? this.#options.config.drainDeadlineMs : msFromDuration(deadline);
   }
+}
+
+/**
+ * Of a request that may be repeated. An agent can be handed an order that a failover of the store then loses: decided again,
+ * it is the same one, and carried out once. After the day that request ids are good for, it is another.
+ */
+function orderId(
+  { namespace, agentId, requestId }: ChangeRequest<DescMessage>,
+  { principal }: Caller,
+  method: string,
+  storeMs: number,
+): string | undefined {
+  if (requestId === '') return undefined;
+  const parts = [principal, method, namespace, agentId, requestId, Math.floor(storeMs / REQUESTS_MS)];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 32);
 }

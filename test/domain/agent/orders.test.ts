@@ -153,6 +153,15 @@ describe('DrainAgent', () => {
     expect(command(next).type).toBe('drain');
   });
 
+  it('that the store lost are the same deliveries when they are asked for again', async () => {
+    const order = (requestId: string) =>
+      fleet.orders.restart(create(RestartAgentRequestSchema, { agentId: 'a1', requestId }), CALLER);
+    const lost = await order('r1');
+    fleet.store.data.namespaces.get('default')?.requests.clear();
+    expect((await order('r1')).deliveryId).toBe(lost.deliveryId);
+    expect((await order('r2')).deliveryId).not.toBe(lost.deliveryId);
+  });
+
   it('repeated with its request id is the first one', async () => {
     const first = await drain({ requestId: 'r1' });
     const second = await drain({ requestId: 'r1' });
