@@ -1,0 +1,100 @@
+import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import {
+  type Result,
+  DeliveryUpdate_State as State,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+
+interface DeliveryBook {
+  /** The order's reason. */
+  reason: string;
+  /** Attempts that came, in their order. */
+  attempts: bigint[];
+  /** Attempts of which it said that they succeeded. */
+  said: Set<bigint>;
+  /** Attempts of which the service answered that this is stored. */
+  stored: Set<bigint>;
+}
+
+export interface SessionBook {
+  epoch: bigint;
+  replicaId: string;
+  ending: string;
+}
+
+/** What one agent was told, and what of that must not be: faults are noted at once, so that they keep their moment. */
+export class AgentRecords {
+  readonly agentId: string;
+  readonly sessions: SessionBook[] = [];
+  readonly deliveries = new Map<string, DeliveryBook>();
+  /** Reasons with which updates were refused, and how often: for people. */
+  readonly refusals = new Map<string, number>();
+  readonly faults: string[] = [];
+  /** How often it lied on a superseded session. */
+  probes = 0;
+  /** A store that may lose what it acknowledged may also hand out again what was done. */
+  forgiving = false;
+
+  constructor(agentId: string) {
+    this.agentId = agentId;
+  }
+
+  fault(what: string): void {
+    this.faults.push(`${this.agentId}: ${what}`);
+  }
+
+  welcomed(epoch: bigint, replicaId: string): void {
+    const last = this.sessions.at(-1);
+    if (last !== undefined && epoch <= last.epoch) {
+      this.fault(`epoch ${epoch} from ${replicaId} came after ${last.epoch} from ${last.replicaId}`);
+    }
+    this.sessions.push({ epoch, replicaId, ending: '' });
+  }
+
+  ended(epoch: bigint, ending: string): void {
+    const session = this.sessions.findLast((each) => each.epoch === epoch);
+    if (session !== undefined) session.ending = ending;
+  }
+
+  attemptsOf(deliveryId: string): number {
+    return this.deliveries.get(deliveryId)?.attempts.length ?? 0;
+  }
+
+  delivered({ deliveryId, attempt }: Work, epoch: bigint, reason: string): void {
+    const book = this.#book(deliveryId);
+    book.reason = reason;
+    const last = book.attempts.at(-1) ?? 0n;
+    if (attempt <= last) {
+      this.fault(`${deliveryId}: attempt ${attempt} came (session ${epoch}) after attempt ${last}`);
+    }
+    if (book.stored.size > 0 && !this.forgiving) {
+      this.fault(`${deliveryId}: attempt ${attempt} came (session ${epoch}) after it was stored as done`);
+    }
+    book.attempts.push(attempt);
+  }
+
+  said({ deliveryId, attempt, state }: { deliveryId: string; attempt: bigint; state: State }): void {
+    if (state === State.SUCCEEDED) this.#book(deliveryId).said.add(attempt);
+  }
+
+  answered(update: { deliveryId: string; attempt: bigint; state: State }, { code, reason }: Result): void {
+    if (code !== 0) {
+      this.refusals.set(reason, (this.refusals.get(reason) ?? 0) + 1);
+      return;
+    }
+    if (update.state !== State.SUCCEEDED) return;
+    const book = this.#book(update.deliveryId);
+    book.stored.add(update.attempt);
+    if (book.stored.size > 1 && !this.forgiving) {
+      this.fault(`${update.deliveryId}: ${book.stored.size} attempts were stored as done`);
+    }
+  }
+
+  #book(deliveryId: string): DeliveryBook {
+    let book = this.deliveries.get(deliveryId);
+    if (book === undefined) {
+      book = { reason: '', attempts: [], said: new Set(), stored: new Set() };
+      this.deliveries.set(deliveryId, book);
+    }
+    return book;
+  }
+}

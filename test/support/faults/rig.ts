@@ -1,0 +1,235 @@
+import type { Client as GrpcClient } from '@grpc/grpc-js';
+import { type Clients, connectClients } from '../clients.ts';
+import { ServiceProcess } from '../service.ts';
+import { grpcChannel } from '../sim-agent.ts';
+import { pause, until } from '../until.ts';
+import { FaultAgent } from './fault-agent.ts';
+import { Gate } from './gate.ts';
+import { LogReader } from './log-reader.ts';
+import type { Fault, Planned } from './plan.ts';
+import type { Random } from './random.ts';
+import { RedisPair } from './redis-pair.ts';
+import { Acknowledged, Writer } from './writer.ts';
+
+export interface FaultRigOptions {
+  random: Random;
+  agents: number;
+  /** Redis is a primary with a replica. */
+  paired?: boolean;
+  /** Default 0. */
+  minReplicas?: number;
+}
+
+/** A replica of the service, behind a gate, with a gate of its own to Redis. */
+interface Replica {
+  service: ServiceProcess;
+  fromAgents: Gate;
+  toRedis: Gate;
+  /** Direct, for looking at it. */
+  clients: Clients;
+}
+
+const REPLICAS = 2;
+const WRITERS = 8;
+const AGENTS_A_CHANNEL = 10;
+const LEASE_MS = 2_000;
+const times: Record<string, string> = {
+  ORCHESTRATOR_SESSION_PING_INTERVAL: '500ms',
+  ORCHESTRATOR_SESSION_LEASE: `${LEASE_MS}ms`,
+  ORCHESTRATOR_SESSION_RECONNECT_GRACE: '2s',
+  ORCHESTRATOR_SESSION_RECOVERY_GRACE: '3s',
+  ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '500ms',
+  ORCHESTRATOR_GRPC_HELLO_TIMEOUT: '2s',
+  ORCHESTRATOR_DELIVERIES_ACCEPT_WITHIN: '1s',
+  // Nothing is given up for being tried often: it would hide what was lost.
+  ORCHESTRATOR_DELIVERIES_MAX_TRIES: '1000',
+  ORCHESTRATOR_FAILURES_QUARANTINE: 'off',
+};
+
+/** Two replicas of the service on one Redis, agents and writers that never give up, and every link through a gate. */
+export class FaultRig {
+  readonly replicas: Replica[] = [];
+  readonly agents: FaultAgent[] = [];
+  readonly writers: Writer[] = [];
+  readonly acknowledged = new Acknowledged();
+  readonly options: FaultRigOptions;
+  readonly redis: RedisPair;
+  #reader: LogReader | undefined;
+  #readerGate: Gate | undefined;
+  readonly #channels: GrpcClient[] = [];
+  readonly #services: ServiceProcess[] = [];
+  readonly #gates: Gate[] = [];
+  #disturbing: NodeJS.Timeout | undefined;
+
+  private constructor(options: FaultRigOptions, redis: RedisPair) {
+    this.options = options;
+    this.redis = redis;
+  }
+
+  static async start(options: FaultRigOptions): Promise<FaultRig> {
+    const rig = new FaultRig(options, await RedisPair.start(options.paired ?? false));
+    try {
+      await rig.#start();
+    } catch (error) {
+      await rig.stop();
+      throw error;
+    }
+    return rig;
+  }
+
+  get reader(): LogReader {
+    if (this.#reader === undefined) throw new Error('not started');
+    return this.#reader;
+  }
+
+  async #start(): Promise<void> {
+    const { random } = this.options;
+    this.replicas.push(
+      ...(await Promise.all(Array.from({ length: REPLICAS }, (_, index) => this.#startReplica(index)))),
+    );
+    this.#readerGate = await Gate.start(this.redis.primary.port);
+    this.#reader = await LogReader.open(`redis://${this.#readerGate.address}`);
+    await this.#startAgents();
+    const ids = this.agents.map(({ id }) => id);
+    for (let index = 0; index < WRITERS; index++) {
+      const writer = new Writer({
+        name: `w${index}`,
+        doors: this.#doors(),
+        agentIds: ids.filter((_, at) => at % WRITERS === index),
+        random: random.fork(`writer ${index}`),
+        acknowledged: this.acknowledged,
+      });
+      this.writers.push(writer);
+    }
+  }
+
+  async #startReplica(index: number): Promise<Replica> {
+    const toRedis = await Gate.start(this.redis.primary.port);
+    const fromAgents = await Gate.start(0);
+    this.#gates.push(toRedis, fromAgents);
+    const env = {
+      ...times,
+      ORCHESTRATOR_ID: `replica-${index}`,
+      ORCHESTRATOR_REDIS_MIN_REPLICAS: `${this.options.minReplicas ?? 0}`,
+    };
+    const service = await ServiceProcess.start({ store: `redis://${toRedis.address}`, env });
+    this.#services.push(service);
+    fromAgents.lead(portOf(service.grpc));
+    return { service, fromAgents, toRedis, clients: connectClients(service.grpc) };
+  }
+
+  async #startAgents(): Promise<void> {
+    const { random, agents: count } = this.options;
+    const starting: Promise<void>[] = [];
+    for (let at = 0; at < count; at += AGENTS_A_CHANNEL) {
+      const doors = this.#doors();
+      for (let index = at; index < Math.min(count, at + AGENTS_A_CHANNEL); index++) {
+        starting.push(this.#startAgent(`agent-${index}`, doors, random.fork(`agent ${index}`)));
+      }
+    }
+    await Promise.all(starting);
+    const attached = () => this.agents.every(({ epoch }) => epoch !== 0n);
+    await until(attached, Boolean, { what: 'all agents to attach', timeoutMs: 30_000 });
+  }
+
+  async #startAgent(id: string, doors: readonly GrpcClient[], random: Random): Promise<void> {
+    const [replica] = this.replicas;
+    const made = await replica?.clients.agents.registerAgent({ agentId: id });
+    const token = made?.agentToken ?? '';
+    const agent = new FaultAgent({ id, token, doors, patienceMs: LEASE_MS, random });
+    this.agents.push(agent);
+    agent.start();
+  }
+
+  /** A channel to each replica. */
+  #doors(): GrpcClient[] {
+    const doors = this.replicas.map(({ fromAgents }) => grpcChannel(fromAgents.address));
+    this.#channels.push(...doors);
+    return doors;
+  }
+
+  /** Writers write, and now and then an agent crashes, or attaches although it is attached. */
+  disturb(random: Random): void {
+    for (const writer of this.writers) writer.start();
+    this.#disturbing = setInterval(() => {
+      const busy = this.agents.filter((agent) => agent.working);
+      const agent = random.pick(busy.length === 0 ? this.agents : busy);
+      if (random.chance(0.7)) agent.attachAgain();
+      else agent.crash();
+    }, 100);
+  }
+
+  /** No agent is disturbed any more; writers go on. */
+  calm(): void {
+    clearInterval(this.#disturbing);
+  }
+
+  /** Resolves when all faults are over and what they ended runs again. */
+  async play(plan: readonly Planned[]): Promise<void> {
+    await Promise.all(
+      plan.map(async ({ afterMs, fault }) => {
+        await pause(afterMs);
+        await this.#inflict(fault);
+      }),
+    );
+  }
+
+  /** Every link to Redis leads to this port from now on; connections to another one are reset. */
+  leadTo(port: number): void {
+    for (const gate of [...this.replicas.map(({ toRedis }) => toRedis), this.#readerGate]) {
+      gate?.lead(port);
+      gate?.reset();
+    }
+  }
+
+  async #inflict(fault: Fault): Promise<void> {
+    const { primary } = this.redis;
+    if (fault.kind === 'kill-redis') {
+      await primary.kill('SIGKILL');
+      await pause(fault.ms);
+      await primary.restart();
+      return;
+    }
+    if (fault.kind === 'pause-redis') {
+      await primary.kill('SIGSTOP');
+      await pause(fault.ms);
+      await primary.kill('SIGCONT');
+      return;
+    }
+    const replica = this.replicas[fault.replica];
+    if (replica === undefined) throw new Error(`no replica ${fault.replica}`);
+    const { service, toRedis, fromAgents } = replica;
+    if (fault.kind === 'kill-replica') {
+      service.signal('SIGKILL');
+      await service.exited;
+      await pause(fault.ms);
+      // It does not start without its store.
+      const started = () => service.restart().then(() => true);
+      await until(started, Boolean, { what: 'a replica to start again', timeoutMs: 30_000, everyMs: 200 });
+    } else if (fault.kind === 'pause-replica') {
+      service.signal('SIGSTOP');
+      await pause(fault.ms);
+      service.signal('SIGCONT');
+    } else if (fault.kind === 'reset-agents') {
+      fromAgents.reset();
+    } else {
+      const gate = fault.kind === 'cut-redis' ? toRedis : fromAgents;
+      gate.shut(fault.cut);
+      await pause(fault.ms);
+      gate.open(fault.late);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.calm();
+    for (const agent of this.agents) agent.close();
+    for (const channel of this.#channels) channel.close();
+    await this.#reader?.close();
+    for (const { clients } of this.replicas) clients.close();
+    await Promise.all(this.#services.map((service) => service.stop()));
+    for (const gate of [...this.#gates, this.#readerGate]) await gate?.close();
+    await this.redis.stop();
+  }
+}
+
+const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(':') + 1));
