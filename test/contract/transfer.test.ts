@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openLmdbSource } from '../../src/state/lmdb/transfer.ts';
+import { Content } from '../../src/state/redis/content.ts';
 import { openRedisSource, openRedisTarget } from '../../src/state/redis/transfer.ts';
-import type { RedisTransferOptions } from '../../src/state/redis/transfer-place.ts';
+import { type RedisTransferOptions, withPlace } from '../../src/state/redis/transfer-place.ts';
+
 import { type Store, StoreOpenError } from '../../src/state/store.ts';
 import type { TransferRecord, TransferSource } from '../../src/state/transfer.ts';
 import {
@@ -94,6 +96,26 @@ describe('a store on its way from LMDB through a file and Redis back to LMDB', (
     expect(after.expiresMs).toBe(before.expiresMs);
     expect(Buffer.from(after.response)).toEqual(Buffer.from(before.response));
     expect(await useClient(server).pttl(`${prefix}:agents_db:{n}:request:r:1`)).toBeGreaterThan(4_900_000);
+  });
+});
+
+describe('Redis before 7, which does not say when a key expires', () => {
+  it('tells remembered requests and their end to within a moment', async () => {
+    const place = redisPlace(server);
+    const request = { id: 'r', fingerprint: encoded('f'), response: encoded('x'), ttlMs: 60_000 };
+    await withRedis(place, (store) => store.commit({ namespace: 'n', request }));
+    const read = (hasExpireTime: boolean) =>
+      withPlace(place, async ({ connection, keys }) => {
+        const records: TransferRecord[] = [];
+        const content = new Content({ connection, keys, namespaces: ['n'], hasExpireTime });
+        for await (const chunk of content.read()) records.push(...chunk);
+        connection.close();
+        return records.flatMap((record) => (record.kind === 'request' ? [record] : []));
+      });
+    const [exact, rough] = [await read(true), await read(false)];
+    expect(rough).toHaveLength(1);
+    expect(Math.abs((rough[0]?.expiresMs ?? 0) - (exact[0]?.expiresMs ?? 0))).toBeLessThan(1_000);
+    expect(rough).toEqual([{ ...exact[0], expiresMs: rough[0]?.expiresMs }]);
   });
 });
 

@@ -5,7 +5,7 @@ import { startCli } from '../support/run-cli.ts';
 import { blocks, pages, quoted } from './pages.ts';
 
 /** Commands with commands of their own. */
-const GROUPS = new Set(['agents', 'agent', 'automation', 'config', 'losses']);
+const GROUPS = new Set(['agents', 'agent', 'automation', 'config', 'store', 'losses']);
 
 const all = pages();
 
