@@ -45,7 +45,7 @@ interface Stage {
   service: ServiceProcess;
   clients: Clients;
   watch: FleetWatch;
-  generator: LoadGenerator;
+  generators: LoadGenerator[];
   processes: AgentProcess[];
   options: DetectOptions;
 }
@@ -139,30 +139,27 @@ function falseVerdicts(stage: Stage, metric: string, count: VerdictCount, suspec
 }
 
 async function live(stage: Stage): Promise<boolean> {
-  const { service, generator, watch, options, processes } = stage;
+  const { service, generators, watch, options, processes } = stage;
   announce(
     `${options.agents} simulated agents answer for ${options.liveMs / 1000} s with delays: log-normal around ${delays.medianMs} ms, 1 % of ${delays.spikeMs} ms`,
   );
+  const total = async () => {
+    const counts = await Promise.all(generators.map((each) => each.count()));
+    return counts.reduce((sum, { roundTrips }) => sum + roundTrips, 0);
+  };
+  // In the place of the processes; they stay, for their end would be a loss.
   const more = new LoadGenerator();
-  try {
-    await more.openSessions(simulated(service, processes.length, 'more'));
-    const generators = [generator, more];
-    const total = async () => {
-      const counts = await Promise.all(generators.map((each) => each.count()));
-      return counts.reduce((sum, { roundTrips }) => sum + roundTrips, 0);
-    };
-    await Promise.all(generators.map((each) => each.delayAnswers(delays)));
-    const count = new VerdictCount(watch);
-    const before = await total();
-    await pause(options.liveMs);
-    const roundTrips = (await total()) - before;
-    await Promise.all(generators.map((each) => each.delayAnswers(undefined)));
-    const figure = { bench, metric: 'live_round_trips', subject: stage.store, unit: 'round trips' };
-    printFigure({ ...figure, value: roundTrips });
-    return falseVerdicts(stage, 'live', count, Math.ceil(roundTrips / 100_000));
-  } finally {
-    await more.close();
-  }
+  generators.push(more);
+  await more.openSessions(simulated(service, processes.length, 'more'));
+  await Promise.all(generators.map((each) => each.delayAnswers(delays)));
+  const count = new VerdictCount(watch);
+  const before = await total();
+  await pause(options.liveMs);
+  const roundTrips = (await total()) - before;
+  await Promise.all(generators.map((each) => each.delayAnswers(undefined)));
+  const figure = { bench, metric: 'live_round_trips', subject: stage.store, unit: 'round trips' };
+  printFigure({ ...figure, value: roundTrips });
+  return falseVerdicts(stage, 'live', count, Math.ceil(roundTrips / 100_000));
 }
 
 async function stall(stage: Stage, metric: string, cause: () => Promise<void>): Promise<boolean> {
@@ -224,6 +221,7 @@ async function onStore(store: string, options: DetectOptions): Promise<boolean> 
   const { service, stop } = await startService(store);
   const clients = connectClients(service.grpc);
   const generator = new LoadGenerator();
+  const generators = [generator];
   let watch: FleetWatch | undefined;
   let processes: AgentProcess[] = [];
   try {
@@ -233,18 +231,19 @@ async function onStore(store: string, options: DetectOptions): Promise<boolean> 
     await startAll(processes);
     watch = await FleetWatch.open(clients);
     await pause(settleMs);
-    const stage: Stage = { store, service, clients, watch, generator, processes, options };
+    const stage: Stage = { store, service, clients, watch, generators, processes, options };
     let met = true;
     for (const [name, run] of Object.entries(parts)) {
       if (options.only.length === 0 || options.only.includes(name)) met = (await run(stage)) && met;
     }
-    const { broken } = await generator.count();
+    const counts = await Promise.all(generators.map((each) => each.count()));
+    const broken = counts.reduce((sum, count) => sum + count.broken, 0);
     return compare(stage, 'simulated_sessions_broken', broken, 0, 'none') && met;
   } finally {
     await watch?.close();
     clients.close();
     await Promise.all(processes.map((agent) => agent.end()));
-    await generator.close();
+    await Promise.all(generators.map((each) => each.close()));
     await stop();
   }
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { create, toBinary } from '@bufbuild/protobuf';
-import type { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { OpenSessionRequestSchema } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { Clients } from '../../test/support/clients.ts';
 import { type FleetWatch, nowMs } from '../fleet-watch.ts';
@@ -87,6 +87,7 @@ export async function startAll(processes: readonly AgentProcess[]): Promise<void
 export class VerdictCount {
   readonly #stop: () => void;
   readonly #last = new Map<string, Agent_Liveness>();
+  /** Of those which are SUSPECT or LOST: why. */
   readonly details: string[] = [];
   #counts = new Map<Agent_Liveness, number>();
 
@@ -95,6 +96,7 @@ export class VerdictCount {
       if (this.#last.get(agent.id) === agent.liveness) return;
       this.#last.set(agent.id, agent.liveness);
       this.#counts.set(agent.liveness, this.of(agent.liveness) + 1);
+      if (agent.liveness !== Agent_Liveness.SUSPECT && agent.liveness !== Agent_Liveness.LOST) return;
       this.details.push(`${agent.id}: ${agent.verdict?.rule}: ${agent.verdict?.detail}`);
     });
   }
