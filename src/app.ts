@@ -219,7 +219,7 @@ async function start(
           sessions: fleet.sessions,
           views: fleet.views,
           watch: { ...fleet },
-          explain: { absences: fleet.absences, context: fleet.context, outlook: fleet.outlook },
+          explain: { ...fleet },
           exits: fleet.exits,
         }),
         createSessionService({

@@ -27,7 +27,7 @@ export interface AgentServiceOptions {
   sessions: Sessions;
   views: Views;
   watch: AgentWatchOptions;
-  explain: Pick<ExplainInput, 'absences' | 'context' | 'outlook'>;
+  explain: Omit<ExplainInput, 'known' | 'session' | 'agent' | 'exits'>;
   exits: Pick<ProcessExits, 'read'>;
 }
 

@@ -15,11 +15,15 @@ import {
   ExplainAgentResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { durationFromMs, msFromDuration } from '../../lib/proto-time.ts';
+import type { StoreTime } from '../../state/store-time.ts';
+import type { Deliveries } from '../coordination/deliveries.ts';
+import { explainMailbox } from '../coordination/explain-mailbox.ts';
+import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { Absences } from './absences.ts';
 import type { Outlook } from './care/outlook.ts';
 import type { KnownAgent } from './directory.ts';
-import { livenessWords } from './liveness.ts';
-import { earlierVerdicts } from './record.ts';
+import { isAttached, livenessWords } from './liveness.ts';
+import { agentOf, earlierVerdicts } from './record.ts';
 import type { Session } from './session.ts';
 import type { SessionContext } from './session-context.ts';
 
@@ -34,6 +38,9 @@ export interface ExplainInput {
   outlook: Pick<Outlook, 'explain'>;
   /** How its process ended the last times, newest first. */
   exits: readonly ProcessExit[];
+  mailboxes: Mailboxes;
+  deliveries: Pick<Deliveries, 'isWithAgent'>;
+  storeTime: StoreTime;
 }
 
 const MAX_SAMPLES = 128;
@@ -54,8 +61,20 @@ export function explainAgent(input: ExplainInput): ExplainAgentResponse {
     verdicts: verdicts.slice(0, MAX_VERDICTS),
     sampleMs: session?.roundTrips.recent(MAX_SAMPLES) ?? [],
     exits: [...input.exits],
+    ...mailboxOf(input),
     ...input.outlook.explain(known),
   });
+}
+
+function mailboxOf({ known, session, mailboxes, deliveries, storeTime }: ExplainInput) {
+  const waiting = mailboxes.of(known.namespace, known.id);
+  const mailbox = explainMailbox({
+    deliveries: waiting,
+    storeMs: storeTime.ms(),
+    attached: isAttached(agentOf(known.record).liveness),
+    isWithAgent: session === undefined ? undefined : (delivery) => deliveries.isWithAgent(delivery),
+  });
+  return { mailbox, mailboxSize: waiting.length };
 }
 
 function summaryOf(agent: Agent): string {
