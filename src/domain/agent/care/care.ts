@@ -45,6 +45,8 @@ export interface CareOptions {
 
 /** Commits under way at a time. */
 const SIDE_BY_SIDE = 16;
+/** Agents that are looked at in one turn of the event loop. */
+const AT_A_TIME = 500;
 const MINUTE_MS = 60_000;
 
 /** Something that is due about an agent. */
@@ -170,7 +172,7 @@ export class Care {
       return;
     }
     if (await this.#isFrozen(namespace, fence, storeMs)) return;
-    const { open, limited } = this.#due(namespace, agentIds, storeMs);
+    const { open, limited } = await this.#due(namespace, agentIds, storeMs);
     await this.#act(namespace, open, fence, storeMs);
     if (hurried || limited.length === 0) return;
     await this.#act(namespace, this.#some(namespace, limited), fence, storeMs);
@@ -199,12 +201,18 @@ export class Care {
     return true;
   }
 
-  #due(namespace: string, agentIds: readonly string[], storeMs: number): { open: Due[]; limited: Due[] } {
+  async #due(
+    namespace: string,
+    agentIds: readonly string[],
+    storeMs: number,
+  ): Promise<{ open: Due[]; limited: Due[] }> {
     const { directory, gates, surveys } = this.#options;
     const found: { open: Due[]; limited: Due[] } = { open: [], limited: [] };
     let quarantines =
       this.#options.quarantinesPerMinute - surveys.quarantinedSince(namespace, storeMs - MINUTE_MS);
-    for (const id of agentIds) {
+    for (const [index, id] of agentIds.entries()) {
+      // After a mass failure there are many: pings go on meanwhile.
+      if (index % AT_A_TIME === AT_A_TIME - 1) await new Promise((resolve) => setImmediate(resolve));
       const known = directory.get(namespace, id);
       if (known === undefined) continue;
       const due = surveys.needs(known, storeMs).filter((need) => surveys.isDue(known, need, storeMs));
