@@ -60,6 +60,7 @@ interface Outcome {
 /** How many outcomes are remembered, to answer a repeated delivery with them. */
 const maxRemembered = 1_024;
 /** The service takes no more of each. */
+const maxHeld = 1_024;
 const maxRunning = 64;
 const maxErrorChars = 4_096;
 /** With these reasons the service says that this attempt is none of ours any more. */
@@ -100,7 +101,7 @@ export class DeliveryDesk {
   /** For hello: what is worked on, and what was finished while the service could not be told. */
   held(): Work[] {
     const untold = [...this.#outcomes.values()].filter(({ told }) => !told);
-    return [...this.#held.values(), ...untold].map(({ work }) => work);
+    return [...this.#held.values(), ...untold].slice(0, maxHeld).map(({ work }) => work);
   }
 
   /** The messages and tasks that are worked on, for people. */

@@ -125,7 +125,7 @@ export class Attachment {
 }
 
 function wordsOf(error: AgentError | undefined): string {
-  return error?.message ?? 'no connection';
+  return error?.message.replace(/[\s.]+$/, '') ?? 'no connection';
 }
 
 export interface AttachmentOptions {

@@ -18,8 +18,8 @@ export interface Run {
   signalGroup(signal: NodeJS.Signals): boolean;
   /** Whether anything but zombies is left in its process group. */
   groupLives(): Promise<boolean>;
-  /** Waits until what it wrote was taken, then lets go of its pipes. */
-  finish(): Promise<void>;
+  /** Waits until what it wrote was taken, at most so long, and lets go of its pipes. False: not all of it was. */
+  finish(atMostMs?: number): Promise<boolean>;
 }
 
 /** The program could not be started at all. */
@@ -76,14 +76,17 @@ export async function startRun(options: RunOptions): Promise<Run> {
     signal: (signal) => child.exitCode === null && child.signalCode === null && child.kill(signal),
     signalGroup: (signal) => send(-pid, signal),
     groupLives: () => groupLives(pid),
-    finish: async () => {
-      for (;;) {
+    finish: async (atMostMs = Number.POSITIVE_INFINITY) => {
+      const untilMs = options.clock.monoMs() + atMostMs;
+      const waits = () => pipes.some((pipe) => pipe.waits());
+      do {
         const look = pause(tailMs);
         await Promise.race([closed, look.over]);
         look.cancel();
-        if (pipes.every((pipe) => !pipe.waits())) break;
-      }
+      } while (waits() && options.clock.monoMs() < untilMs);
+      const taken = !waits();
       for (const pipe of [child.stdout, child.stderr]) pipe?.destroy();
+      return taken;
     },
   };
 }

@@ -48,6 +48,8 @@ export interface SuperviseOptions {
   onTerminal: boolean;
   /** One line for people. */
   note: (text: string) => void;
+  /** Ends this process although output waits that nobody reads. */
+  abandon: (exitCode: number) => void;
 }
 
 /** A fault in what was asked for: nothing was started. */
@@ -55,6 +57,10 @@ export class CannotSupervise extends Error {
   override readonly name = 'CannotSupervise';
 }
 
+/** What a run before this one wrote is offered no longer than this to a reader that does not take it. */
+const previousTailMs = 60_000;
+/** Told to end, it waits no longer than this for a reader that does not take the program's last output. */
+const toldTailMs = 2_000;
 /** After the end of the program, the service gets so long to take the goodbye. */
 const goodbyeMs = 10_000;
 
@@ -75,7 +81,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
       const previous = last;
       last = await startRun({ ...options, clock });
       sampler.follow(last.pid);
-      void previous?.finish();
+      void previous?.finish(previousTailMs);
       return last;
     },
     policy: options.policy,
@@ -112,13 +118,18 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     if (!ordered || !(await within(attachment.over, goodbyeMs))) {
       await attachment.leave(leaveReason(end.why, signals.said()));
     }
-    await last?.finish();
+    const taken = await last?.finish(end.why === 'told' ? toldTailMs : undefined);
+    if (taken === false) {
+      await pidFile?.release();
+      options.abandon(end.exitCode);
+    }
     return end.exitCode;
   } catch (error) {
     if (!(error instanceof CannotStart)) throw error;
     options.note(error.message);
     return error.exitCode;
   } finally {
+    keeper.kill(); // after a fault of this code; else nothing runs by now
     await pidFile?.release();
     signals.release();
   }

@@ -261,6 +261,30 @@ subprocess.run([sys.executable, "-c", burn])
   });
 });
 
+test('a reader that reads no more holds up the program, not the supervisor', async () => {
+  const program = workshop.program(
+    'flood.py',
+    `
+import os, sys
+print("pid", os.getpid(), file=sys.stderr, flush=True)
+while True: print("x" * 1000)
+`,
+  );
+  let stuck: CliProcess | undefined;
+  post = await Watchpost.start((server) => {
+    stuck = workshop.supervise(server, ['--id', 'stuck', '--stop-timeout', '1s'], program);
+    stuck.stopReading();
+  });
+  const { pid } = await post.running();
+  await new Promise((resolve) => setTimeout(resolve, 1_500)); // all buffers are full by now
+  expect((await post.report()).process).toMatchObject({ state: ProcessState.RUNNING, pid });
+  stuck?.signal('SIGTERM');
+  const goodbye = await post.session.nextFrame('leave');
+  post.session.stored(goodbye.frameId);
+  expect(await stuck?.exited).toBe(143);
+  expect(await runs(pid)).toBe(false);
+});
+
 describe('orders', () => {
   let supervisor: CliProcess;
   async function supervised(options: string[], name: string, source: string, ...args: string[]) {

@@ -40,7 +40,7 @@ class FakeRun implements Run {
   }
   lines = () => [`line of ${this.pid}`];
   groupLives = async () => this.leftovers;
-  finish = async () => {};
+  finish = async () => true;
 }
 
 let runs: FakeRun[];

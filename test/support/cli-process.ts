@@ -10,6 +10,8 @@ export class CliProcess {
   stderr = '';
   readonly #child: ChildProcess;
   readonly #exited: Promise<number | null>;
+  /** The exit code, also if its output was not read to the end. */
+  readonly exited: Promise<number | null>;
   readonly #waiting = new Set<() => void>();
 
   private constructor(child: ChildProcess) {
@@ -22,6 +24,7 @@ export class CliProcess {
       this.stderr += chunk.toString();
       for (const check of [...this.#waiting]) check();
     });
+    this.exited = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
     this.#exited = new Promise((resolve) => child.once('close', (code) => resolve(code)));
   }
 
@@ -66,6 +69,11 @@ export class CliProcess {
 
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Reads its stdout no more, and keeps it open. */
+  stopReading(): void {
+    this.#child.stdout?.pause();
   }
 
   /** Stops reading its stdout, as `head` does once it has enough. */

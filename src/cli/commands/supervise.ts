@@ -160,6 +160,7 @@ async function run(io: CliIo, command: string[], flags: SuperviseFlags): Promise
       note: (text) => {
         if (flags.quiet !== true) io.stderr.write(`supervise: ${escapeText(text)}\n`);
       },
+      abandon: (code) => process.exit(code),
     });
   } catch (error) {
     if (error instanceof CannotSupervise) throw new CommandError(error.message, { cause: error });
