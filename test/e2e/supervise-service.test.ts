@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
+  Drain_State as DrainState,
   Agent_Liveness as Liveness,
   Agent_Phase as Phase,
   ProcessReport_State as ProcessState,
@@ -65,7 +66,7 @@ describe('a supervised program', () => {
 
     await agents.drainAgent({ agentId: 'w-1', reason: 'maintenance' });
     const drained = await reaches('w-1', Phase.DRAINED);
-    expect(drained?.drain).toMatchObject({ state: 2, reason: 'maintenance' });
+    expect(drained?.drain).toMatchObject({ state: DrainState.STOPPED, reason: 'maintenance' });
     expect(await runs(first)).toBe(false);
     await until(
       () => state('w-1'),
@@ -109,6 +110,40 @@ describe('a supervised program', () => {
     );
     expect(workshop.pids(supervisor)).toEqual([pid]);
     expect(await runs(pid)).toBe(true);
+  });
+
+  test('finishes a drain that was ordered before the service was killed, and says so to the next one', async () => {
+    const program = workshop.program(
+      'slow.py',
+      `
+import os, signal, sys, time
+def finish(*_):
+    print("finishing")
+    while not os.path.exists(sys.argv[1]): time.sleep(0.05)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, finish)
+print("pid", os.getpid())
+while True: signal.pause()
+`,
+    );
+    const options = ['--id', 'w-4', '--stop-timeout', '1s'];
+    const supervisor = workshop.supervise(stack.service.grpc, options, program, workshop.path('may-end'));
+    await reaches('w-4', Phase.ACTIVE);
+    await pidOf(supervisor);
+    await stack.clients.agents.drainAgent({ agentId: 'w-4', deadline: { seconds: 100n } });
+    await supervisor.shows('finishing');
+    await until(
+      () => get('w-4'),
+      (agent) => agent?.drain?.running.length === 1,
+      { what: 'what still runs' },
+    );
+    await stack.service.kill('SIGKILL');
+    workshop.program('may-end', '');
+    await supervisor.shows('and stays down (drain)');
+    await stack.restart();
+    const drained = await reaches('w-4', Phase.DRAINED);
+    expect(drained?.drain?.state).toBe(DrainState.STOPPED);
+    expect(supervisor.stdout.match(/finishing/g)).toHaveLength(1);
   });
 
   test('that an operator stopped while it was away is ended when it is heard of again', async () => {
