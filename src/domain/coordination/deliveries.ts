@@ -47,6 +47,8 @@ const ATTEMPTS = 16;
 const REMEMBERED_MS = 3_600_000;
 /** How long a view may take to show what was committed. */
 const VIEW_MS = 2000;
+/** Pause after somebody else was faster. */
+const LAG_MS = 50;
 /** Pause after the store refused what a pump wanted. */
 const PAUSE_MS = 1000;
 
@@ -99,6 +101,7 @@ export class Deliveries {
       wheel,
       self,
       storeMs: () => storeTime.ms(),
+      storeEpoch: () => this.#options.store.status().epoch,
       store: (...step) => this.#take(...step),
     });
     this.#pumps.set(key, pump);
@@ -138,7 +141,9 @@ export class Deliveries {
   }
 
   async #updateInTurn(session: Session, id: string, update: DeliveryUpdate): Promise<void> {
-    const release = this.#pumps.get(keyOf(session.namespace, session.agentId))?.hold(id);
+    const release = this.#pumps
+      .get(keyOf(session.namespace, session.agentId))
+      ?.hold(id, update.work?.attempt ?? 0n);
     let result: 'over' | 'answered' | 'unchanged' = 'unchanged';
     try {
       result = await this.#update(session, id, update);
@@ -273,7 +278,11 @@ export class Deliveries {
         checks: [{ key, revision: known.revision }],
         puts: [{ key, value: encodeDelivery(record) }],
       });
-      if (outcome.kind === 'conflict') return;
+      if (outcome.kind === 'conflict') {
+        // The view lags behind; until it does not, the same would come out again.
+        await new Promise((resolve) => setTimeout(resolve, LAG_MS));
+        return;
+      }
       await views.waitFor(known.namespace, outcome.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS));
     } catch (error) {
       if (!(error instanceof StoreUnavailableError)) {

@@ -10,6 +10,7 @@ import {
   countsInFlight,
   type HandedOut,
   nextStep,
+  nextTry,
   type Step,
 } from './delivery-rules.ts';
 import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
@@ -34,12 +35,16 @@ export interface DeliveryPumpOptions {
   self: SelfWatch;
   /** The store's clock as this replica reckons it, milliseconds. */
   storeMs(): number;
+  /** The store's epoch: in a higher one the store may have fallen back. */
+  storeEpoch(): bigint;
   /** Stores what a step asks for; the pump is woken when it is done. Never rejects. */
   store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void>;
 }
 
 /** The longest time until a pump looks again for what has no news of its own (a store that was away). */
 const LOOK_AGAIN_MS = 5000;
+/** Ended deliveries that a session remembers. */
+const MAX_REMEMBERED = 256;
 
 /**
  * Hands one session the deliveries of its agent: in order, within the agent's window, one unacknowledged of each ordering
@@ -50,10 +55,15 @@ export class DeliveryPump implements WheelTask {
   readonly wheel = wheelLink();
   readonly #options: DeliveryPumpOptions;
   readonly #handedOut = new Map<string, HandedOut & { sentMs: number }>();
+  /**
+   * Attempts that ended in this session, the newest of them, each with the store epoch of its end: a mailbox that still
+   * shows one lags behind, or its store fell back to before the end.
+   */
+  readonly #ended = new Map<string, { attempt: bigint; epoch: bigint }>();
   /** Deliveries with a commit of this replica under way. */
   readonly #busy = new Set<string>();
   #planned = false;
-  #ended = false;
+  #closed = false;
 
   constructor(options: DeliveryPumpOptions) {
     this.#options = options;
@@ -63,7 +73,7 @@ export class DeliveryPump implements WheelTask {
 
   /** Looks at the mailbox soon; however often it is called in one turn of the event loop, once. */
   wake(): void {
-    if (this.#planned || this.#ended) return;
+    if (this.#planned || this.#closed) return;
     this.#planned = true;
     queueMicrotask(() => {
       this.#planned = false;
@@ -76,7 +86,7 @@ export class DeliveryPump implements WheelTask {
   }
 
   end(): void {
-    this.#ended = true;
+    this.#closed = true;
     this.#options.wheel.cancel(this);
   }
 
@@ -84,16 +94,25 @@ export class DeliveryPump implements WheelTask {
     return this.#options.session;
   }
 
-  /** Something about this delivery is being stored: it is left alone until the returned function is called. */
-  hold(id: string): (result: 'over' | 'answered' | 'unchanged') => void {
+  /** Something about this attempt is being stored: its delivery is left alone until the returned function is called. */
+  hold(id: string, attempt: bigint): (result: 'over' | 'answered' | 'unchanged') => void {
     this.#busy.add(id);
+    const epoch = this.#options.storeEpoch();
     return (result) => {
       this.#busy.delete(id);
       const handedOut = this.#handedOut.get(id);
-      if (result === 'over') this.#handedOut.delete(id);
+      if (result === 'over') this.#remember(id, attempt, epoch);
       else if (result === 'answered' && handedOut !== undefined) handedOut.dueMs = undefined;
       this.wake();
     };
+  }
+
+  #remember(id: string, attempt: bigint, epoch: bigint): void {
+    this.#handedOut.delete(id);
+    this.#ended.delete(id);
+    this.#ended.set(id, { attempt, epoch });
+    const oldest = this.#ended.size > MAX_REMEMBERED ? this.#ended.keys().next().value : undefined;
+    if (oldest !== undefined) this.#ended.delete(oldest);
   }
 
   /** Deliveries handed out in this session and not answered yet, for explanations. */
@@ -102,7 +121,7 @@ export class DeliveryPump implements WheelTask {
   }
 
   #run(): void {
-    if (this.#ended) return;
+    if (this.#closed) return;
     const { mailboxes, session, clock, wheel } = this.#options;
     const nowMs = clock.monoMs();
     const deliveries = mailboxes.of(session.namespace, session.agentId);
@@ -132,6 +151,10 @@ export class DeliveryPump implements WheelTask {
   }
 
   #stepOf(known: KnownDelivery, nowMs: number): Step {
+    const ended = this.#ended.get(known.id);
+    if (ended !== undefined && ended.attempt === known.record.attempt) {
+      return ended.epoch === this.#options.storeEpoch() ? WAIT : nextTry(known.record);
+    }
     const handedOut = this.#handedOut.get(known.id);
     return nextStep({
       known,
@@ -170,7 +193,7 @@ export class DeliveryPump implements WheelTask {
   }
 
   #store(known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): void {
-    const release = this.hold(known.id);
+    const release = this.hold(known.id, known.record.attempt);
     void this.#options.store(this.#options.session, known, step).then(() => release('unchanged'));
   }
 

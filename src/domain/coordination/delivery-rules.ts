@@ -61,11 +61,15 @@ export function nextStep({ known, sessionEpoch, handedOut, held, nowMs, storeMs 
   } else if (ours && record.notBefore === undefined) {
     return { kind: 'send' };
   }
-  if (record.tries >= record.maxTries) return { kind: 'give_up' };
+  if (record.tries >= record.maxTries) return nextTry(record);
   const notBeforeMs = record.notBefore === undefined ? 0 : msFromTimestamp(record.notBefore);
   if (storeMs < notBeforeMs) return { kind: 'later', storeMs: notBeforeMs };
-  return { kind: 'claim' };
+  return nextTry(record);
 }
+
+/** What comes after an attempt that led to nothing. */
+export const nextTry = ({ tries, maxTries }: DeliveryRecord): Step =>
+  tries >= maxTries ? { kind: 'give_up' } : { kind: 'claim' };
 
 export const isExpired = (record: DeliveryRecord, storeMs: number): boolean =>
   record.expireTime !== undefined && msFromTimestamp(record.expireTime) <= storeMs;

@@ -153,6 +153,27 @@ describe('deliveries', () => {
     expect(agent.frames().at(-1)).toMatchObject({ case: 'revoke', value: { work: first().work } });
   });
 
+  it('that ended come again, with a higher attempt, when the store falls back to before their end', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const key = 'mail/a1/m1';
+    for (const answered of [false, true]) {
+      if (answered) expect(await agent.say(last(), ACCEPTED)).toBe('');
+      const before = entries?.get(key);
+      expect(await agent.say(last(), SUCCEEDED)).toBe('');
+      expect(left()).toBe(0);
+      const { attempt = 0n } = last().work ?? {};
+      const count = agent.deliveries().length;
+      if (before !== undefined) entries?.set(key, before);
+      fleet.store.promote();
+      await fleet.pass(200);
+      expect(agent.deliveries()).toHaveLength(count + 1);
+      expect(last().work?.attempt).toBeGreaterThan(attempt);
+    }
+    expect(await agent.say(last(), SUCCEEDED)).toBe('');
+    expect(left()).toBe(0);
+  });
+
   it('wait for a client that does not read', async () => {
     agent.channel.reads = false;
     agent.channel.send(encodeFrame(resultFrame('x'.repeat(65_536), undefined)));
