@@ -22,11 +22,13 @@ import { createAgentService } from './rpc/agent-service.ts';
 import { ErrorMapper } from './rpc/errors.ts';
 import { startGrpcListener } from './rpc/grpc.ts';
 import { createHealth } from './rpc/health.ts';
+import { createLockService } from './rpc/lock-service.ts';
 import { gateServices } from './rpc/method-gate.ts';
 import { createMonitoringService } from './rpc/monitoring-service.ts';
 import { Pipeline } from './rpc/pipeline.ts';
 import { createReflection } from './rpc/reflection.ts';
 import { createSessionService } from './rpc/session-service.ts';
+import { createStateService } from './rpc/state-service.ts';
 import { openStores, unlessStoreAway } from './stores.ts';
 import { createRpcObserver } from './telemetry/rpc-observer.ts';
 import { traceStore } from './telemetry/store-observer.ts';
@@ -230,6 +232,13 @@ async function start(
           helloTimeoutMs: config.grpc.helloTimeoutMs,
           windowBytes: config.session.outboundWindowBytes,
         }),
+      ],
+      system_coordination: [
+        createStateService({
+          state: fleet.coordination.state,
+          watch: { store, storeTime: fleet.storeTime, views: fleet.views },
+        }),
+        createLockService({ locks: fleet.coordination.locks }),
       ],
       monitoring: [
         createMonitoringService({

@@ -1,4 +1,5 @@
 import type { Config } from './config/config.ts';
+import { createCoordination } from './coordination.ts';
 import { Absences } from './domain/agent/absences.ts';
 import { AgentReader, progressBudget } from './domain/agent/agent-reader.ts';
 import { Agents } from './domain/agent/agents.ts';
@@ -75,6 +76,7 @@ export function createFleet(options: FleetOptions) {
   const storeTime = new StoreTime({ store, clock });
   const events = new EventWriter({ replicaId, wallMs: () => clock.wallMs() });
   const rebalancing = new Rebalancing({ clock, held: () => sessions.size, shares: () => options.shares() });
+  const coordination = createCoordination({ config, store, storeTime, directory, events, clock });
   const pacing = () => pacingFor(sessions.size, config.session);
   const context: SessionContext = {
     clock,
@@ -108,6 +110,7 @@ export function createFleet(options: FleetOptions) {
       },
       directory,
       mailboxes,
+      ...coordination.views,
       {
         reset: () => {},
         apply: (batch) => observed.current?.apply(batch),
@@ -180,6 +183,7 @@ export function createFleet(options: FleetOptions) {
   const chores = [
     new OrderDeadlines({ store, directory, events, wallMs: () => clock.wallMs() }),
     new DeliveryUpkeep({ store, mailboxes, deliveries, deadLettersMs: config.events.retentionMs }),
+    ...coordination.chores,
   ];
   const { failures } = config;
   const exits = new ProcessExits({ store, events, clock, background, log, failures });
@@ -198,7 +202,7 @@ export function createFleet(options: FleetOptions) {
     replicaAlive: options.replicaAlive,
     storeMs: () => storeTime.ms(),
     chores,
-    hooks: options.lossHooks ?? [],
+    hooks: [...coordination.hooks, ...(options.lossHooks ?? [])],
   });
   const observations = new Observations({ store, context, sessions });
   observed.current = observations;
@@ -255,6 +259,7 @@ export function createFleet(options: FleetOptions) {
     deliveries,
     orders,
     chores,
+    coordination,
   };
 }
 

@@ -57,6 +57,10 @@ export interface Config {
   failures: FailuresConfig;
   brake: BrakeConfig;
   limits: {
+    /** `limits.max_locks`: per namespace; default 100,000. */
+    maxLocks: number;
+    /** `limits.max_lock_waiters`: calls that wait for a lock, on this replica; default 1,000. */
+    maxLockWaiters: number;
     /** `limits.max_mailbox`: unfinished deliveries of one agent; default 1,000. */
     maxMailbox: number;
     /** `limits.max_message_bytes`: largest request message on either listener; default 1 MiB. */

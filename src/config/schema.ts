@@ -382,6 +382,8 @@ export const KEYS: readonly KeySpec[] = [
     max: 10_000,
     doc: 'Agents a second on which action is then taken, in random order.',
   },
+  limit('max_locks', 100_000, [1, 10_000_000], 'locks', 'Locks in one namespace.'),
+  limit('max_lock_waiters', 1_000, [1, 100_000], 'calls', 'Calls that wait for a lock, on this replica.'),
   limit(
     'max_mailbox',
     1_000,

@@ -1,15 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import {
   AgentService,
-  type GetAgentRequest,
   GetAgentResponseSchema,
-  type ListAgentsRequest,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import type { AgentReader } from '../domain/agent/agent-reader.ts';
 import { type AgentWatchOptions, watchAgents } from '../domain/agent/agent-watch.ts';
 import type { Agents } from '../domain/agent/agents.ts';
 import type { Automation } from '../domain/agent/automation.ts';
-import type { Caller } from '../domain/agent/caller.ts';
 import type { ProcessExits } from '../domain/agent/care/process-exits.ts';
 import { agentNotFound } from '../domain/agent/errors.ts';
 import { type ExplainInput, explainAgent } from '../domain/agent/explain.ts';
@@ -17,7 +14,9 @@ import type { Orders } from '../domain/agent/orders.ts';
 import type { Sessions } from '../domain/agent/sessions.ts';
 import { namespaceOf } from '../domain/namespaces.ts';
 import type { Views } from '../state/views.ts';
-import { bindService, type CallContext, type ServiceBinding } from './service.ts';
+import { callerOf } from './caller.ts';
+import { revisionWait } from './revision-wait.ts';
+import { bindService, type ServiceBinding } from './service.ts';
 
 export interface AgentServiceOptions {
   agents: Agents;
@@ -31,17 +30,10 @@ export interface AgentServiceOptions {
   exits: Pick<ProcessExits, 'read'>;
 }
 
-/** The longest wait for min_revision when the caller has no deadline. */
-const MAX_WAIT_MS = 10_000;
-
 export function createAgentService(options: AgentServiceOptions): ServiceBinding {
   const { agents, orders, automation, reader, sessions, views } = options;
 
-  const seen = async (request: GetAgentRequest | ListAgentsRequest, context: CallContext): Promise<void> => {
-    if (request.minRevision === 0n) return;
-    const waitMs = Math.min(MAX_WAIT_MS, context.timeLeftMs() ?? MAX_WAIT_MS);
-    await views.waitFor(namespaceOf(request), request.minRevision, waitMs, context.signal);
-  };
+  const seen = revisionWait(views);
 
   return bindService(AgentService, {
     registerAgent: (request, context) => agents.register(request, callerOf(context)),
@@ -74,8 +66,4 @@ export function createAgentService(options: AgentServiceOptions): ServiceBinding
       return explainAgent({ ...options.explain, known, session, agent: reader.present(known), exits });
     },
   });
-}
-
-function callerOf(context: CallContext): Caller {
-  return { principal: context.principal.name, token: context.principal.token };
 }

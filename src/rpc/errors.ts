@@ -63,6 +63,10 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.MAILBOX_FULL]: Code.RESOURCE_EXHAUSTED,
   [ErrorReason.ATTEMPT_STALE]: Code.ABORTED,
   [ErrorReason.NOTHING_TO_CONFIRM]: Code.FAILED_PRECONDITION,
+  [ErrorReason.STATE_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.LOCK_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.LOCK_HELD]: Code.DEADLINE_EXCEEDED,
+  [ErrorReason.LOCK_LOST]: Code.ABORTED,
 };
 
 /** The status code of a reason; INTERNAL for one that this version does not know. */

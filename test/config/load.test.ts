@@ -83,6 +83,8 @@ const DEFAULTS: Config = {
   },
   brake: { share: 0.5, minFailures: 5, holdMs: 1_800_000, ratePerSecond: 1 },
   limits: {
+    maxLocks: 100_000,
+    maxLockWaiters: 1_000,
     maxMailbox: 1_000,
     maxMessageBytes: 1_048_576,
     maxAgents: 100_000,

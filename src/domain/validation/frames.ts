@@ -1,4 +1,5 @@
-import type { Value } from '@bufbuild/protobuf/wkt';
+import { toBinary } from '@bufbuild/protobuf';
+import { type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   type ProcessExit,
   ProcessExitSchema,
@@ -126,6 +127,20 @@ export const payload: Rule<Payload> = message(PayloadSchema, {
     },
   }),
 });
+
+/** About how large a payload's data is: exactly, but for JSON. */
+export function payloadBytes({ data }: Payload): number {
+  switch (data.case) {
+    case 'binary':
+      return data.value.length;
+    case 'text':
+      return Buffer.byteLength(data.value);
+    case 'json':
+      return toBinary(ValueSchema, data.value).length;
+    default:
+      return 0;
+  }
+}
 
 const deliveryUpdate: Rule<DeliveryUpdate> = message(
   DeliveryUpdateSchema,

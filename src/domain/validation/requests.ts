@@ -1,4 +1,4 @@
-import type { DescMessage, Message, MessageShape } from '@bufbuild/protobuf';
+import type { Message, MessageShape } from '@bufbuild/protobuf';
 import type { FieldMask } from '@bufbuild/protobuf/wkt';
 import {
   Agent_LivenessSchema,
@@ -33,29 +33,21 @@ import {
   WatchEventsRequestSchema,
   WatchSystemStatusRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import { decodeCursor } from '../../lib/cursor.ts';
 import type { FieldViolation } from '../../lib/errors.ts';
 import { quote, Violations } from '../../lib/violations.ts';
 import { maskPathFault } from '../agent/field-mask.ts';
 import { LabelSelectorError, parseLabelSelector } from '../agent/label-selector.ts';
 import { agentSpec, capabilityName, kind, refuseSelfReference } from './agent-spec.ts';
+import { coordinationRules } from './coordination.ts';
 import { frame } from './frames.ts';
 import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts';
-import { anything, type FieldRules, list, message, optional, type Rule, required } from './rules.ts';
+import { cursorOfNamespace, pageToken, request } from './request-rules.ts';
+import { anything, list, message, optional, type Rule, required } from './rules.ts';
 import { agentId, line, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
 
 const SECOND_MS = 1000;
 const HOUR_MS = 3600 * SECOND_MS;
 const DAY_MS = 24 * HOUR_MS;
-
-// Base64url; what it holds is judged by the method that gave it out.
-const pageToken = word({
-  max: 1536,
-  empty: 'allowed',
-  pattern: /^[A-Za-z0-9_-]+$/,
-  allowed: 'a page token as it was given out',
-  opaque: true,
-});
 
 const labelSelector: Rule<string> = (violations, text) => {
   try {
@@ -114,28 +106,11 @@ const maskPaths = list<string>({
 
 const interval = duration({ minMs: 100, maxMs: HOUR_MS, range: '100 ms to 1 h' });
 
-/** A cursor must be one that was given out, for the namespace that the request names. */
-const cursorOfNamespace: Rule<{ namespace: string; cursor: string }> = (violations, request) => {
-  if (request.cursor === '') return;
-  const decoded = decodeCursor(request.cursor, request.namespace || 'default');
-  if (decoded.kind === 'invalid') violations.addAt('cursor', decoded.description);
-};
-
 /** What all orders to an agent have. */
 const order = { namespace, agentId, expectedRevision: notNegative, requestId, reason: prose(1024) };
 
 const orderDeadline = (minMs: number) =>
   duration({ minMs, maxMs: 30 * DAY_MS, range: `${minMs / 1000} s to 30 days` });
-
-type RequestRule = readonly [typeName: string, rule: Rule<Message>];
-
-function request<S extends DescMessage>(
-  schema: S,
-  fields: FieldRules<S>,
-  between?: Rule<MessageShape<S>>,
-): RequestRule {
-  return [schema.typeName, message(schema, fields, between) as Rule<never> as Rule<Message>];
-}
 
 const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>([
   request(
@@ -225,6 +200,7 @@ const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>
     cursorOfNamespace,
   ),
   request(GetConfigRequestSchema, {}),
+  ...coordinationRules,
 ]);
 
 function checkSelfReference(

@@ -105,8 +105,9 @@ export class Care {
   }
 
   async #tick(namespace: string, storeMs: number): Promise<void> {
-    const { directory, leases, log } = this.#options;
-    if (directory.count(namespace) === 0) return;
+    const { directory, leases, log, chores } = this.#options;
+    const idle = directory.count(namespace) === 0 && !chores.some((chore) => chore.hasWork?.(namespace));
+    if (idle) return;
     try {
       const before = leases.held(namespace, CARE);
       const lease = before ?? (await leases.acquire(namespace, CARE));

@@ -16,6 +16,8 @@ export interface ChoreContext {
 export interface Chore {
   /** For logs. */
   name: string;
+  /** Whether there may be something to do in a namespace that has no agents; absent: never. */
+  hasWork?(namespace: string): boolean;
   /** A failure is logged, and the chore comes again. */
   run(context: ChoreContext): Promise<void>;
 }
