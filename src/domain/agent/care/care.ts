@@ -14,7 +14,7 @@ import { CARE, type CareRecords, FREEZE_KEY } from './care-records.ts';
 import type { Chore } from './chore.ts';
 import type { Gates } from './gates.ts';
 import type { HeldLease, Leases } from './leases.ts';
-import { type Need, TAKES } from './needs.ts';
+import { goneMsOf, type Need, TAKES } from './needs.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Settling } from './settling.ts';
 import type { Surveys } from './surveys.ts';
@@ -48,6 +48,8 @@ const SIDE_BY_SIDE = 16;
 /** Agents that are looked at in one turn of the event loop. */
 const AT_A_TIME = 500;
 const MINUTE_MS = 60_000;
+/** A loss that waits for nothing but its release_after is left out of the share in trouble after so long. */
+const OLD_LOSS_MS = 600_000;
 
 /** Something that is due about an agent. */
 interface Due {
@@ -216,7 +218,9 @@ export class Care {
       if (index % AT_A_TIME === AT_A_TIME - 1) await new Promise((resolve) => setImmediate(resolve));
       const known = directory.get(namespace, id);
       if (known === undefined) continue;
-      const due = surveys.needs(known, storeMs).filter((need) => surveys.isDue(known, need, storeMs));
+      const needs = surveys.needs(known, storeMs);
+      if (this.#isOldLoss(known, needs, storeMs)) this.#options.troubles.leaveOut(known);
+      const due = needs.filter((need) => surveys.isDue(known, need, storeMs));
       const free = due.filter(({ kind }) => !TAKES.has(kind));
       const taking = due.filter(({ kind }) => TAKES.has(kind));
       if (taking.some(({ kind }) => kind === 'quarantine') && quarantines <= 0) {
@@ -229,6 +233,13 @@ export class Care {
       else if (gate?.kind === 'limited') found.limited.push({ known, needs: taking });
     }
     return found;
+  }
+
+  /** Its work is kept for it for longer than failures that have to do with each other can be apart. */
+  #isOldLoss({ namespace, record }: KnownAgent, needs: readonly Need[], storeMs: number): boolean {
+    const handling = needs.find(({ kind }) => kind === 'handle_loss');
+    if (handling === undefined || handling.dueMs <= storeMs) return false;
+    return goneMsOf(record) + OLD_LOSS_MS <= storeMs && this.#options.records.brakes(namespace) === undefined;
   }
 
   /** As many as the rate allows, at random: a wrong guess hits no group of agents harder than another. */

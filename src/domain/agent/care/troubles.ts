@@ -91,6 +91,11 @@ export class Troubles implements DirectoryListener {
     if (known !== undefined) this.changed(undefined, known);
   }
 
+  /** A loss of long ago that waits for nothing but its own time is no part of a mass failure of now. */
+  leaveOut({ namespace, id, record }: KnownAgent): void {
+    this.#count(namespace, id, { zone: zoneOf(record), standing: 'out' });
+  }
+
   /** All namespaces together. */
   everywhere(): Trouble {
     return this.#everywhere;

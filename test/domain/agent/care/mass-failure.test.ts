@@ -91,6 +91,26 @@ describe('60 % of 500 agents cut off at once', () => {
   }, 30_000);
 });
 
+describe('agents that were lost one after the other, and whose work is kept for a day', () => {
+  it('are no mass failure', async () => {
+    const hook = recordingHook();
+    const flags = { 'failures.release-after': '1d', 'brake.min-failures': '3' };
+    const fleet = await start({ lossHooks: [hook], flags });
+    const members = await attachMany(fleet, 8);
+    await fleet.tend();
+    for (const member of members.slice(0, 5)) {
+      cutOff(fleet, [member]);
+      await live(fleet, 35);
+      fleet.stall(650_000);
+      for (const { id } of members) fleet.sessions.get('default', id)?.heard(fleet.clock.monoMs());
+      await live(fleet, 2);
+    }
+    expect(lost(fleet)).toBe(5);
+    expect(fleet.types().filter((type) => type.startsWith('brake.'))).toEqual([]);
+    expect(fleet.troubles.of('default')).toEqual({ failing: 0, agents: 3 });
+  });
+});
+
 describe('a zone of which most agents fail', () => {
   it('has a brake of its own, and others go on', async () => {
     const hook = recordingHook();
