@@ -6,9 +6,9 @@ import { type ActiveCall, cancelled } from './active-call.ts';
 import { Code } from './codes.ts';
 import type { GrpcHost, WaitingCall } from './grpc-host.ts';
 import { headerOf, timeoutOf } from './grpc-metadata.ts';
-import { grpcStatus, ownStatuses, resetStream, type StatusOwner } from './grpc-status.ts';
+import { grpcStatus, ownStatuses, resetStream, retireConnection, type StatusOwner } from './grpc-status.ts';
 import type { CallInfo } from './observer.ts';
-import type { SessionChannel, SessionHandler, SessionReceiver } from './service.ts';
+import type { EndOptions, SessionChannel, SessionHandler, SessionReceiver } from './service.ts';
 
 /**
  * One session stream on grpc-js, frame by frame. It sits where a server interceptor sits, below grpc-js's Duplex
@@ -125,7 +125,7 @@ export class GrpcSession implements SessionChannel, CallInfo, StatusOwner, Waiti
     return this.#pending;
   }
 
-  end(error?: unknown, options?: { abort?: boolean }): void {
+  end(error?: unknown, options?: EndOptions): void {
     if (this.#ended) return;
     this.#ended = true;
     const { pipeline } = this.#host;
@@ -142,6 +142,7 @@ export class GrpcSession implements SessionChannel, CallInfo, StatusOwner, Waiti
       return;
     }
     this.call.sendStatus(status);
+    if (options?.retire === true) retireConnection(this.call);
     this.#host.awaitEnd(this, false);
   }
 

@@ -73,6 +73,12 @@ export function resetStream(call: ServerInterceptingCallInterface, code: number)
   streamOf(call)?.close(code);
 }
 
+/** GOAWAY: calls under way go on, new ones need another connection, and this one closes with its last call. */
+export function retireConnection(call: ServerInterceptingCallInterface): void {
+  const session = streamOf(call)?.session;
+  if (session !== undefined && !session.closed) session.close();
+}
+
 /** Whether both sides of the call's stream are closed. */
 export function isStreamClosed(call: ServerInterceptingCallInterface): boolean {
   const stream = streamOf(call);

@@ -41,7 +41,14 @@ export interface SessionChannel {
   /** Called whenever pendingBytes has fallen to 0. */
   onDrain: (() => void) | undefined;
   /** Ends the call: OK without an error. Idempotent. Messages sent before are still flushed unless `abort`. */
-  end(error?: unknown, options?: { abort?: boolean }): void;
+  end(error?: unknown, options?: EndOptions): void;
+}
+
+export interface EndOptions {
+  /** Nothing more is flushed. */
+  abort?: boolean;
+  /** The client shall come back on another connection: this one takes no new calls, and ends with its last one. */
+  retire?: boolean;
 }
 
 /** The way up: what a session does with what a binding brings it. Called in order, never concurrently. */

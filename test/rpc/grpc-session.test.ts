@@ -67,6 +67,32 @@ test('frames go both ways, and both ends close in order', async () => {
   expect(outcomes).toMatchObject([{ method: 'OpenSession', code: 0 }]);
 });
 
+test('an end that retires the connection lets calls on it go on and makes the client open another one', async () => {
+  const { connect, sessions } = await setUp();
+  const opened = sessions.sessions;
+  const client = connect();
+  const open = async (count: number) => {
+    const stream = client.bidi(openSession);
+    const heard: Buffer[] = [];
+    stream.on('data', (bytes: Buffer) => heard.push(bytes));
+    stream.write(Buffer.from([0x0a, 0x01, 0x61]));
+    await until(() => opened.length === count, 'the session');
+    return { stream, heard, ended: endOf(stream) };
+  };
+  const first = await open(1);
+  const second = await open(2);
+  expect(opened[1]?.channel.peer).toBe(opened[0]?.channel.peer);
+  opened[0]?.channel.end(undefined, { retire: true });
+  expect(await first.ended).toBeUndefined();
+  const third = await open(3);
+  expect(opened[2]?.channel.peer).not.toBe(opened[0]?.channel.peer);
+  opened[1]?.channel.send(Buffer.from([0x0a, 0x00]));
+  await until(() => second.heard.length === 1, 'a frame on the older connection');
+  opened[1]?.channel.end();
+  opened[2]?.channel.end();
+  expect([await second.ended, await third.ended]).toEqual([undefined, undefined]);
+});
+
 test('many frames in one packet arrive one by one and in order', async () => {
   const { raw, sessions } = await setUp();
   const stream = raw();

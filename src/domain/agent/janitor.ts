@@ -51,6 +51,7 @@ export class Janitor {
 
   /** One round; call it every second or two. */
   sweep(): void {
+    if (this.#options.sessions.leaving) return;
     const orphans: KnownAgent[] = [];
     for (const known of this.#options.directory.all()) {
       if (this.#isOrphan(known)) orphans.push(known);

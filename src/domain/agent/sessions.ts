@@ -76,6 +76,11 @@ export class Sessions implements SessionOwner {
     return this.#byAgent.size;
   }
 
+  /** Agents are being sent away: that they have no session here any more means nothing. */
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+
   get(namespace: string, agentId: string): Session | undefined {
     return this.#byAgent.get(`${namespace}/${agentId}`)?.session;
   }

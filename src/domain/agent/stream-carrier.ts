@@ -20,7 +20,7 @@ export interface FrameChannel {
   send(message: Uint8Array): void;
   pendingBytes(): number;
   onDrain: (() => void) | undefined;
-  end(error?: unknown, options?: { abort?: boolean }): void;
+  end(error?: unknown, options?: { abort?: boolean; retire?: boolean }): void;
 }
 
 export interface StreamCarrierOptions {
@@ -155,16 +155,22 @@ export class StreamCarrier implements FrameCarrier, WheelTask {
     this.protocol.ended();
     if (this.#finished) return;
     this.#pass(encodeFrame(goAwayFrame(reason, detail, reconnectAfterMs)));
-    this.finish(statusOf(reason, detail, reconnectAfterMs));
+    // On the same connection a balancer would never see it again.
+    const elsewhere = reason === Reason.REBALANCE || reason === Reason.SHUTDOWN;
+    this.#end(statusOf(reason, detail, reconnectAfterMs), elsewhere);
   }
 
   finish(error?: unknown): void {
+    this.#end(error, false);
+  }
+
+  #end(error: unknown, retire: boolean): void {
     if (this.#finished) return;
     this.#finished = true;
     for (const bytes of this.#waiting) this.#channel.send(bytes);
     this.#waiting = [];
     // A client that does not read would keep the call open for ever.
-    this.#channel.end(error, { abort: this.blockedMs(this.#clock.monoMs()) >= STUCK_MS });
+    this.#channel.end(error, { abort: this.blockedMs(this.#clock.monoMs()) >= STUCK_MS, retire });
   }
 
   #pass(bytes: Uint8Array): void {

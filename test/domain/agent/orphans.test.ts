@@ -90,6 +90,16 @@ describe('agents that nobody holds', () => {
     expect(fleet.liveness('a1')).toBe(DISCONNECTED);
   });
 
+  it('are not those whom this replica sends away because it leaves', async () => {
+    const fleet = await start();
+    const token = await fleet.register('a1');
+    await fleet.attach('a1', token, { answers: true });
+    await fleet.sessions.leave(0);
+    await fleet.tend();
+    await fleet.settle();
+    expect(fleet.liveness('a1')).toBe(CONNECTED);
+  });
+
   it('are not LOST when their replica turns out to be alive', async () => {
     const holder = await start({ replicaId: 'replica-2' });
     const token = await holder.register('a1');
