@@ -8,15 +8,13 @@ import {
 import {
   type AgentRecord,
   AgentRecordSchema,
-  VerdictHistorySchema,
 } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { fileVerdict, readVerdicts } from './verdict-history.ts';
 
 /** The format that this version writes. */
 export const RECORD_FORMAT = 1;
 
 const PREFIX = 'agent/';
-/** Verdicts kept besides the present one. */
-const HISTORY = 15;
 
 export const agentKey = (agentId: string): string => PREFIX + agentId;
 export const isAgentKey = (key: string): boolean => key.startsWith(PREFIX);
@@ -68,14 +66,11 @@ export function copyRecord(record: AgentRecord): AgentRecord {
 /** Makes `verdict` the present one and files the one before. */
 export function pushVerdict(record: AgentRecord, verdict: Verdict): void {
   const agent = agentOf(record);
-  if (agent.verdict !== undefined) {
-    const verdicts = [agent.verdict, ...earlierVerdicts(record)].slice(0, HISTORY);
-    record.verdictHistory = toBinary(VerdictHistorySchema, create(VerdictHistorySchema, { verdicts }));
-  }
+  if (agent.verdict !== undefined) record.verdictHistory = fileVerdict(record.verdictHistory, agent.verdict);
   agent.verdict = verdict;
 }
 
 /** The verdicts before the present one, newest first. */
 export function earlierVerdicts(record: AgentRecord): Verdict[] {
-  return fromBinary(VerdictHistorySchema, record.verdictHistory).verdicts;
+  return readVerdicts(record.verdictHistory);
 }

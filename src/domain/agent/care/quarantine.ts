@@ -1,24 +1,18 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import {
   type Agent,
   Agent_Phase,
   QuarantineSchema,
-  type Verdict,
   VerdictSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Event_Severity } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import {
-  type AgentRecord,
-  VerdictHistorySchema,
-} from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { AgentRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
-import { agentOf, earlierVerdicts } from '../record.ts';
+import { agentOf } from '../record.ts';
+import { fileVerdict } from '../verdict-history.ts';
 import type { Change, ChangeContext } from './changes.ts';
 import { careCommand } from './commands.ts';
 import { isReachable, type Need } from './needs.ts';
-
-/** Verdicts kept besides the present one, as in record.ts. */
-const HISTORY = 15;
 
 /** Sets an agent aside by rule. */
 export function quarantine(
@@ -45,7 +39,8 @@ export function quarantine(
     verdict,
   });
   delete record.nextRestartTime;
-  fileVerdict(record, verdict);
+  // It is not about liveness: the present one stays.
+  record.verdictHistory = fileVerdict(record.verdictHistory, verdict);
   if (isReachable(agent) && !mailboxFull(agent.id)) {
     const { put } = careCommand(deliveries, {
       cause: [agent.uid, record.sessionEpoch, storeMs, rule],
@@ -109,12 +104,6 @@ export function releaseFromQuarantine(record: AgentRecord): void {
   delete agent.quarantine;
   record.failures = [];
   record.restartAttempts = 0;
-}
-
-/** Files a verdict that is not about liveness: the present one stays. */
-function fileVerdict(record: AgentRecord, verdict: Verdict): void {
-  const verdicts = [verdict, ...earlierVerdicts(record)].slice(0, HISTORY);
-  record.verdictHistory = toBinary(VerdictHistorySchema, create(VerdictHistorySchema, { verdicts }));
 }
 
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;
