@@ -20,6 +20,7 @@ import {
   type RegisterAgentRequestSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import {
+  type Delivery,
   type GoAway,
   type HelloSchema,
   type OpenSessionRequest,
@@ -95,6 +96,7 @@ export class SimSession {
   readonly results: Result[] = [];
   readonly pings: Ping[] = [];
   goAway: GoAway | undefined;
+  onDelivery: (delivery: Delivery) => void = () => {};
   readonly #stream: Stream;
 
   constructor(options: { client: GrpcClient; token: string | undefined; manner: Manner }) {
@@ -151,6 +153,7 @@ export class SimSession {
     if (frame.case === 'welcome') onWelcome(frame.value);
     else if (frame.case === 'result') this.results.push(frame.value);
     else if (frame.case === 'goAway') this.goAway = frame.value;
+    else if (frame.case === 'delivery') this.onDelivery(frame.value);
     else if (frame.case === 'ping') this.#pinged(frame.value);
   }
 

@@ -159,8 +159,9 @@ export function registeredHash(record: AgentRecord): Uint8Array {
 
 /** Maps encode in the order of insertion, so they are sorted first. */
 function specHash(spec: AgentSpec): Uint8Array {
-  const sorted = create(AgentSpecSchema, {
-    ...spec,
+  // Assigned, so that fields of a later version count too: else a replica of either version takes the other's hash of one
+  // and the same spec for that of another one, and puts the agent's own in place of what an operator has changed.
+  const sorted = Object.assign(create(AgentSpecSchema), spec, {
     labels: sortedMap(spec.labels),
     annotations: sortedMap(spec.annotations),
     capacity: sortedMap(spec.capacity),

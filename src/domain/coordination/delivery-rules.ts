@@ -51,6 +51,8 @@ export interface StepInput {
 export function nextStep({ known, sessionEpoch, handedOut, held, nowMs, storeMs }: StepInput): Step {
   const { record } = known;
   if (isExpired(record, storeMs)) return { kind: 'wait' };
+  // Of a kind that a later version brought: a replica that knows it hands it over, once the agent is there.
+  if (record.item.case === undefined) return { kind: 'wait' };
   const ours = record.attempt !== 0n && record.sessionEpoch === sessionEpoch;
   const holds = record.attempt !== 0n && held === record.attempt;
   if (record.accepted && (ours || holds)) return { kind: 'wait' };
@@ -58,7 +60,8 @@ export function nextStep({ known, sessionEpoch, handedOut, held, nowMs, storeMs 
   if (handedOut !== undefined && handedOut.attempt === record.attempt) {
     const answered = handedOut.dueMs === undefined && record.notBefore === undefined;
     if (answered || (handedOut.dueMs !== undefined && nowMs < handedOut.dueMs)) return { kind: 'wait' };
-  } else if (ours && record.notBefore === undefined) {
+  } else if (ours && record.notBefore === undefined && (handedOut?.attempt ?? 0n) < record.attempt) {
+    // A store that fell back may show an attempt that this session has left behind: that is tried anew.
     return { kind: 'send' };
   }
   if (record.tries >= record.maxTries) return nextTry(record);
