@@ -56,7 +56,7 @@ export class DeliveryPump implements WheelTask {
   readonly #options: DeliveryPumpOptions;
   readonly #handedOut = new Map<string, HandedOut & { sentMs: number }>();
   /**
-   * Attempts that ended in this session, the newest of them, each with the store epoch of its end: a mailbox that still
+   * Attempts that ended in this session, or were revoked, the newest of them, each with the store epoch of its end: a mailbox that still
    * shows one lags behind, or its store fell back to before the end.
    */
   readonly #ended = new Map<string, { attempt: bigint; epoch: bigint }>();
@@ -203,7 +203,7 @@ export class DeliveryPump implements WheelTask {
     const there = new Set(deliveries.map(({ id }) => id));
     for (const [id, { attempt }] of this.#handedOut) {
       if (there.has(id) || this.#busy.has(id)) continue;
-      this.#handedOut.delete(id);
+      this.#remember(id, attempt, this.#options.storeEpoch());
       this.#options.line.send(revokeFrame(id, attempt, 'it was cancelled, expired or given up'));
     }
   }

@@ -174,6 +174,27 @@ describe('deliveries', () => {
     expect(left()).toBe(0);
   });
 
+  it.each(['a', 'no'])(
+    'come again, with a higher attempt, when the store falls back past %s try',
+    async (which) => {
+      await mail(fleet, 'a1', 'm1', free);
+      const entries = fleet.store.data.namespaces.get('default')?.entries;
+      const key = 'mail/a1/m1';
+      const before = entries?.get(key);
+      if (which === 'a') await fleet.pass(12_000);
+      else entries?.delete(key);
+      fleet.store.promote();
+      await fleet.pass(200);
+      const { attempt = 0n } = last().work ?? {};
+      const count = agent.deliveries().length;
+      if (before !== undefined) entries?.set(key, before);
+      fleet.store.promote();
+      await fleet.pass(200);
+      expect(agent.deliveries()).toHaveLength(count + 1);
+      expect(last().work?.attempt).toBeGreaterThan(attempt);
+    },
+  );
+
   it('wait for a client that does not read', async () => {
     agent.channel.reads = false;
     agent.channel.send(encodeFrame(resultFrame('x'.repeat(65_536), undefined)));
