@@ -27,6 +27,7 @@ function delivery(record: Partial<DeliveryRecord> = {}): KnownDelivery {
     id: 'd',
     agentId: 'a',
     maxTries: 3,
+    item: { case: 'command', value: { type: 'poke' } },
     ...record,
   } as never);
   return { namespace: 'default', agentId: 'a', id: 'd', record: full, revision: 9n, createdRevision: 5n };
@@ -46,6 +47,12 @@ const step = (record: Partial<DeliveryRecord>, input: Partial<StepInput> = {}) =
 describe('the next step of a delivery', () => {
   it.each<[string, string, Partial<DeliveryRecord>, Partial<StepInput>]>([
     ['a new one is claimed for the session first', 'claim', {}, {}],
+    [
+      'one of a kind that this version does not know waits for a replica that does',
+      'wait',
+      { item: { case: undefined } },
+      {},
+    ],
     [
       'one that was claimed for this session is sent',
       'send',
