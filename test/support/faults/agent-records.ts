@@ -1,5 +1,6 @@
 import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
+  DeliveryUpdate_StateSchema,
   type Result,
   DeliveryUpdate_State as State,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
@@ -13,6 +14,8 @@ interface DeliveryBook {
   said: Set<bigint>;
   /** Attempts of which the service answered that this is stored. */
   stored: Set<bigint>;
+  /** All of it in its order, for people. */
+  story: string[];
 }
 
 export interface SessionBook {
@@ -63,38 +66,50 @@ export class AgentRecords {
     const book = this.#book(deliveryId);
     book.reason = reason;
     const last = book.attempts.at(-1) ?? 0n;
-    if (attempt <= last) {
-      this.fault(`${deliveryId}: attempt ${attempt} came (session ${epoch}) after attempt ${last}`);
-    }
+    this.#tell(book, `attempt ${attempt} in ${epoch}`);
+    if (attempt <= last) this.fault(`${deliveryId} came with an old attempt: ${book.story.join('; ')}`);
     if (book.stored.size > 0 && !this.forgiving) {
-      this.fault(`${deliveryId}: attempt ${attempt} came (session ${epoch}) after it was stored as done`);
+      this.fault(`${deliveryId} came after it was done: ${book.story.join('; ')}`);
     }
     book.attempts.push(attempt);
   }
 
   said({ deliveryId, attempt, state }: { deliveryId: string; attempt: bigint; state: State }): void {
-    if (state === State.SUCCEEDED) this.#book(deliveryId).said.add(attempt);
+    const book = this.#book(deliveryId);
+    this.#tell(book, `said ${wordOf(state)} of ${attempt}`);
+    if (state === State.SUCCEEDED) book.said.add(attempt);
+  }
+
+  revoked({ deliveryId, attempt }: Work): void {
+    this.#tell(this.#book(deliveryId), `${attempt} revoked`);
   }
 
   answered(update: { deliveryId: string; attempt: bigint; state: State }, { code, reason }: Result): void {
+    const book = this.#book(update.deliveryId);
+    this.#tell(book, `heard ${code} ${reason} to ${wordOf(update.state)} of ${update.attempt}`);
     if (code !== 0) {
       this.refusals.set(reason, (this.refusals.get(reason) ?? 0) + 1);
       return;
     }
     if (update.state !== State.SUCCEEDED) return;
-    const book = this.#book(update.deliveryId);
     book.stored.add(update.attempt);
     if (book.stored.size > 1 && !this.forgiving) {
       this.fault(`${update.deliveryId}: ${book.stored.size} attempts were stored as done`);
     }
   }
 
+  #tell({ story }: DeliveryBook, what: string): void {
+    story.push(`${Math.round(performance.now())}: ${what}`);
+  }
+
   #book(deliveryId: string): DeliveryBook {
     let book = this.deliveries.get(deliveryId);
     if (book === undefined) {
-      book = { reason: '', attempts: [], said: new Set(), stored: new Set() };
+      book = { reason: '', attempts: [], said: new Set(), stored: new Set(), story: [] };
       this.deliveries.set(deliveryId, book);
     }
     return book;
   }
 }
+
+const wordOf = (state: State): string => DeliveryUpdate_StateSchema.value[state]?.localName ?? `${state}`;

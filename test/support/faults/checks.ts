@@ -4,6 +4,7 @@ import {
   Agent_Liveness,
   AgentSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { decodeDelivery } from '../../../src/domain/coordination/delivery-record.ts';
 import type { Clients } from '../clients.ts';
 import { until } from '../until.ts';
 import { EventBook } from './event-book.ts';
@@ -54,7 +55,9 @@ export class Checks {
       unfinished,
       ({ busy, pending }) => busy.length === 0 && pending.every((count) => count === 0),
       { what: 'all orders to be over', timeoutMs: FINISHED_MS, everyMs: 50 },
-    );
+    ).catch(async (error: unknown) => {
+      throw new Error(`${String(error)}; ${(await this.#unfinished()).join('\n')}`);
+    });
     return { attachedMs, finishedMs: since() };
   }
 
@@ -188,6 +191,18 @@ export class Checks {
 
   #told = 0;
 
+  /** What still is in mailboxes, a few. */
+  async #unfinished(): Promise<string[]> {
+    const { entries } = await this.#rig.reader.store.scan('default', { prefix: 'mail/', limit: 5 });
+    const looks = entries.map(async ({ key, value }) => {
+      const [, agentId = '', deliveryId = ''] = key.split('/');
+      const { attempt, accepted, sessionEpoch, tries } = decodeDelivery(value);
+      const state = `attempt ${attempt} for ${sessionEpoch}, ${accepted ? 'accepted' : 'unanswered'}, tries ${tries}`;
+      return `${key} (${state}): ${await this.#whereIs(agentId, deliveryId)}`;
+    });
+    return Promise.all(looks);
+  }
+
   /** What is known of a delivery, for whoever looks for its end. */
   async #whereIs(agentId: string, deliveryId: string): Promise<string> {
     const { agents, reader } = this.#rig;
@@ -196,9 +211,8 @@ export class Checks {
       ['mail', 'dead'].map((kind) => reader.store.get('default', `${kind}/${agentId}/${deliveryId}`)),
     );
     const finished = reader.finished.get(deliveryId);
-    const show = (attempts: Iterable<bigint> = []) => [...attempts].join();
     return [
-      `came as ${show(book?.attempts)}, done ${show(book?.said)}, stored ${show(book?.stored)}`,
+      book?.story.join('; ') ?? 'it never came',
       `in the mailbox at ${mail?.revision}, dead at ${dead?.revision}, ended with ${finished?.attempt}`,
     ].join('; ');
   }

@@ -2,10 +2,10 @@ import type { Event } from '../../../gen/mycosoft/orchestrator/monitoring/v1/mon
 import type { Clients } from '../clients.ts';
 
 const VERDICTS = new Set([
-  ...['agent.connected', 'agent.recovered', 'agent.suspect', 'agent.answering'],
+  ...['agent.connected', 'agent.recovered', 'agent.moved', 'agent.suspect', 'agent.answering'],
   ...['agent.disconnected', 'agent.lost', 'agent.left'],
 ]);
-const ATTACHED = new Set(['agent.connected', 'agent.recovered']);
+const ATTACHED = new Set(['agent.connected', 'agent.recovered', 'agent.moved']);
 /** A command declined as retryable comes again; only these end it. */
 const OUTCOMES = new Set(['command.succeeded', 'command.failed', 'command.expired', 'command.given_up']);
 

@@ -124,7 +124,10 @@ export class FaultAgent implements SessionListener {
         this.#probe(old);
       }
     }
-    for (const work of revoked) this.#drop(work, false);
+    for (const work of revoked) {
+      this.records.revoked(work);
+      this.#drop(work, false);
+    }
     for (const [frameId, waiting] of this.#waiting) this.#send(frameId, waiting);
   }
 
@@ -159,7 +162,9 @@ export class FaultAgent implements SessionListener {
   }
 
   revoked(session: FaultSession, { work }: Revoke): void {
-    if (session === this.#current && work !== undefined) this.#drop(work, true);
+    if (work === undefined) return;
+    this.records.revoked(work);
+    if (session === this.#current) this.#drop(work, true);
   }
 
   answered(session: FaultSession, result: Result): void {

@@ -18,6 +18,10 @@ export interface FaultRigOptions {
   paired?: boolean;
   /** Default 0. */
   minReplicas?: number;
+  /** Default 2 s: silence after which agents count as lost, and look elsewhere themselves. */
+  leaseMs?: number;
+  /** More settings of the service. */
+  env?: Record<string, string>;
 }
 
 /** A replica of the service, behind a gate, with a gate of its own to Redis. */
@@ -35,7 +39,6 @@ const AGENTS_A_CHANNEL = 10;
 const LEASE_MS = 2_000;
 const times: Record<string, string> = {
   ORCHESTRATOR_SESSION_PING_INTERVAL: '500ms',
-  ORCHESTRATOR_SESSION_LEASE: `${LEASE_MS}ms`,
   ORCHESTRATOR_SESSION_RECONNECT_GRACE: '2s',
   ORCHESTRATOR_SESSION_RECOVERY_GRACE: '3s',
   ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '500ms',
@@ -109,6 +112,8 @@ export class FaultRig {
     this.#gates.push(toRedis, fromAgents);
     const env = {
       ...times,
+      ORCHESTRATOR_SESSION_LEASE: `${this.options.leaseMs ?? LEASE_MS}ms`,
+      ...this.options.env,
       ORCHESTRATOR_ID: `replica-${index}`,
       ORCHESTRATOR_REDIS_MIN_REPLICAS: `${this.options.minReplicas ?? 0}`,
     };
@@ -136,7 +141,8 @@ export class FaultRig {
     const [replica] = this.replicas;
     const made = await replica?.clients.agents.registerAgent({ agentId: id });
     const token = made?.agentToken ?? '';
-    const agent = new FaultAgent({ id, token, doors, patienceMs: LEASE_MS, random });
+    const patienceMs = this.options.leaseMs ?? LEASE_MS;
+    const agent = new FaultAgent({ id, token, doors, patienceMs, random });
     this.agents.push(agent);
     agent.start();
   }
