@@ -8,12 +8,9 @@ import { ServiceProcess } from './service.ts';
 import { TcpBalancer } from './tcp-balancer.ts';
 import { until } from './until.ts';
 
-/** Times of a fleet that is looked at for seconds, with room between an agent that is away and one that is lost. */
+/** Pings that come often; the lease and the graces stay as they are by default. */
 const times: Record<string, string> = {
   ORCHESTRATOR_SESSION_PING_INTERVAL: '1s',
-  ORCHESTRATOR_SESSION_LEASE: '10s',
-  ORCHESTRATOR_SESSION_RECONNECT_GRACE: '10s',
-  ORCHESTRATOR_SESSION_RECOVERY_GRACE: '15s',
   ORCHESTRATOR_SESSION_FLUSH_INTERVAL: '1s',
 };
 
@@ -79,7 +76,7 @@ export class ReplicasRig {
         const agentId = `a${at + index}`;
         const { agentToken } = await this.clients.agents.registerAgent({ agentId });
         const { address } = this.balancer;
-        const agent = new ReturningAgent({ address, token: agentToken, instanceId: `process-${agentId}` });
+        const agent = new ReturningAgent({ address, id: agentId, token: agentToken });
         this.agents.push(agent);
         await agent.welcomed;
       });

@@ -15,8 +15,8 @@ const CAP_MS = 4_000;
 export interface ReturningAgentOptions {
   /** "host:port", of a balancer. */
   address: string;
+  id: string;
   token: string;
-  instanceId: string;
 }
 
 /** One attachment that has ended, or the present one. */
@@ -56,6 +56,10 @@ export class ReturningAgent {
     this.#run();
   }
 
+  get id(): string {
+    return this.#options.id;
+  }
+
   /** Resolves with the first welcome. */
   get welcomed(): Promise<void> {
     return this.#first.promise;
@@ -83,7 +87,7 @@ export class ReturningAgent {
   }
 
   #run(): void {
-    const { address, token, instanceId } = this.#options;
+    const { address, token, id: agentId } = this.#options;
     const colon = address.lastIndexOf(':');
     const client = new H2Client({ host: address.slice(0, colon), port: Number(address.slice(colon + 1)) });
     this.#client = client;
@@ -117,7 +121,10 @@ export class ReturningAgent {
       },
     });
     const headers = grpcHeaders(OPEN_SESSION, address, { authorization: `Bearer ${token}` });
-    const hello = encode({ case: 'hello', value: { instanceId, client: 'returning/1', maxInFlight: 1 } });
+    const hello = encode({
+      case: 'hello',
+      value: { instanceId: `process-${agentId}`, client: 'returning/1', maxInFlight: 1 },
+    });
     const id = client.open(headers, { data: (payload) => reader.read(payload), end: () => end() }, hello);
   }
 
