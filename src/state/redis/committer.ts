@@ -6,6 +6,7 @@ import { type Command, LostError, NotSentError, type Reply } from './connection.
 import { toStoreError, unavailable } from './errors.ts';
 import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
+import type { OwnCommits } from './own-commits.ts';
 import {
   byHash,
   byText,
@@ -17,6 +18,7 @@ import {
 } from './scripts.ts';
 
 export interface CommitterOptions {
+  own: OwnCommits;
   link: Link;
   keys: Keys;
   clock: Clock;
@@ -109,7 +111,9 @@ export class Committer {
         if (reply.kind === 'committed') {
           epochs.see(namespace, reply.revision);
           // A settled one was found in the present epoch, whichever it was sent in.
-          return { ...reply, epoch: reply.timeMs === 0 ? epochs.current : epoch };
+          const committed = { ...reply, epoch: reply.timeMs === 0 ? epochs.current : epoch };
+          this.#options.own.remember(committed.epoch, committed.revision, commit);
+          return committed;
         }
         if (reply.kind === 'fenced') {
           throw unavailable('the commit was given up before it arrived', 'not_applied');

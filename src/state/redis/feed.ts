@@ -5,10 +5,12 @@ import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
 import { type LiveRecords, parseLiveMessage } from './live.ts';
 import { NetstringReader } from './netstrings.ts';
+import type { OwnCommits } from './own-commits.ts';
 import type { Reader } from './reader.ts';
 import { Subscription } from './subscription.ts';
 
 export interface FeedOptions {
+  own: OwnCommits;
   link: Link;
   keys: Keys;
   reader: Reader;
@@ -27,11 +29,11 @@ export class Feed {
   }
 
   async follow(follower: Follower): Promise<() => void> {
-    const { link, reader, live, log, background } = this.#options;
+    const { own, link, reader, live, log, background } = this.#options;
     await link.ready();
     // What was published before this call is read before this answer, so it is not told to the new follower.
     await link.feed.call('ping');
-    const subscription = new Subscription({ follower, link, reader, live, log, background });
+    const subscription = new Subscription({ follower, own, link, reader, live, log, background });
     const stop = (): void => {
       subscription.stop();
       this.#subscriptions.delete(subscription);

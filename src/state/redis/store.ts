@@ -20,6 +20,7 @@ import { Feed } from './feed.ts';
 import { Keys } from './keys.ts';
 import { Link } from './link.ts';
 import { LiveRecords } from './live.ts';
+import { OwnCommits } from './own-commits.ts';
 import { parseRequest, Reader } from './reader.ts';
 import { checkPrefix, parseTarget } from './target.ts';
 
@@ -95,8 +96,10 @@ class RedisStore implements Store {
     const link = this.#link;
     this.#reader = new Reader({ link, keys });
     this.#live = new LiveRecords({ link, keys });
+    const own = new OwnCommits();
     this.#committer = new Committer({
       ...{
+        own,
         link,
         keys,
         clock,
@@ -108,7 +111,7 @@ class RedisStore implements Store {
       },
     });
     const background = this.#background;
-    this.#feed = new Feed({ link, keys, reader: this.#reader, live: this.#live, log, background });
+    this.#feed = new Feed({ own, link, keys, reader: this.#reader, live: this.#live, log, background });
   }
 
   open(): Promise<void> {

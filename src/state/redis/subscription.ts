@@ -4,11 +4,13 @@ import type { Follower, LiveRecord, Position } from '../store.ts';
 import { describeFault } from './errors.ts';
 import type { Link } from './link.ts';
 import type { LiveRecords } from './live.ts';
+import type { OwnCommits } from './own-commits.ts';
 import type { Reader } from './reader.ts';
 import { readSnapshot } from './snapshot.ts';
 
 export interface SubscriptionOptions {
   follower: Follower;
+  own: OwnCommits;
   link: Link;
   reader: Reader;
   live: LiveRecords;
@@ -142,7 +144,8 @@ export class Subscription {
         progress.position = undefined;
         continue;
       }
-      for (const batch of page.batches) {
+      for (const read of page.batches) {
+        const batch = this.#options.own.recognise(read);
         progress.position = { epoch: batch.epoch, revision: batch.revision };
         this.#deliver((follower) => follower.batch(batch));
       }
