@@ -56,7 +56,7 @@ export class FakeChannel implements FrameChannel {
   readonly peer = '192.0.2.7:7';
   readonly frames: OpenSessionResponse[] = [];
   reads = true;
-  end_: { error: unknown; abort: boolean } | undefined;
+  end_: { error: unknown; abort: boolean; retire: boolean } | undefined;
   onDrain: (() => void) | undefined;
   #pending = 0;
 
@@ -70,8 +70,8 @@ export class FakeChannel implements FrameChannel {
     return this.#pending;
   }
 
-  end(error?: unknown, options?: { abort?: boolean }): void {
-    this.end_ ??= { error, abort: options?.abort === true };
+  end(error?: unknown, options?: { abort?: boolean; retire?: boolean }): void {
+    this.end_ ??= { error, abort: options?.abort === true, retire: options?.retire === true };
   }
 
   drain(): void {

@@ -28,6 +28,18 @@ import { turns } from './fleet-fixture.ts';
 useFleet();
 
 describe('a session stream', () => {
+  it.each([
+    ['REBALANCE', true],
+    ['SHUTDOWN', true],
+    ['SUPERSEDED', false],
+    ['LOST', false],
+  ] as const)('that ends with goaway %s retires its connection: %s', async (reason, retired) => {
+    const { channel, carrier } = await opened();
+    carrier.goAway(GoAway_Reason[reason], 'for a test', 0);
+    expect(goAways(channel)).toHaveLength(1);
+    expect(channel.end_?.retire).toBe(retired);
+  });
+
   it('answers hello with welcome, which tells epoch, pace and limits', async () => {
     const { channel } = await opened();
     const [welcome] = channel.frames;
@@ -183,7 +195,7 @@ describe('a session stream', () => {
       send({ ...leave, frameId });
       carrier.halfClosed();
       await fleet.settle();
-      expect(channel.end_).toEqual({ error: undefined, abort: false });
+      expect(channel.end_).toMatchObject({ error: undefined, abort: false });
       expect(stored).toBe(LEFT);
       expect(results(channel.frames)).toEqual(frameId === '' ? [] : [['bye', '']]);
     }

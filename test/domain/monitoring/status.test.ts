@@ -87,6 +87,20 @@ describe('replicas', () => {
     expect(replicas.isAlive('two')).toBe(true);
   });
 
+  it('know what each would hold if all held as many, those that leave or are gone left out', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    await follow(replicas);
+    expect(replicas.shares()).toBeUndefined();
+    const holding = (id: string, sessions: number, draining = false) =>
+      replicaOn(store, clock, id, () => ({ ...reading, sessions, draining })).replicas.beat();
+    await holding('gone', 500);
+    clock.advance(10_001);
+    await holding('two', 9);
+    await holding('three', 0);
+    await holding('leaving', 100, true);
+    expect(replicas.shares()).toEqual({ share: (reading.sessions + 9 + 0) / 3, least: 0 });
+  });
+
   it('are not taken for gone because the store was away, or this process stood still', async () => {
     const { replicas, stalls } = replicaOn(store, clock, 'one');
     const { replicas: two } = replicaOn(store, clock, 'two');
