@@ -101,7 +101,6 @@ export class Deliveries {
       wheel,
       self,
       storeMs: () => storeTime.ms(),
-      storeEpoch: () => this.#options.store.status().epoch,
       store: (...step) => this.#take(...step),
     });
     this.#pumps.set(key, pump);

@@ -35,8 +35,6 @@ export interface DeliveryPumpOptions {
   self: SelfWatch;
   /** The store's clock as this replica reckons it, milliseconds. */
   storeMs(): number;
-  /** The store's epoch: in a higher one the store may have fallen back. */
-  storeEpoch(): bigint;
   /** Stores what a step asks for; the pump is woken when it is done. Never rejects. */
   store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void>;
 }
@@ -90,6 +88,11 @@ export class DeliveryPump implements WheelTask {
     this.#options.wheel.cancel(this);
   }
 
+  /** Of what the mailbox shows: in a higher one its store may have fallen back. */
+  get #epoch(): bigint {
+    return this.#options.mailboxes.epoch(this.#options.session.namespace);
+  }
+
   get session(): Session {
     return this.#options.session;
   }
@@ -97,7 +100,7 @@ export class DeliveryPump implements WheelTask {
   /** Something about this attempt is being stored: its delivery is left alone until the returned function is called. */
   hold(id: string, attempt: bigint): (result: 'over' | 'answered' | 'unchanged') => void {
     this.#busy.add(id);
-    const epoch = this.#options.storeEpoch();
+    const epoch = this.#epoch;
     return (result) => {
       this.#busy.delete(id);
       const handedOut = this.#handedOut.get(id);
@@ -153,7 +156,7 @@ export class DeliveryPump implements WheelTask {
   #stepOf(known: KnownDelivery, nowMs: number): Step {
     const ended = this.#ended.get(known.id);
     if (ended !== undefined && ended.attempt === known.record.attempt) {
-      return ended.epoch === this.#options.storeEpoch() ? WAIT : nextTry(known.record);
+      return ended.epoch === this.#epoch ? WAIT : nextTry(known.record);
     }
     const handedOut = this.#handedOut.get(known.id);
     return nextStep({
@@ -203,7 +206,7 @@ export class DeliveryPump implements WheelTask {
     const there = new Set(deliveries.map(({ id }) => id));
     for (const [id, { attempt }] of this.#handedOut) {
       if (there.has(id) || this.#busy.has(id)) continue;
-      this.#remember(id, attempt, this.#options.storeEpoch());
+      this.#remember(id, attempt, this.#epoch);
       this.#options.line.send(revokeFrame(id, attempt, 'it was cancelled, expired or given up'));
     }
   }

@@ -31,6 +31,7 @@ export class Mailboxes implements View {
   readonly #namespaces = new Map<string, Map<string, Mailbox>>();
   readonly #listeners = new Set<MailListener>();
   readonly #counts = new Map<string, number>();
+  readonly #epochs = new Map<string, bigint>();
 
   listen(listener: MailListener): void {
     this.#listeners.add(listener);
@@ -38,6 +39,11 @@ export class Mailboxes implements View {
 
   get(namespace: string, agentId: string, id: string): KnownDelivery | undefined {
     return this.#namespaces.get(namespace)?.get(agentId)?.byId.get(id);
+  }
+
+  /** The store epoch of what this view shows; a replica may know of a newer one before it has its content. */
+  epoch(namespace: string): bigint {
+    return this.#epochs.get(namespace) ?? 0n;
   }
 
   /** How many deliveries of an agent are unfinished. */
@@ -66,7 +72,8 @@ export class Mailboxes implements View {
     for (const mailbox of this.#namespaces.get(namespace)?.values() ?? []) yield* mailbox.byId.values();
   }
 
-  reset(namespace: string, _position: Position, entries: readonly Entry[]): void {
+  reset(namespace: string, position: Position, entries: readonly Entry[]): void {
+    this.#epochs.set(namespace, position.epoch);
     const before = this.#namespaces.get(namespace);
     const mailboxes = new Map<string, Mailbox>();
     let count = 0;
@@ -89,6 +96,7 @@ export class Mailboxes implements View {
   }
 
   apply(batch: ChangeBatch): void {
+    this.#epochs.set(batch.namespace, batch.epoch);
     for (const { key, value } of batch.changes) {
       if (!isMailKey(key)) continue;
       const { agentId, deliveryId } = mailOf(key);
