@@ -82,7 +82,7 @@ function report(what: string, rig: FaultRig, checks: Checks, took: Record<string
     sessions: sum(({ sessions }) => sessions.length),
     deliveries: sum(({ deliveries }) => deliveries.size),
     attempts: sum(({ deliveries }) =>
-      [...deliveries.values()].reduce((all, { attempts }) => all + attempts.length, 0),
+      [...deliveries.values()].reduce((all, { attempts }) => all + attempts.size, 0),
     ),
     probes: sum(({ probes }) => probes),
     orders: rig.acknowledged.orders.size,

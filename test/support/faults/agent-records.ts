@@ -8,8 +8,8 @@ import {
 interface DeliveryBook {
   /** The order's reason. */
   reason: string;
-  /** Attempts that came, in their order. */
-  attempts: bigint[];
+  /** Attempts that came, in their order, with the session. */
+  attempts: Map<bigint, bigint>;
   /** Attempts of which it said that they succeeded. */
   said: Set<bigint>;
   /** Attempts of which the service answered that this is stored. */
@@ -59,19 +59,24 @@ export class AgentRecords {
   }
 
   attemptsOf(deliveryId: string): number {
-    return this.deliveries.get(deliveryId)?.attempts.length ?? 0;
+    return this.deliveries.get(deliveryId)?.attempts.size ?? 0;
   }
 
   delivered({ deliveryId, attempt }: Work, epoch: bigint, reason: string): void {
     const book = this.#book(deliveryId);
     book.reason = reason;
-    const last = book.attempts.at(-1) ?? 0n;
     this.#tell(book, `attempt ${attempt} in ${epoch}`);
-    if (attempt <= last) this.fault(`${deliveryId} came with an old attempt: ${book.story.join('; ')}`);
-    if (book.stored.size > 0 && !this.forgiving) {
+    const earlier = book.attempts.get(attempt);
+    if (earlier !== undefined) this.fault(`${deliveryId}: an attempt came twice: ${book.story.join('; ')}`);
+    // What an older session still brings, late, is not looked at any more.
+    const isCurrent = epoch === this.sessions.at(-1)?.epoch;
+    if (isCurrent && [...book.attempts.keys()].some((other) => other > attempt)) {
+      this.fault(`${deliveryId}: an attempt came after a later one: ${book.story.join('; ')}`);
+    }
+    if (isCurrent && book.stored.size > 0 && !this.forgiving) {
       this.fault(`${deliveryId} came after it was done: ${book.story.join('; ')}`);
     }
-    book.attempts.push(attempt);
+    book.attempts.set(attempt, epoch);
   }
 
   said({ deliveryId, attempt, state }: { deliveryId: string; attempt: bigint; state: State }): void {
@@ -105,7 +110,7 @@ export class AgentRecords {
   #book(deliveryId: string): DeliveryBook {
     let book = this.deliveries.get(deliveryId);
     if (book === undefined) {
-      book = { reason: '', attempts: [], said: new Set(), stored: new Set(), story: [] };
+      book = { reason: '', attempts: new Map(), said: new Set(), stored: new Set(), story: [] };
       this.deliveries.set(deliveryId, book);
     }
     return book;

@@ -164,7 +164,8 @@ export class FaultAgent implements SessionListener {
   revoked(session: FaultSession, { work }: Revoke): void {
     if (work === undefined) return;
     this.records.revoked(work);
-    if (session === this.#current) this.#drop(work, true);
+    // What is finished is said again until that is answered.
+    if (session === this.#current) this.#drop(work, false);
   }
 
   answered(session: FaultSession, result: Result): void {

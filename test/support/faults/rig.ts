@@ -125,14 +125,12 @@ export class FaultRig {
 
   async #startAgents(): Promise<void> {
     const { random, agents: count } = this.options;
-    const starting: Promise<void>[] = [];
     for (let at = 0; at < count; at += AGENTS_A_CHANNEL) {
       const doors = this.#doors();
-      for (let index = at; index < Math.min(count, at + AGENTS_A_CHANNEL); index++) {
-        starting.push(this.#startAgent(`agent-${index}`, doors, random.fork(`agent ${index}`)));
-      }
+      const start = (_: unknown, index: number) =>
+        this.#startAgent(`agent-${at + index}`, doors, random.fork(`agent ${at + index}`));
+      await Promise.all(Array.from({ length: Math.min(AGENTS_A_CHANNEL, count - at) }, start));
     }
-    await Promise.all(starting);
     const attached = () => this.agents.every(({ epoch }) => epoch !== 0n);
     await until(attached, Boolean, { what: 'all agents to attach', timeoutMs: 30_000 });
   }
