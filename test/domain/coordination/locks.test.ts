@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   AcquireLockRequestSchema,
   GetLockRequestSchema,
@@ -106,6 +106,22 @@ describe('a lock', () => {
   it('answers a repeat with the same grant', async () => {
     const first = await acquire({ requestId: 'r' });
     expect(tokenOf(await acquire({ requestId: 'r' }))).toBe(tokenOf(first));
+  });
+
+  it('answers a repeat with the same grant also while others wait for it to be given back', async () => {
+    const first = await acquire({ requestId: 'r' });
+    const waiter = acquire({ holder: 'other', wait });
+    await turns();
+    expect(tokenOf(await acquire({ requestId: 'r' }))).toBe(tokenOf(first));
+    await release(tokenOf(first));
+    expect((await waiter).lock?.holder).toBe('other');
+  });
+
+  it('answers a repeat with the grant that its first try gets in the meantime', async () => {
+    const first = await acquire({ requestId: 'r' });
+    const looked = vi.spyOn(fleet.store, 'getRequest').mockResolvedValueOnce(undefined);
+    expect(tokenOf(await acquire({ requestId: 'r' }))).toBe(tokenOf(first));
+    expect(looked).toHaveBeenCalledTimes(2);
   });
 
   it('shows the value of its holder: who leads, and where', async () => {

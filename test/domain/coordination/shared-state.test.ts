@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DeregisterAgentRequestSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import {
   CommitStateRequestSchema,
@@ -119,6 +119,13 @@ describe('CommitState', () => {
     await expect(commit([{ key: 'a', operation: text('2') }], { requestId: 'r' })).rejects.toThrow(
       'before with another',
     );
+  });
+
+  it('does not refuse a repeat for what its first try wrote in the meantime', async () => {
+    const write: Write[] = [{ key: 'a', operation: text('1'), expectedRevision: 0n }];
+    const first = await commit(write, { requestId: 'r' });
+    vi.spyOn(fleet.store, 'getRequest').mockResolvedValueOnce(undefined);
+    expect(await commit(write, { requestId: 'r' })).toEqual(first);
   });
 
   it('lets one of two that compare and set win', async () => {

@@ -9,7 +9,6 @@ import {
   GetLockResponseSchema,
   type ListLocksRequest,
   type ListLocksResponse,
-  ListLocksResponseSchema,
   type Lock,
   LockSchema,
   type ReleaseLockRequest,
@@ -21,7 +20,6 @@ import {
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
 import type { LockRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { Clock } from '../../../lib/clock.ts';
-import { decodePageToken, encodePageToken, fingerprint } from '../../../lib/page-token.ts';
 import { durationFromMs, msFromDuration } from '../../../lib/proto-time.ts';
 import type { Check, Store } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
@@ -32,6 +30,7 @@ import { namespaceOf } from '../../namespaces.ts';
 import { Mutation } from '../../requests.ts';
 import { sessionCaller } from '../bindings.ts';
 import { lockHeld, lockLost, lockNotFound } from './lock-errors.ts';
+import { pageOfLocks } from './lock-list.ts';
 import { decodeLock, encodeLock, lockKey, lockOf, msOf } from './lock-record.ts';
 import { type Freedom, freedomOf, granted, isHeldWith, released, renewed } from './lock-rules.ts';
 import type { KnownLock, LockView } from './lock-view.ts';
@@ -57,12 +56,11 @@ export interface Waiting {
 
 const ATTEMPTS = 16;
 const DEFAULT_LEASE_MS = 30_000;
-const DEFAULT_PAGE = 100;
-const MAX_PAGE = 1000;
 /** The answer has to reach the caller before its deadline. */
 const MARGIN_MS = 100;
 
-type Tried = { lock: Lock; storeMs: number } | { held: Lock | undefined; freedom: Freedom; storeMs: number };
+type Granted = { lock: Lock; storeMs: number };
+type Tried = Granted | { held: Lock | undefined; freedom: Freedom; storeMs: number };
 
 /** Locks with fencing tokens: decided on the store's record and its clock, by whatever replica. */
 export class Locks {
@@ -91,7 +89,9 @@ export class Locks {
       clock.monoMs() + Math.min(waitMs, (waiting.timeLeftMs ?? Number.POSITIVE_INFINITY) - MARGIN_MS);
     // Whoever does not wait does not overtake those who do.
     const mayTry = this.#lines.length(key) === 0;
-    let tried = mayTry ? await this.#try(namespace, request, caller) : undefined;
+    let tried = mayTry
+      ? await this.#try(namespace, request, caller)
+      : await this.#earlier(namespace, request, caller);
     if (tried !== undefined && 'lock' in tried) return answer(tried);
     if (waitMs === 0) throw lockHeld(request.name, tried?.held ?? this.#known(namespace, request.name));
     if (this.#lines.total >= maxWaiters)
@@ -109,7 +109,12 @@ export class Locks {
             : tried.freedom.untilMs - tried.storeMs;
         const first = place.isFirst();
         await place.news(first ? Math.min(leftMs, freeInMs ?? leftMs) : leftMs, waiting.signal);
-        if (!place.isFirst() || waiting.signal.aborted) continue;
+        if (waiting.signal.aborted) continue;
+        if (!place.isFirst()) {
+          const granted = await this.#earlier(namespace, request, caller);
+          if (granted !== undefined) return answer(granted);
+          continue;
+        }
         const again = await this.#try(namespace, request, caller);
         if ('lock' in again) return answer(again);
         tried = again;
@@ -148,47 +153,42 @@ export class Locks {
   list(request: ListLocksRequest): ListLocksResponse {
     const { view, storeTime } = this.#options;
     const namespace = namespaceOf(request);
-    const print = fingerprint([namespace, request.prefix]);
-    const size = request.pageSize === 0 ? DEFAULT_PAGE : Math.min(MAX_PAGE, request.pageSize);
-    const after = request.pageToken === '' ? '' : afterOf(request.pageToken, print);
     const storeMs = storeTime.ms();
-    const locks: Lock[] = [];
-    let more = false;
-    for (const name of view.sorted(namespace)) {
-      if (name <= after || !name.startsWith(request.prefix)) continue;
-      more = locks.length === size;
-      if (more) break;
-      const known = view.get(namespace, name);
-      if (known !== undefined) locks.push(this.#shown(namespace, known, storeMs));
-    }
-    const last = locks.at(-1)?.name ?? '';
-    return create(ListLocksResponseSchema, {
-      locks,
-      nextPageToken: more ? encodePageToken({ kind: 'locks', fingerprint: print, after: last }) : '',
-    });
+    return pageOfLocks(request, { namespace, view, show: (known) => this.#shown(namespace, known, storeMs) });
   }
 
-  /** One try to take the lock. */
-  async #try(namespace: string, request: AcquireLockRequest, caller: Caller): Promise<Tried> {
-    const { store, storeTime, view, maxLocks } = this.#options;
-    const mutation = new Mutation({
-      store,
+  #mutation(namespace: string, request: AcquireLockRequest, { principal }: Caller) {
+    return new Mutation({
+      store: this.#options.store,
       namespace,
-      principal: caller.principal,
+      principal,
       method: 'AcquireLock',
       requestId: request.requestId,
       input: { schema: AcquireLockRequestSchema, message: request },
       output: AcquireLockResponseSchema,
     });
+  }
+
+  /**
+   * The grant that an earlier try of the same request got: whoever asks again because the answer was lost may hold the
+   * lock already, and must not stand in line behind those who wait for it to be given back.
+   */
+  async #earlier(
+    namespace: string,
+    request: AcquireLockRequest,
+    caller: Caller,
+  ): Promise<Granted | undefined> {
+    const earlier = await this.#mutation(namespace, request, caller).earlier();
+    return earlier && repeated(earlier, await this.#options.storeTime.exact());
+  }
+
+  /** One try to take the lock. */
+  async #try(namespace: string, request: AcquireLockRequest, caller: Caller): Promise<Tried> {
+    const { store, storeTime, view, maxLocks } = this.#options;
+    const mutation = this.#mutation(namespace, request, caller);
     const key = lockKey(request.name);
-    const repeated = (first: { revision: bigint; response: AcquireLockResponse }, storeMs: number): Tried => {
-      const { lock } = first.response;
-      if (lock === undefined) throw new Error('a remembered grant without its lock');
-      lock.revision = first.revision;
-      return { lock, storeMs };
-    };
-    const earlier = await mutation.earlier();
-    if (earlier !== undefined) return repeated(earlier, await storeTime.exact());
+    const earlier = await this.#earlier(namespace, request, caller);
+    if (earlier !== undefined) return earlier;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const session = await sessionCaller(store, namespace, caller, request.sessionEpoch);
       const stored = await store.get(namespace, key);
@@ -196,6 +196,10 @@ export class Locks {
       const storeMs = await storeTime.exact();
       const freedom = freedomOf(record, storeMs);
       if (!freedom.free) {
+        // It may have been granted to an earlier try of this request since that was looked for.
+        const own = record !== undefined && lockOf(record).holder === request.holder;
+        const granted = own ? await this.#earlier(namespace, request, caller) : undefined;
+        if (granted !== undefined) return granted;
         const known = record && { name: request.name, record, revision: stored?.revision ?? 0n };
         return { held: known && this.#shown(namespace, known, storeMs), freedom, storeMs };
       }
@@ -278,19 +282,18 @@ export class Locks {
   }
 }
 
-function answer({ lock, storeMs }: { lock: Lock; storeMs: number }): AcquireLockResponse {
+function repeated(first: { revision: bigint; response: AcquireLockResponse }, storeMs: number): Granted {
+  const { lock } = first.response;
+  if (lock === undefined) throw new Error('a remembered grant without its lock');
+  lock.revision = first.revision;
+  return { lock, storeMs };
+}
+
+function answer({ lock, storeMs }: Granted): AcquireLockResponse {
   return create(AcquireLockResponseSchema, { lock, ...leaseLeft(lock, storeMs) });
 }
 
 function leaseLeft(lock: Lock, storeMs: number) {
   const expireMs = msOf(lock.expireTime);
   return expireMs === undefined ? {} : { leaseLeft: durationFromMs(Math.max(0, expireMs - storeMs)) };
-}
-
-function afterOf(token: string, print: string): string {
-  const decoded = decodePageToken(token, { kind: 'locks', fingerprint: print });
-  if (decoded.kind === 'token') return decoded.after;
-  throw invalidFields(`page_token ${decoded.description}`, [
-    { field: 'page_token', description: decoded.description },
-  ]);
 }

@@ -24,7 +24,7 @@ import { agentKey } from '../../agent/record.ts';
 import { namespaceOf } from '../../namespaces.ts';
 import { Mutation } from '../../requests.ts';
 import { sessionCaller } from '../bindings.ts';
-import { decideStateCommit } from './state-commit.ts';
+import { decideStateCommit, type StateCommitEffects } from './state-commit.ts';
 import { hasExpired, keyOfState, publicEntry, STATE_PREFIX, stateKey } from './state-record.ts';
 
 export interface SharedStateOptions {
@@ -112,13 +112,23 @@ export class SharedState {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const session = await sessionCaller(store, namespace, caller, request.sessionEpoch);
       const present = await this.#present(namespace, request);
-      const { checks, puts, deletes } = decideStateCommit({
-        writes: request.writes,
-        present,
-        binding: session?.binding,
-        actor: actorOf(caller, directory),
-        storeMs: await storeTime.exact(),
-      });
+      const storeMs = await storeTime.exact();
+      let decided: StateCommitEffects;
+      try {
+        decided = decideStateCommit({
+          writes: request.writes,
+          present,
+          binding: session?.binding,
+          actor: actorOf(caller, directory),
+          storeMs,
+        });
+      } catch (error) {
+        // What is not as expected may be what an earlier try of this request wrote since that was looked for.
+        const since = await mutation.earlier();
+        if (since !== undefined) return answer(since.revision);
+        throw error;
+      }
+      const { checks, puts, deletes } = decided;
       if (session !== undefined) {
         checks.push({ key: agentKey(session.known.id), revision: session.known.revision });
       }
