@@ -33,7 +33,7 @@ const get = async (key: string) => {
   const { entry } = await fleet.coordination.state.get(create(GetStateRequestSchema, { key }));
   return entry;
 };
-const valueOf = async (key: string) => (await get(key))?.value?.data.value;
+const textOf = async (key: string) => (await get(key))?.value?.data.value;
 const upkeep = async () => {
   const fence = { key: 'lease/care', revision: 0n };
   for (const chore of fleet.coordination.chores)
@@ -52,7 +52,7 @@ describe('CommitState', () => {
       { key: 'b/c', operation: text('2') },
     ]);
     expect(await get('a')).toMatchObject({ key: 'a', revision, actor: 'ann', namespace: 'default' });
-    expect(await valueOf('b/c')).toBe('2');
+    expect(await textOf('b/c')).toBe('2');
   });
 
   it('does all or nothing', async () => {
@@ -156,9 +156,9 @@ describe('an entry that expires', () => {
     await put('a', '1', { expireAfter: durationFromMs(5000) });
     fleet.clock.advance(5001);
     await put('a', '2', { expectedRevision: 0n });
-    expect(await valueOf('a')).toBe('2');
+    expect(await textOf('a')).toBe('2');
     await upkeep();
-    expect(await valueOf('a')).toBe('2');
+    expect(await textOf('a')).toBe('2');
   });
 });
 
