@@ -338,6 +338,9 @@ export class Sessions implements SessionOwner {
         void this.#submit(session, Agent_Liveness.LEFT, verdict);
       }
     } else if (fate?.kind === 'reassert') {
+      const waiting = this.#options.verdicts.pendingFor(session.namespace, session.agentId);
+      // It is being told already.
+      if (waiting?.epoch === session.epoch && waiting.verdict.rule === 'held') return;
       const verdict = session.verdict('held', fate.detail, this.#options.context.clock.monoMs());
       void this.#submit(session, session.liveness, verdict);
     }

@@ -52,12 +52,12 @@ const MAX_REMEMBERED = 256;
 export class DeliveryPump implements WheelTask {
   readonly wheel = wheelLink();
   readonly #options: DeliveryPumpOptions;
-  readonly #handedOut = new Map<string, HandedOut & { sentMs: number }>();
+  readonly #handedOut = new Map<string, HandedOut & { sentMs: number; created: bigint | undefined }>();
   /**
-   * Attempts that ended in this session, or were revoked, the newest of them, each with the store epoch of its end: a mailbox that still
-   * shows one lags behind, or its store fell back to before the end.
+   * Attempts that ended in this session, or were revoked, the newest of them, each with the store epoch of its end: a
+   * mailbox that still shows one, or an earlier one, lags behind, or its store fell back to before the end.
    */
-  readonly #ended = new Map<string, { attempt: bigint; epoch: bigint }>();
+  readonly #ended = new Map<string, { attempt: bigint; epoch: bigint; created: bigint | undefined }>();
   /** Deliveries with a commit of this replica under way. */
   readonly #busy = new Set<string>();
   #planned = false;
@@ -66,7 +66,7 @@ export class DeliveryPump implements WheelTask {
   constructor(options: DeliveryPumpOptions) {
     this.#options = options;
     for (const [id, attempt] of options.held)
-      this.#handedOut.set(id, { attempt, dueMs: undefined, sentMs: 0 });
+      this.#handedOut.set(id, { attempt, dueMs: undefined, sentMs: 0, created: this.#created(id) });
   }
 
   /** Looks at the mailbox soon; however often it is called in one turn of the event loop, once. */
@@ -101,19 +101,26 @@ export class DeliveryPump implements WheelTask {
   hold(id: string, attempt: bigint): (result: 'over' | 'answered' | 'unchanged') => void {
     this.#busy.add(id);
     const epoch = this.#epoch;
+    const created = this.#created(id) ?? this.#handedOut.get(id)?.created;
     return (result) => {
       this.#busy.delete(id);
       const handedOut = this.#handedOut.get(id);
-      if (result === 'over') this.#remember(id, attempt, epoch);
+      if (result === 'over') this.#remember(id, { attempt, epoch, created });
       else if (result === 'answered' && handedOut !== undefined) handedOut.dueMs = undefined;
       this.wake();
     };
   }
 
-  #remember(id: string, attempt: bigint, epoch: bigint): void {
+  /** The same id at another place is another delivery. */
+  #created(id: string): bigint | undefined {
+    const { mailboxes, session } = this.#options;
+    return mailboxes.get(session.namespace, session.agentId, id)?.createdRevision;
+  }
+
+  #remember(id: string, end: { attempt: bigint; epoch: bigint; created: bigint | undefined }): void {
     this.#handedOut.delete(id);
     this.#ended.delete(id);
-    this.#ended.set(id, { attempt, epoch });
+    this.#ended.set(id, end);
     const oldest = this.#ended.size > MAX_REMEMBERED ? this.#ended.keys().next().value : undefined;
     if (oldest !== undefined) this.#ended.delete(oldest);
   }
@@ -155,7 +162,8 @@ export class DeliveryPump implements WheelTask {
 
   #stepOf(known: KnownDelivery, nowMs: number): Step {
     const ended = this.#ended.get(known.id);
-    if (ended !== undefined && ended.attempt === known.record.attempt) {
+    const { attempt } = known.record;
+    if (attempt !== 0n && ended?.created === known.createdRevision && attempt <= ended.attempt) {
       return ended.epoch === this.#epoch ? WAIT : nextTry(known.record);
     }
     const handedOut = this.#handedOut.get(known.id);
@@ -190,7 +198,8 @@ export class DeliveryPump implements WheelTask {
   #send(known: KnownDelivery, nowMs: number): number {
     const { record } = known;
     const dueMs = nowMs + acceptWithinMs(record);
-    this.#handedOut.set(known.id, { attempt: record.attempt, dueMs, sentMs: nowMs });
+    const created = known.createdRevision;
+    this.#handedOut.set(known.id, { attempt: record.attempt, dueMs, sentMs: nowMs, created });
     this.#options.line.send(deliveryFrame(record, this.#options.storeMs()));
     return dueMs;
   }
@@ -204,9 +213,9 @@ export class DeliveryPump implements WheelTask {
   #revokeGone(deliveries: readonly KnownDelivery[]): void {
     if (this.#handedOut.size === 0) return;
     const there = new Set(deliveries.map(({ id }) => id));
-    for (const [id, { attempt }] of this.#handedOut) {
+    for (const [id, { attempt, created }] of this.#handedOut) {
       if (there.has(id) || this.#busy.has(id)) continue;
-      this.#remember(id, attempt, this.#epoch);
+      this.#remember(id, { attempt, epoch: this.#epoch, created });
       this.#options.line.send(revokeFrame(id, attempt, 'it was cancelled, expired or given up'));
     }
   }

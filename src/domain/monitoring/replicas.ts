@@ -60,12 +60,14 @@ export class Replicas {
   /** When replicas that have left said so, monotonic milliseconds. */
   readonly #left = new Map<string, number>();
   readonly #startMs: number;
+  readonly #listeningSinceMs: number;
   #sequence = 0;
   #warned = false;
 
   constructor(options: ReplicasOptions) {
     this.#options = options;
     this.#startMs = options.clock.wallMs();
+    this.#listeningSinceMs = options.clock.monoMs();
   }
 
   /** Hears what the others wrote. Follow the system store with it. */
@@ -87,16 +89,16 @@ export class Replicas {
     }
   }
 
-  /** Whether a replica looks after its agents: it is there, or has only just left. */
+  /**
+   * Whether a replica looks after its agents: it is there, or has only just left. One that was never heard counts as there
+   * until it could have been for as long as silence may last.
+   */
   isAlive(replicaId: string): boolean {
     if (replicaId === this.#options.replicaId) return true;
     const leftMs = this.#left.get(replicaId);
-    if (leftMs !== undefined) {
-      if (this.#options.clock.monoMs() - leftMs < RETURN_MS) return true;
-      this.#left.delete(replicaId);
-    }
-    const other = this.#others.get(replicaId);
-    return other !== undefined && this.#silenceMs(other) < GONE_MS;
+    if (leftMs !== undefined) return this.#options.clock.monoMs() - leftMs < RETURN_MS;
+    const { heardMs } = this.#others.get(replicaId) ?? { heardMs: this.#listeningSinceMs };
+    return this.#silenceMs({ heardMs }) < GONE_MS;
   }
 
   /** Writes this replica's record. */
@@ -139,7 +141,7 @@ export class Replicas {
   }
 
   /** How long it could have been heard and was not: nobody is while the store is away, or this process stands still. */
-  #silenceMs({ heardMs }: KnownReplica): number {
+  #silenceMs({ heardMs }: Pick<KnownReplica, 'heardMs'>): number {
     const { clock, store, stallMs } = this.#options;
     const { available, sinceMs } = store.status();
     const nowMs = clock.monoMs();

@@ -174,6 +174,21 @@ describe('deliveries', () => {
     expect(left()).toBe(0);
   });
 
+  it('that ended come again, with a higher attempt, when the store falls back to an earlier try', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const before = entries?.get('mail/a1/m1');
+    await fleet.pass(12_000);
+    expect(await agent.say(last(), SUCCEEDED)).toBe('');
+    const { attempt = 0n } = last().work ?? {};
+    const count = agent.deliveries().length;
+    if (before !== undefined) entries?.set('mail/a1/m1', before);
+    fleet.store.promote();
+    await fleet.pass(200);
+    expect(agent.deliveries()).toHaveLength(count + 1);
+    expect(last().work?.attempt).toBeGreaterThan(attempt);
+  });
+
   it.each(['a', 'no'])(
     'come again, with a higher attempt, when the store falls back past %s try',
     async (which) => {

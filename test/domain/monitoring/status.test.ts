@@ -58,6 +58,9 @@ describe('replicas', () => {
     const { replicas } = replicaOn(store, clock, 'one');
     const { replicas: two } = replicaOn(store, clock, 'two');
     await follow(replicas);
+    // Whoever begins to listen cannot know yet who is there.
+    expect([replicas.isAlive('one'), replicas.isAlive('two')]).toEqual([true, true]);
+    clock.advance(10_100);
     expect([replicas.isAlive('one'), replicas.isAlive('two')]).toEqual([true, false]);
     await two.beat();
     clock.advance(9_900);
