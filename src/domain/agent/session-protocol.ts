@@ -17,14 +17,16 @@ import type { Session } from './session.ts';
 import type { SessionLine, Sessions } from './sessions.ts';
 import { claimOf, hashToken } from './token.ts';
 
+/** Of the work that an agent says it holds: the attempts that are still its own, by delivery id, and what it must stop. */
+export interface HeldWork {
+  kept: ReadonlyMap<string, bigint>;
+  revoked: Work[];
+}
+
 /** The way of deliveries down a session, and of their outcomes back. */
 export interface SessionDeliveries {
-  /** What of the work that an agent says it holds is still its own, and what it must stop. */
-  reconcile(
-    session: Session,
-    held: readonly Work[],
-    revision: bigint,
-  ): Promise<{ kept: ReadonlyMap<string, bigint>; revoked: Work[] }>;
+  /** Compares what an agent says it holds with its mailbox. */
+  reconcile(session: Session, held: readonly Work[], revision: bigint): Promise<HeldWork>;
   /** The session was welcomed. */
   began(session: Session, line: DeliveryRoom, maxInFlight: number, held: ReadonlyMap<string, bigint>): void;
   /** There may be room for deliveries again. */
@@ -196,21 +198,19 @@ export class SessionProtocol {
       try {
         const { sessions, deliveries } = this.#options;
         const { session, revision } = await sessions.attach(claim, hash, hello, this.#carrier);
-        const { kept, revoked } = await deliveries
-          .reconcile(session, hello.held, revision)
-          .catch((error: unknown) => {
-            sessions.lost(session, 'what it holds could not be compared with its mailbox');
-            throw error;
-          });
-        this.#welcome(session, hello, revoked, frame.frameId);
-        if (this.#state === 'open') deliveries.began(session, this.#carrier, hello.maxInFlight, kept);
+        const work = await deliveries.reconcile(session, hello.held, revision).catch((error: unknown) => {
+          // This replica lags behind: that is no failure of the agent.
+          sessions.lost(session, 'what it holds could not be compared with its mailbox', true);
+          throw error;
+        });
+        this.#welcome(session, hello, work, frame.frameId);
       } catch (error) {
         this.fail(error);
       }
     });
   }
 
-  #welcome(session: Session, hello: Hello, revoked: Work[], frameId: string): void {
+  #welcome(session: Session, hello: Hello, { kept, revoked }: HeldWork, frameId: string): void {
     if (this.#state === 'over') {
       this.#options.sessions.lost(session, 'the stream closed while attaching');
       return;
@@ -234,6 +234,8 @@ export class SessionProtocol {
     );
     if (frameId !== '') this.#result(frameId);
     session.senderReady();
+    // Before what it sent early: among that may be what became of what it holds.
+    this.#options.deliveries.began(session, this.#carrier, hello.maxInFlight, kept);
     const early = this.#early;
     this.#early = [];
     for (const frame of early) this.#next(frame);

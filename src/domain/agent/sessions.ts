@@ -127,12 +127,12 @@ export class Sessions implements SessionOwner {
     }
   }
 
-  /** The call behind a session is over. */
-  lost(session: Session, detail: string): void {
+  /** The call behind a session is over. @param blameless for a reason that is ours */
+  lost(session: Session, detail: string, blameless = false): void {
     if (!this.#remove(session, 'closed') || this.#leaving) return;
-    this.#await(session);
+    this.#await(session, blameless);
     const verdict = session.verdict('stream_closed', detail, this.#options.context.clock.monoMs());
-    void this.#submit(session, Agent_Liveness.DISCONNECTED, verdict);
+    void this.#submit(session, Agent_Liveness.DISCONNECTED, verdict, blameless);
   }
 
   /** The agent said goodbye; resolves when that is stored, or with false when this replica gave up storing it. */
@@ -271,9 +271,10 @@ export class Sessions implements SessionOwner {
     return true;
   }
 
-  #submit(session: Session, liveness: Agent_Liveness, verdict: Verdict): Promise<boolean> {
+  #submit(session: Session, liveness: Agent_Liveness, verdict: Verdict, blameless = false): Promise<boolean> {
     this.#options.context.metrics.verdict(livenessWords(liveness).name);
-    return this.#options.verdicts.submit(livenessJudgement(session, liveness, verdict, session.peer));
+    const judgement = livenessJudgement(session, liveness, verdict, session.peer);
+    return this.#options.verdicts.submit({ ...judgement, blameless });
   }
 
   #heard(change: DirectoryChange): void {

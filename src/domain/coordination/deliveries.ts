@@ -9,7 +9,13 @@ import { DomainError } from '../../lib/errors.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { TimingWheel } from '../../lib/timing-wheel.ts';
-import { type Check, type Commit, type Store, StoreUnavailableError } from '../../state/store.ts';
+import {
+  type Check,
+  type Commit,
+  type CommitOutcome,
+  type Store,
+  StoreUnavailableError,
+} from '../../state/store.ts';
 import type { StoreTime } from '../../state/store-time.ts';
 import type { Views } from '../../state/views.ts';
 import type { AgentDirectory, KnownAgent } from '../agent/directory.ts';
@@ -198,6 +204,10 @@ export class Deliveries {
    * @param fence a further check: that the caller still holds its lease
    */
   async giveUp(known: KnownDelivery, reason: 'expired' | 'tries', fence?: Check): Promise<boolean> {
+    return (await this.#giveUp(known, reason, fence)).kind === 'committed';
+  }
+
+  async #giveUp(known: KnownDelivery, reason: 'expired' | 'tries', fence?: Check): Promise<CommitOutcome> {
     const { store, storeTime, directory } = this.#options;
     const storeMs = storeTime.ms();
     const agent = directory.get(known.namespace, known.agentId);
@@ -211,7 +221,7 @@ export class Deliveries {
     const checks = [...(commit.checks ?? []), ...(fence === undefined ? [] : [fence])];
     const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), letter] });
     if (outcome.kind === 'committed') this.#options.metrics.delivery(reason);
-    return outcome.kind === 'committed';
+    return outcome;
   }
 
   async #outcomeCommit(options: {
@@ -261,22 +271,24 @@ export class Deliveries {
     return asked ? loadAgent(this.#options.store, known.namespace, id) : undefined;
   }
 
+  #hand(session: Session, known: KnownDelivery, step: 'claim' | 'adopt'): Promise<CommitOutcome> {
+    const { store } = this.#options;
+    const { epoch } = store.status();
+    const record = step === 'claim' ? claimed(known, session.epoch, epoch) : adopted(known, session.epoch);
+    const key = mailKey(known.agentId, known.id);
+    return store.commit({
+      namespace: known.namespace,
+      epoch,
+      checks: [{ key, revision: known.revision }],
+      puts: [{ key, value: encodeDelivery(record) }],
+    });
+  }
+
   async #take(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void> {
-    const { store, views, log } = this.#options;
+    const { views, log } = this.#options;
     try {
-      if (step === 'give_up') {
-        await this.giveUp(known, 'tries');
-        return;
-      }
-      const { epoch } = store.status();
-      const record = step === 'claim' ? claimed(known, session.epoch, epoch) : adopted(known, session.epoch);
-      const key = mailKey(known.agentId, known.id);
-      const outcome = await store.commit({
-        namespace: known.namespace,
-        epoch,
-        checks: [{ key, revision: known.revision }],
-        puts: [{ key, value: encodeDelivery(record) }],
-      });
+      const outcome =
+        step === 'give_up' ? await this.#giveUp(known, 'tries') : await this.#hand(session, known, step);
       if (outcome.kind === 'conflict') {
         // The view lags behind; until it does not, the same would come out again.
         await new Promise((resolve) => setTimeout(resolve, LAG_MS));

@@ -6,9 +6,9 @@ import type { Session } from '../agent/session.ts';
 import { deliveryFrame, revokeFrame } from './delivery-frames.ts';
 import {
   acceptWithinMs,
-  blocksItsKey,
   countsInFlight,
   type HandedOut,
+  isTakenOn,
   nextStep,
   nextTry,
   type Step,
@@ -132,7 +132,7 @@ export class DeliveryPump implements WheelTask {
 
   #run(): void {
     if (this.#closed) return;
-    const { mailboxes, session, clock, wheel } = this.#options;
+    const { mailboxes, session, clock, wheel, held } = this.#options;
     const nowMs = clock.monoMs();
     const deliveries = mailboxes.of(session.namespace, session.agentId);
     this.#revokeGone(deliveries);
@@ -143,7 +143,9 @@ export class DeliveryPump implements WheelTask {
       const { orderingKey } = known.record;
       const step: Step =
         blocked.has(orderingKey) || this.#busy.has(known.id) ? WAIT : this.#stepOf(known, nowMs);
-      if (blocksItsKey(known)) blocked.add(orderingKey);
+      // Also one that an earlier session took on and that has to be delivered again comes before later ones.
+      if (orderingKey !== '' && !isTakenOn(known, session.epoch, held.get(known.id)))
+        blocked.add(orderingKey);
       if (step.kind === 'later') nextMs = Math.min(nextMs, nowMs + step.storeMs - this.#options.storeMs());
       const dueMs = this.#dueMs(known);
       if (dueMs !== undefined && dueMs > nowMs) nextMs = Math.min(nextMs, dueMs);

@@ -53,9 +53,9 @@ export function nextStep({ known, sessionEpoch, handedOut, held, nowMs, storeMs 
   if (isExpired(record, storeMs)) return { kind: 'wait' };
   // Of a kind that a later version brought: a replica that knows it hands it over, once the agent is there.
   if (record.item.case === undefined) return { kind: 'wait' };
+  if (isTakenOn(known, sessionEpoch, held)) return { kind: 'wait' };
   const ours = record.attempt !== 0n && record.sessionEpoch === sessionEpoch;
   const holds = record.attempt !== 0n && held === record.attempt;
-  if (record.accepted && (ours || holds)) return { kind: 'wait' };
   if (!ours && holds) return { kind: 'adopt' };
   if (handedOut !== undefined && handedOut.attempt === record.attempt) {
     const answered = handedOut.dueMs === undefined && record.notBefore === undefined;
@@ -77,9 +77,11 @@ export const nextTry = ({ tries, maxTries }: DeliveryRecord): Step =>
 export const isExpired = (record: DeliveryRecord, storeMs: number): boolean =>
   record.expireTime !== undefined && msFromTimestamp(record.expireTime) <= storeMs;
 
-/** Whether later deliveries of its ordering key have to wait for it. */
-export const blocksItsKey = ({ record }: KnownDelivery): boolean =>
-  record.orderingKey !== '' && !record.accepted;
+/** Whether the agent of a session has taken it on: in that session, or in an earlier one from which it still holds it. */
+export const isTakenOn = ({ record }: KnownDelivery, sessionEpoch: bigint, held?: bigint): boolean =>
+  record.accepted &&
+  record.attempt !== 0n &&
+  (record.sessionEpoch === sessionEpoch || held === record.attempt);
 
 /** Whether it counts towards the agent's max_in_flight. */
 export const countsInFlight = ({ record }: KnownDelivery): boolean => record.orderingKey !== COMMAND_ORDER;

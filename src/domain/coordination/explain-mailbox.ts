@@ -6,7 +6,7 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { durationFromMs, msFromTimestamp } from '../../lib/proto-time.ts';
 import { itemWords } from './delivery-record.ts';
-import { blocksItsKey, isExpired } from './delivery-rules.ts';
+import { isExpired } from './delivery-rules.ts';
 import type { KnownDelivery } from './mailboxes.ts';
 
 export interface MailboxSight {
@@ -42,7 +42,8 @@ export function explainMailbox(sight: MailboxSight): ExplainAgentResponse_Mailbo
       entry.timeLeft = durationFromMs(Math.max(0, msFromTimestamp(endTime) - sight.storeMs));
     }
     entries.push(entry);
-    if (blocksItsKey(known) && !blocking.has(record.orderingKey)) blocking.set(record.orderingKey, known.id);
+    const { orderingKey, accepted } = record;
+    if (orderingKey !== '' && !accepted && !blocking.has(orderingKey)) blocking.set(orderingKey, known.id);
   }
   return entries;
 }

@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Agent_Liveness } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { DeliveryUpdate_State } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { encodeFrame, resultFrame } from '../../../src/domain/agent/frames.ts';
 import { DEAD_PREFIX } from '../../../src/domain/coordination/delivery-record.ts';
+import { until } from '../../support/until.ts';
 import { fleet, protocolOptions, token, useFleet } from '../agent/conversation-fixture.ts';
 import { turns } from '../agent/fleet-fixture.ts';
 import { attach, mail, type TestAgent } from './delivery-fixture.ts';
@@ -69,6 +71,47 @@ describe('deliveries', () => {
     expect(ids()).toEqual(['k1', 'j1', 'k2']);
   });
 
+  it('that come again after a broken session come before later ones of their key, accepted before or not', async () => {
+    await mail(fleet, 'a1', 'k1', { orderingKey: 'k' });
+    await mail(fleet, 'a1', 'k2', { orderingKey: 'k' });
+    await agent.say(first(), ACCEPTED);
+    await turns();
+    expect(ids()).toEqual(['k1', 'k2']);
+    agent.breakOff();
+    await turns();
+    // Somebody else rewrites the first one just before it is claimed anew, so that its claim is the later one.
+    fleet.store.faults.before = async ({ puts }) => {
+      if (!puts?.some(({ key }) => key === 'mail/a1/k1')) return;
+      fleet.store.faults.before = undefined;
+      const entry = await fleet.store.get('default', 'mail/a1/k1');
+      if (entry !== undefined) await fleet.store.commit({ namespace: 'default', puts: [entry] });
+    };
+    const next = await attach(fleet, protocolOptions(), token);
+    await until(
+      () => ids(next),
+      (delivered) => delivered.length > 0,
+    );
+    expect(ids(next)).toEqual(['k1']);
+    await next.say(first(next), ACCEPTED);
+    await turns();
+    expect(ids(next)).toEqual(['k1', 'k2']);
+  });
+
+  it('that are finished in the first breath of a session are not revoked', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const delivery = first();
+    await agent.say(delivery, ACCEPTED);
+    agent.breakOff();
+    await turns();
+    const { work } = delivery;
+    const next = await attach(fleet, protocolOptions(), token, { held: [work ?? {}] }, [
+      { frameId: 'early', frame: { case: 'deliveryUpdate', value: { work: work ?? {}, state: SUCCEEDED } } },
+    ]);
+    await turns(30);
+    expect(next.frames().map(({ case: kind }) => kind)).toEqual(['welcome', 'result']);
+    expect(left()).toBe(0);
+  });
+
   it('are delivered again when nobody answers, with a higher attempt and before later ones of their key', async () => {
     await mail(fleet, 'a1', 'k1', { orderingKey: 'k' });
     await mail(fleet, 'a1', 'k2', { orderingKey: 'k' });
@@ -99,6 +142,36 @@ describe('deliveries', () => {
     expect(deadLetters()).toEqual(['dead/a1/m1']);
     expect(fleet.types('a1')).toContain('command.given_up');
     expect(agent.frames().at(-1)?.case).toBe('revoke');
+  });
+
+  it('are given up once, and not again and again while this replica hears of it late', async () => {
+    await mail(fleet, 'a1', 'm1', { ...free, maxTries: 1 });
+    fleet.store.faults.lagging = true;
+    let tries = 0;
+    fleet.store.faults.before = async ({ deletes }) => {
+      if (deletes?.includes('mail/a1/m1')) tries += 1;
+    };
+    await fleet.pass(10_020);
+    await turns(100);
+    expect(deadLetters()).toEqual(['dead/a1/m1']);
+    expect(tries).toBe(1);
+    fleet.store.faults.lagging = false;
+    fleet.store.catchUp();
+    await turns();
+    expect(agent.frames().at(-1)?.case).toBe('revoke');
+  });
+
+  it('that cannot be compared with what an agent holds are no failure of the agent', async () => {
+    agent.breakOff();
+    await fleet.settle();
+    const before = fleet.record('a1')?.failures.length;
+    const options = protocolOptions();
+    const reconcile = () => Promise.reject(new Error('this replica lags behind'));
+    const lags = Object.assign(Object.create(fleet.deliveries) as typeof fleet.deliveries, { reconcile });
+    await attach(fleet, { ...options, deliveries: lags }, token);
+    await fleet.settle();
+    expect(fleet.liveness('a1')).toBe(Agent_Liveness.DISCONNECTED);
+    expect(fleet.record('a1')?.failures).toHaveLength(before ?? 0);
   });
 
   it('that were declined for now come again after a pause', async () => {
@@ -172,21 +245,6 @@ describe('deliveries', () => {
     }
     expect(await agent.say(last(), SUCCEEDED)).toBe('');
     expect(left()).toBe(0);
-  });
-
-  it('that ended come again, with a higher attempt, when the store falls back to an earlier try', async () => {
-    await mail(fleet, 'a1', 'm1', free);
-    const entries = fleet.store.data.namespaces.get('default')?.entries;
-    const before = entries?.get('mail/a1/m1');
-    await fleet.pass(12_000);
-    expect(await agent.say(last(), SUCCEEDED)).toBe('');
-    const { attempt = 0n } = last().work ?? {};
-    const count = agent.deliveries().length;
-    if (before !== undefined) entries?.set('mail/a1/m1', before);
-    fleet.store.promote();
-    await fleet.pass(200);
-    expect(agent.deliveries()).toHaveLength(count + 1);
-    expect(last().work?.attempt).toBeGreaterThan(attempt);
   });
 
   it.each(['a', 'no'])(

@@ -36,6 +36,8 @@ export async function attach(
   protocol: ConstructorParameters<typeof StreamCarrier>[0]['protocol'],
   token: string,
   hello: MessageInitShape<typeof HelloSchema> = {},
+  /** Sent together with hello, before welcome. */
+  early: readonly MessageInitShape<typeof OpenSessionRequestSchema>[] = [],
 ): Promise<TestAgent> {
   const channel = new FakeChannel();
   const carrier = new StreamCarrier({
@@ -50,6 +52,7 @@ export async function attach(
   const send: TestAgent['send'] = (frame) =>
     carrier.message(toBinary(OpenSessionRequestSchema, create(OpenSessionRequestSchema, frame)));
   send({ frame: { case: 'hello', value: { maxInFlight: 16, ...hello } } });
+  for (const frame of early) send(frame);
   await turns();
   return {
     channel,
