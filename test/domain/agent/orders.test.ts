@@ -274,6 +274,17 @@ describe('RestartAgent', () => {
     expect(fleet.types('a1')).toContain(type);
   });
 
+  it('is not handed to the process that it has brought about', async () => {
+    await restart();
+    await agent.say(command().delivery, ACCEPTED);
+    agent.breakOff();
+    await turns();
+    const next = await attach(fleet, protocolOptions(), token, { instanceId: 'p2' });
+    expect(stored().restart?.state).toBe(Restart_State.DONE);
+    expect(next.deliveries()).toEqual([]);
+    expect(fleet.mailboxes.total()).toBe(0);
+  });
+
   it('tells the supervisor of an agent, also when that is lost itself', async () => {
     await fleet.register('w1', { relationships: [{ type: Relationship_Type.SUPERVISED_BY, agentId: 'a1' }] });
     const { agent: answer } = await restart('w1');

@@ -126,7 +126,9 @@ export function restartOnAttach(
       agentId: agent.id,
       attributes: { by: restart.byAgentId, attempt: `${restart.attempt}` },
     };
-    return { events: [event], deletes: [] };
+    // It was to restart itself and has: the new process is not told to do so again.
+    const own = restart.byAgentId === agent.id && restart.deliveryId !== '' && instanceId !== '';
+    return { events: [event], deletes: own ? [mailKey(agent.id, restart.deliveryId)] : [] };
   }
   // What an operator ordered is done although the agent lost its stream meanwhile.
   if (restart.actor !== ACTOR) {
