@@ -44,11 +44,14 @@ const GONE_MS = 10_000;
  * long it counts as one that looks after them, or all of them would be said to be disconnected on their way.
  */
 const RETURN_MS = 5000;
+/** A record of one that has been silent for so long is taken off the list: nobody else does it for one that was killed. */
+const FORGOTTEN_MS = 3_600_000;
 /** How often each replica writes its record. */
 export const REPLICA_BEAT_MS = 1000;
 
 interface KnownReplica {
   record: ReplicaRecord;
+  live: LiveRecord;
   /** When its record arrived here, on this replica's clock: others' clocks may differ. */
   heardMs: number;
 }
@@ -62,6 +65,7 @@ export class Replicas {
   readonly #startMs: number;
   readonly #listeningSinceMs: number;
   #sequence = 0;
+  #away = false;
   #warned = false;
 
   constructor(options: ReplicasOptions) {
@@ -73,7 +77,8 @@ export class Replicas {
   /** Hears what the others wrote. Follow the system store with it. */
   live(records: readonly LiveRecord[]): void {
     const { clock, replicaId, log } = this.#options;
-    for (const { key, value, epoch } of records) {
+    for (const live of records) {
+      const { key, value, epoch } = live;
       if (!key.startsWith(PREFIX)) continue;
       const id = key.slice(PREFIX.length);
       if (id === replicaId) {
@@ -84,7 +89,8 @@ export class Replicas {
         if (this.#others.delete(id)) this.#left.set(id, clock.monoMs());
       } else {
         this.#left.delete(id);
-        this.#others.set(id, { record: fromBinary(ReplicaRecordSchema, value), heardMs: clock.monoMs() });
+        const record = fromBinary(ReplicaRecordSchema, value);
+        this.#others.set(id, { record, live, heardMs: clock.monoMs() });
       }
     }
   }
@@ -101,16 +107,32 @@ export class Replicas {
     return this.#silenceMs({ heardMs }) < GONE_MS;
   }
 
-  /** Writes this replica's record. */
+  /** Writes this replica's record; none any more once it has left. */
   async beat(): Promise<void> {
+    if (this.#away) return;
     const { store, replicaId } = this.#options;
     this.#sequence += 1;
     const value = toBinary(ReplicaRecordSchema, this.#own());
-    await store.putLive([this.#live(replicaId, value)]);
+    await store.putLive([this.#live(replicaId, value), ...this.#forgotten()]);
+  }
+
+  /** Removals of the records of others that are long gone. Should one of them beat again, it is on the list again. */
+  #forgotten(): LiveRecord[] {
+    const nowMs = this.#options.clock.monoMs();
+    for (const [id, leftMs] of this.#left) if (nowMs - leftMs >= FORGOTTEN_MS) this.#left.delete(id);
+    const removals: LiveRecord[] = [];
+    for (const [id, other] of this.#others) {
+      if (this.#silenceMs(other) < FORGOTTEN_MS) continue;
+      this.#others.delete(id);
+      const { value: _, ...record } = other.live;
+      removals.push({ ...record, sequence: record.sequence + 1 });
+    }
+    return removals;
   }
 
   /** Takes this replica off the list. */
   async leave(): Promise<void> {
+    this.#away = true;
     this.#sequence += 1;
     const { value: _, ...record } = this.#live(this.#options.replicaId, new Uint8Array());
     await this.#options.store.putLive([record]);

@@ -85,9 +85,34 @@ describe('replicas', () => {
     expect(replicas.isAlive('two')).toBe(true);
     clock.advance(200);
     expect(replicas.isAlive('two')).toBe(false);
-    await two.beat();
+    // Its next life.
+    await replicaOn(store, clock, 'two').replicas.beat();
     clock.advance(9_900);
     expect(replicas.isAlive('two')).toBe(true);
+  });
+
+  it('stay away once they have left, although their timers still run for a moment', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    const { replicas: two } = replicaOn(store, clock, 'two');
+    await follow(replicas);
+    await two.beat();
+    await two.leave();
+    await two.beat();
+    expect(replicas.all().map(({ id }) => id)).toEqual(['one']);
+    clock.advance(5_100);
+    expect(replicas.isAlive('two')).toBe(false);
+  });
+
+  it('take the record of one that died long ago off the list', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    await follow(replicas);
+    await replicaOn(store, clock, 'two').replicas.beat();
+    clock.advance(3_599_000);
+    await replicas.beat();
+    expect(await store.scanLive('_system')).toHaveLength(2);
+    clock.advance(2_000);
+    await replicas.beat();
+    expect((await store.scanLive('_system')).map(({ key }) => key)).toEqual(['replica/one']);
   });
 
   it('know what each would hold if all held as many, those that leave or are gone left out', async () => {
