@@ -151,6 +151,7 @@ async function start(
     closing.push('replicas', unfollow);
     // Before anybody attaches here: others take the agents of a replica that they have not heard of for orphans.
     await unlessStoreAway(() => replicas.beat())();
+    await unlessStoreAway(async () => void (await fleet.storeTime.exact()))();
     fleet.wheel.start();
     closing.push('timing wheel', () => fleet.wheel.stop());
     closing.push('verdicts', () => fleet.verdicts.close());
