@@ -4,18 +4,22 @@ import type { Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts'
 import {
   GoAway_Reason,
   HelloSchema,
+  LeaveSchema,
   type Welcome,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { commandHandler } from './commands.ts';
-import { DeliveryDesk } from './deliveries.ts';
+import { createCoordination } from './coordination.ts';
+import type { DeliveryDesk } from './deliveries.ts';
+import { createDesk } from './desk.ts';
 import { AgentError, cancelled, unexpected } from './errors.ts';
 import { LeaseWatch } from './lease.ts';
+import type { LockControls, LockOptions } from './locks.ts';
 import { afterError, afterSession, type Next } from './next.ts';
 import type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
 import { type EffectFrame, Outbox } from './outbox.ts';
 import { Registration } from './registration.ts';
 import { type AgentReport, Reporter } from './reporter.ts';
 import { Session, type SessionEnd } from './session.ts';
+import type { SharedState } from './shared-state.ts';
 import { backoffMs, sleep } from './time.ts';
 import type { AgentTransport } from './transport.ts';
 
@@ -32,6 +36,7 @@ const silent: ClientLogger = { debug: () => {}, info: () => {}, warn: () => {} }
 export class Agent implements AgentHandle {
   readonly namespace: string;
   readonly instanceId: string;
+  readonly shared: SharedState;
   readonly closed: Promise<AgentError | undefined>;
   /** Resolves with the first welcome; rejects when there will be none. */
   readonly attached: Promise<void>;
@@ -45,6 +50,7 @@ export class Agent implements AgentHandle {
   readonly #desk: DeliveryDesk;
   readonly #registration: Registration;
   readonly #lease: LeaseWatch;
+  readonly #coordination: ReturnType<typeof createCoordination>;
   readonly #mendable = (error: AgentError): boolean => this.#registration.mendable(error);
   #state: AgentState = 'connecting';
   #session: Session | undefined;
@@ -71,42 +77,31 @@ export class Agent implements AgentHandle {
       takeover: options.takeover ?? false,
       timeoutMs: this.#timeoutMs,
     });
-    this.#lease = new LeaseWatch({
-      onExpired: () =>
-        this.#log.warn({ agent: this.id }, 'silent for a whole lease: the agent counts as lost'),
-    });
+    const silence = 'silent for a whole lease: the agent counts as lost';
+    this.#lease = new LeaseWatch({ onExpired: () => this.#log.warn({ agent: this.id }, silence) });
     this.#reporter = new Reporter({
       pull: options.report,
       minIntervalMs: options.reportIntervalMs ?? 1_000,
       flush: () => this.#session?.flushReport(),
-      onError: (error) =>
-        this.#log.warn({ err: error }, 'the report callback failed; the last report stands'),
+      onError: (err) => this.#log.warn({ err }, 'the report callback failed; the last report stands'),
     });
     this.#outbox = new Outbox({
       prefix: this.instanceId.slice(0, 64),
       transmit: (frame) => this.#session?.send(frame),
     });
-    this.#desk = new DeliveryDesk({
-      handler: options.onDelivery,
-      commands: commandHandler({
-        handlers: options.onCommand ?? {},
-        desk: () => this.#desk,
-        onStopping: () => {
-          this.#stopping = true;
-        },
-        onStopped: (reason) => void this.leave(reason),
-      }),
-      send: (effect) => this.send(effect),
-      progress: (work, done, total) => this.progress(work, done, total),
-      dropProgress: (work) => this.endProgress(work),
-      onError: (error, work) => {
-        if (!this.#stop.signal.aborted)
-          this.#log.warn({ err: error, delivery: work.deliveryId }, 'a delivery failed');
+    this.#desk = createDesk(this, options, {
+      stopping: () => {
+        this.#stopping = true;
+      },
+      failed: (error, delivery) => {
+        if (!this.#stop.signal.aborted) this.#log.warn({ err: error, delivery }, 'a delivery failed');
       },
     });
     this.attached = new Promise((resolve, reject) => {
       this.#settleAttached = { resolve, reject };
     });
+    this.#coordination = createCoordination({ agent: this, timeoutMs: this.#timeoutMs, log: this.#log });
+    this.shared = this.#coordination.shared;
     this.closed = this.#run();
   }
 
@@ -145,20 +140,19 @@ export class Agent implements AgentHandle {
     return this.#outbox.add(frame);
   }
 
+  withLock<T>(name: string, options: LockOptions, work: (lock: LockControls) => Promise<T> | T): Promise<T> {
+    return this.#coordination.locks.with(name, options, work);
+  }
+
   async leave(reason = ''): Promise<void> {
     const session = this.#session;
     if (session?.open && !this.#stop.signal.aborted) {
       this.#leaving = true;
-      const said = this.#outbox.add({
-        case: 'leave',
-        value: { $typeName: 'mycosoft.orchestrator.agent.v1.Leave', reason },
-      });
+      const said = this.#outbox
+        .add({ case: 'leave', value: create(LeaveSchema, { reason }) })
+        .catch((error: unknown) => this.#log.warn({ err: error }, 'the goodbye was not taken'));
       const waited = new AbortController();
-      await Promise.race([
-        said.catch((error: unknown) => this.#log.warn({ err: error }, 'the goodbye was not taken')),
-        session.ended,
-        sleep(this.#timeoutMs, waited.signal),
-      ]);
+      await Promise.race([said, session.ended, sleep(this.#timeoutMs, waited.signal)]);
       waited.abort();
       session.finish();
     }
@@ -211,6 +205,8 @@ export class Agent implements AgentHandle {
     const why = error ?? cancelled(`the agent is closed${tried}`);
     this.#reporter.stop();
     this.#lease.stop();
+    this.#coordination.calls.close(why);
+    this.#coordination.locks.close();
     this.#desk.close(why.message);
     this.#outbox.fail(why);
     this.#settleAttached?.reject(why);
@@ -230,6 +226,7 @@ export class Agent implements AgentHandle {
       return afterError(error instanceof AgentError ? error : unexpected(error), this.#mendable);
     } finally {
       this.#session = undefined;
+      this.#coordination.calls.detached();
       transport?.close();
     }
   }
@@ -251,7 +248,10 @@ export class Agent implements AgentHandle {
       reporter: this.#reporter,
       welcomeTimeoutMs: this.#timeoutMs,
       hooks: {
-        welcome: (welcome) => this.#welcome(welcome),
+        welcome: (welcome) => {
+          this.#coordination.calls.attached({ transport, token, epoch: welcome.epoch });
+          this.#welcome(welcome);
+        },
         delivery: (delivery) => this.#desk.take(delivery),
         revoke: (revoke) => {
           this.#desk.revoke(revoke);

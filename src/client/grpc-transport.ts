@@ -1,15 +1,20 @@
 // Why grpc-js and not connect-node: the session is handled frame by frame in callbacks (no async iterator that can
 // hang with a dead connection, connect-es#463), writes report back-pressure, and a client with a subchannel pool of
 // its own gives each attempt a fresh connection, so that the backoff is ours alone and a dead one is never used again.
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import * as grpc from '@grpc/grpc-js';
 import {
-  AgentService,
-  type RegisterAgentRequest,
-  RegisterAgentRequestSchema,
-  type RegisterAgentResponse,
-  RegisterAgentResponseSchema,
-} from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  fromBinary,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import * as grpc from '@grpc/grpc-js';
+import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import {
   type OpenSessionRequest,
   OpenSessionRequestSchema,
@@ -19,8 +24,6 @@ import {
 import { AgentError, Code } from './errors.ts';
 import type { AgentStream, AgentTransport, StreamEvents, TlsOptions } from './transport.ts';
 
-const registerPath = `/${AgentService.typeName}/${AgentService.method.registerAgent.name}`;
-const openPath = `/${SessionService.typeName}/${SessionService.method.openSession.name}`;
 const identity = (bytes: Buffer): Buffer => bytes;
 
 /** Connects by gRPC. `server` is "host:port", or "http://host:port" / "https://host:port" (TLS). */
@@ -40,8 +43,10 @@ export function createGrpcTransport(options: {
     'grpc.keepalive_timeout_ms': 10_000,
   });
   return {
-    register: (request, call) => register(client, request, call),
+    register: (request, call) => unary(client, AgentService.method.registerAgent, request, call),
     open: (token, events) => open(client, token, events),
+    unary: (method, request, call) => unary(client, method, request, call),
+    stream: (method, request, call) => stream(client, method, request, call),
     close: () => client.close(),
   };
 }
@@ -58,27 +63,28 @@ function parseServer(server: string): { target: string; secure: boolean } {
   return { target: server, secure: false };
 }
 
-function register(
+function unary<M extends DescMethodUnary>(
   client: grpc.Client,
-  request: RegisterAgentRequest,
+  method: M,
+  request: MessageInitShape<M['input']>,
   options: { token: string | undefined; timeoutMs: number; signal: AbortSignal },
-): Promise<RegisterAgentResponse> {
+): Promise<MessageShape<M['output']>> {
   const { signal } = options;
+  const output: DescMessage = method.output;
   return new Promise((resolve, reject) => {
     const call = client.makeUnaryRequest(
-      registerPath,
-      (message: RegisterAgentRequest) => Buffer.from(toBinary(RegisterAgentRequestSchema, message)),
+      pathOf(method),
+      encoderOf(method),
       identity,
-      request,
+      create(method.input, request),
       bearer(options.token),
       { deadline: Date.now() + options.timeoutMs },
       (error, bytes) => {
         signal.removeEventListener('abort', cancel);
         if (error !== null) return reject(toAgentError(error));
         try {
-          resolve(
-            bytes ? fromBinary(RegisterAgentResponseSchema, bytes) : create(RegisterAgentResponseSchema),
-          );
+          const response = bytes ? fromBinary(output, bytes) : create(output);
+          resolve(response as MessageShape<M['output']>);
         } catch (cause) {
           reject(malformed(cause));
         }
@@ -90,9 +96,51 @@ function register(
   });
 }
 
+async function* stream<M extends DescMethodServerStreaming>(
+  client: grpc.Client,
+  method: M,
+  request: MessageInitShape<M['input']>,
+  { token, signal }: { token: string; signal: AbortSignal },
+): AsyncGenerator<MessageShape<M['output']>, void, undefined> {
+  const output: DescMessage = method.output;
+  const input = create(method.input, request);
+  const call = client.makeServerStreamRequest(
+    pathOf(method),
+    encoderOf(method),
+    identity,
+    input,
+    bearer(token),
+  );
+  const cancel = () => call.cancel();
+  // It also fails after nobody reads it any more.
+  call.on('error', () => {});
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
+  try {
+    for await (const bytes of call as AsyncIterable<Buffer>) {
+      let response: MessageShape<M['output']>;
+      try {
+        response = fromBinary(output, bytes) as MessageShape<M['output']>;
+      } catch (cause) {
+        throw malformed(cause);
+      }
+      yield response;
+    }
+  } catch (error) {
+    throw error instanceof AgentError ? error : toAgentError(error as grpc.ServiceError);
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    call.cancel();
+  }
+}
+
+const pathOf = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
+
+const encoderOf = (method: DescMethod) => (message: Message) => Buffer.from(toBinary(method.input, message));
+
 function open(client: grpc.Client, token: string, events: StreamEvents): AgentStream {
   const call = client.makeBidiStreamRequest(
-    openPath,
+    pathOf(SessionService.method.openSession),
     (frame: OpenSessionRequest) => Buffer.from(toBinary(OpenSessionRequestSchema, frame)),
     identity,
     bearer(token),

@@ -10,12 +10,15 @@ export type {
   Revoke,
   Task,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+export type { CallLimits } from './calls.ts';
 export type { AgentCommand, CommandControls, CommandHandler, CommandHandlers } from './commands.ts';
 export type { DeliveryControls, DeliveryHandler } from './deliveries.ts';
 export { AgentError, Code } from './errors.ts';
+export type { LockControls, LockOptions } from './locks.ts';
 export type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
 export type { EffectFrame } from './outbox.ts';
 export type { AgentReport } from './reporter.ts';
+export type { PutOptions, SharedChange, SharedState, SharedValue, SharedWrite } from './shared-state.ts';
 export type { TlsOptions } from './transport.ts';
 
 /**

@@ -4,8 +4,10 @@ import type { Revoke } from '../../gen/mycosoft/orchestrator/agent/v1/session_se
 import type { CommandHandlers } from './commands.ts';
 import type { DeliveryHandler } from './deliveries.ts';
 import type { AgentError } from './errors.ts';
+import type { LockControls, LockOptions } from './locks.ts';
 import type { EffectFrame } from './outbox.ts';
 import type { AgentReport } from './reporter.ts';
+import type { SharedState } from './shared-state.ts';
 import type { TlsOptions } from './transport.ts';
 
 /**
@@ -119,6 +121,14 @@ export interface AgentHandle extends AsyncDisposable {
    * there is no connection the frame waits and is sent with the next session.
    */
   send(frame: EffectFrame): Promise<void>;
+  /** Entries that agents and operators share: read, write, compare-and-set, watch. */
+  readonly shared: SharedState;
+  /**
+   * Takes a lock, does the work, gives the lock back and resolves with what the work resolves to. The work gets a fencing
+   * token to show to what the lock protects, and a signal that fires when the lock is lost: it has to stop then. Rejects
+   * with LOCK_HELD when `waitMs` has passed, and with what the work rejects with.
+   */
+  withLock<T>(name: string, options: LockOptions, work: (lock: LockControls) => Promise<T> | T): Promise<T>;
   /** Says goodbye, waits until that is stored (bounded by `timeoutMs`) and closes. */
   leave(reason?: string): Promise<void>;
   /** Closes without a goodbye: the service sees a lost connection. */

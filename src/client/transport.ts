@@ -1,4 +1,10 @@
 import type {
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from '@bufbuild/protobuf';
+import type {
   RegisterAgentRequest,
   RegisterAgentResponse,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
@@ -35,6 +41,18 @@ export interface AgentTransport {
     options: { token: string | undefined; timeoutMs: number; signal: AbortSignal },
   ): Promise<RegisterAgentResponse>;
   open(token: string, events: StreamEvents): AgentStream;
+  /** Any other call. Rejects with an AgentError. */
+  unary<M extends DescMethodUnary>(
+    method: M,
+    request: MessageInitShape<M['input']>,
+    options: { token: string | undefined; timeoutMs: number; signal: AbortSignal },
+  ): Promise<MessageShape<M['output']>>;
+  /** A watch. Throws an AgentError, also when the signal fires. */
+  stream<M extends DescMethodServerStreaming>(
+    method: M,
+    request: MessageInitShape<M['input']>,
+    options: { token: string; signal: AbortSignal },
+  ): AsyncIterable<MessageShape<M['output']>>;
   close(): void;
 }
 

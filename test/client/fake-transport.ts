@@ -1,4 +1,4 @@
-import { clone, create, type MessageInitShape } from '@bufbuild/protobuf';
+import { clone, create, type DescMessage, type Message, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type RegisterAgentRequest,
   RegisterAgentResponseSchema,
@@ -8,7 +8,7 @@ import {
   OpenSessionRequestSchema,
   OpenSessionResponseSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import type { AgentError } from '../../src/client/errors.ts';
+import { AgentError, Code } from '../../src/client/errors.ts';
 import type { AgentStream, AgentTransport, StreamEvents } from '../../src/client/transport.ts';
 
 type DownFrame = NonNullable<MessageInitShape<typeof OpenSessionResponseSchema>['frame']>;
@@ -66,6 +66,13 @@ export class FakeNetwork {
   readonly registrations: { request: RegisterAgentRequest; token: string | undefined }[] = [];
   readonly streams: FakeStream[] = [];
   openTransports = 0;
+  /** Calls other than registrations. */
+  readonly calls: { method: string; request: Message; timeoutMs: number }[] = [];
+  /** Answers them: with the fields of the response, or an AgentError. */
+  onCall: (method: string, request: Record<string, unknown>) => Promise<object> = async () => ({});
+  /** Answers watches. */
+  onStream: (request: Record<string, unknown>, signal: AbortSignal) => AsyncIterable<object> =
+    async function* (): AsyncGenerator<object> {};
   onRegister: (request: RegisterAgentRequest, token: string | undefined) => string = (_, token) =>
     token ?? 'token-1';
 
@@ -85,6 +92,24 @@ export class FakeNetwork {
         this.streams.push(stream);
         return stream;
       },
+      unary: async (method, request, call) => {
+        if (call.signal.aborted) throw new AgentError({ code: Code.CANCELLED, message: 'cancelled' });
+        const message: Message = create(method.input as DescMessage, request as Record<string, unknown>);
+        this.calls.push({ method: method.name, request: message, timeoutMs: call.timeoutMs });
+        const answer = await Promise.race([
+          this.onCall(method.name, message as never),
+          new Promise<never>((_, reject) => {
+            const cancel = () => reject(new AgentError({ code: Code.CANCELLED, message: 'cancelled' }));
+            call.signal.addEventListener('abort', cancel, { once: true });
+          }),
+        ]);
+        return create(method.output as DescMessage, answer as Record<string, unknown>) as never;
+      },
+      stream: (method, request, { signal }) =>
+        this.onStream(
+          create(method.input as DescMessage, request as Record<string, unknown>) as never,
+          signal,
+        ) as never,
       close: () => {
         this.openTransports--;
       },
