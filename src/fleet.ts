@@ -182,7 +182,10 @@ export function createFleet(options: FleetOptions) {
   /** What is done once per namespace, besides the care of failures. */
   const chores = [
     new OrderDeadlines({ store, directory, events, wallMs: () => clock.wallMs() }),
-    new DeliveryUpkeep({ store, mailboxes, deliveries, deadLettersMs: config.events.retentionMs }),
+    new DeliveryUpkeep({
+      ...{ store, directory, mailboxes, deliveries },
+      deadLettersMs: config.events.retentionMs,
+    }),
     ...coordination.chores,
   ];
   const { failures } = config;

@@ -3,25 +3,28 @@ import { DeadLetterRecordSchema } from '../../../gen/mycosoft/orchestrator/store
 import { msFromTimestamp } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
 import type { Chore, ChoreContext } from '../agent/care/chore.ts';
+import type { AgentDirectory } from '../agent/directory.ts';
+import { agentKey } from '../agent/record.ts';
 import type { Deliveries } from './deliveries.ts';
-import { DEAD_PREFIX } from './delivery-record.ts';
+import { DEAD_PREFIX, mailKey } from './delivery-record.ts';
 import { isExpired } from './delivery-rules.ts';
-import type { Mailboxes } from './mailboxes.ts';
+import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
 
 export interface DeliveryUpkeepOptions {
   store: Store;
+  directory: AgentDirectory;
   mailboxes: Mailboxes;
   deliveries: Deliveries;
   /** How long dead letters are kept. */
   deadLettersMs: number;
 }
 
-/** Deliveries given up in one round. */
-const MAX_EXPIRED = 256;
+/** Deliveries given up or taken away in one round. */
+const MAX_OVER = 256;
 const TRIM_EVERY_MS = 600_000;
 const TRIM_CHUNK = 1000;
 
-/** Gives up deliveries whose time has passed, and removes dead letters that nobody fetched for long. */
+/** Gives up deliveries whose time has passed, takes away those of agents that are no more, and removes dead letters that nobody fetched for long. */
 export class DeliveryUpkeep implements Chore {
   readonly name = 'upkeep of mailboxes';
   readonly #options: DeliveryUpkeepOptions;
@@ -31,18 +34,40 @@ export class DeliveryUpkeep implements Chore {
     this.#options = options;
   }
 
+  hasWork(namespace: string): boolean {
+    return this.#options.mailboxes.total(namespace) > 0;
+  }
+
   async run(context: ChoreContext): Promise<void> {
-    const { mailboxes, deliveries } = this.#options;
+    const { mailboxes, deliveries, directory } = this.#options;
     const { namespace, storeMs, fence } = context;
-    const expired = [];
+    const over: KnownDelivery[] = [];
     for (const known of mailboxes.all(namespace)) {
-      if (isExpired(known.record, storeMs)) expired.push(known);
-      if (expired.length === MAX_EXPIRED) break;
+      const gone = directory.get(namespace, known.agentId) === undefined;
+      if (gone || isExpired(known.record, storeMs)) over.push(known);
+      if (over.length === MAX_OVER) break;
     }
-    for (const known of expired) await deliveries.giveUp(known, 'expired', fence);
+    for (const known of over) {
+      if (directory.get(namespace, known.agentId) === undefined) await this.#takeAway(known, context);
+      else await deliveries.giveUp(known, 'expired', fence);
+    }
     if (storeMs - (this.#trimmedMs.get(namespace) ?? 0) < TRIM_EVERY_MS) return;
     this.#trimmedMs.set(namespace, storeMs);
     await this.#trim(context);
+  }
+
+  /** It was put there while its agent was being deregistered: a later agent of the same name is not to get it. */
+  async #takeAway(
+    { agentId, id, revision }: KnownDelivery,
+    { namespace, fence }: ChoreContext,
+  ): Promise<void> {
+    const key = mailKey(agentId, id);
+    const nobody = { key: agentKey(agentId), revision: 0n };
+    await this.#options.store.commit({
+      namespace,
+      checks: [fence, nobody, { key, revision }],
+      deletes: [key],
+    });
   }
 
   async #trim({ namespace, storeMs, fence }: ChoreContext): Promise<void> {

@@ -1,5 +1,7 @@
+import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Agent_Liveness } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { DeregisterAgentRequestSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { DeliveryUpdate_State } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { encodeFrame, resultFrame } from '../../../src/domain/agent/frames.ts';
 import { DEAD_PREFIX } from '../../../src/domain/coordination/delivery-record.ts';
@@ -172,6 +174,25 @@ describe('deliveries', () => {
     await fleet.settle();
     expect(fleet.liveness('a1')).toBe(Agent_Liveness.DISCONNECTED);
     expect(fleet.record('a1')?.failures).toHaveLength(before ?? 0);
+  });
+
+  it('that nobody is there for any more are taken away, also where no agent is left', async () => {
+    agent.breakOff();
+    await turns();
+    // Ordered of somebody else while its own deregistration was under way.
+    await mail(fleet, 'ghost', 'm1');
+    await mail(fleet, 'a1', 'm2');
+    await fleet.tend();
+    expect(fleet.mailboxes.count('default', 'ghost')).toBe(0);
+    expect(left()).toBe(1);
+    expect(deadLetters()).toEqual([]);
+    await fleet.agents.deregister(create(DeregisterAgentRequestSchema, { agentId: 'a1' }), {
+      principal: 'ann',
+      token: undefined,
+    });
+    await mail(fleet, 'a1', 'm3');
+    await fleet.tend();
+    expect(fleet.mailboxes.total()).toBe(0);
   });
 
   it('that were declined for now come again after a pause', async () => {
