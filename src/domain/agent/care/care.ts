@@ -113,7 +113,10 @@ export class Care {
     try {
       const before = leases.held(namespace, CARE);
       const lease = before ?? (await leases.acquire(namespace, CARE));
-      if (lease === undefined) return;
+      if (lease === undefined) {
+        this.#leaveOutOld(namespace, storeMs);
+        return;
+      }
       if (before === undefined) this.#begin(namespace, lease);
       await this.#queue.run(namespace, () => this.#round(namespace, this.#watchlist.all(namespace), storeMs));
       await this.#doChores(namespace, storeMs);
@@ -235,11 +238,21 @@ export class Care {
     return found;
   }
 
+  /** Also where another replica has the lease: the evidence of verdicts here, and brakes elsewhere, count all namespaces. */
+  #leaveOutOld(namespace: string, storeMs: number): void {
+    const { directory, surveys, troubles } = this.#options;
+    for (const id of this.#watchlist.all(namespace)) {
+      const known = directory.get(namespace, id);
+      if (known === undefined || !isLongGone(known, storeMs)) continue;
+      if (this.#isOldLoss(known, surveys.needs(known, storeMs), storeMs)) troubles.leaveOut(known);
+    }
+  }
+
   /** Its work is kept for it for longer than failures that have to do with each other can be apart. */
-  #isOldLoss({ namespace, record }: KnownAgent, needs: readonly Need[], storeMs: number): boolean {
+  #isOldLoss(known: KnownAgent, needs: readonly Need[], storeMs: number): boolean {
     const handling = needs.find(({ kind }) => kind === 'handle_loss');
     if (handling === undefined || handling.dueMs <= storeMs) return false;
-    return goneMsOf(record) + OLD_LOSS_MS <= storeMs && this.#options.records.brakes(namespace) === undefined;
+    return isLongGone(known, storeMs) && this.#options.records.brakes(known.namespace) === undefined;
   }
 
   /** As many as the rate allows, at random: a wrong guess hits no group of agents harder than another. */
@@ -290,3 +303,6 @@ export class Care {
     }
   }
 }
+
+const isLongGone = ({ record }: KnownAgent, storeMs: number): boolean =>
+  goneMsOf(record) + OLD_LOSS_MS <= storeMs;

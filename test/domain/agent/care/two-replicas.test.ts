@@ -33,6 +33,22 @@ async function two(flags: Record<string, string> = {}) {
 const holds = (fleet: TestFleet): boolean => fleet.care.fence('default') !== undefined;
 const leaseOf = (fleet: TestFleet) => fleet.records.lease('default', CARE)?.record;
 
+describe('losses of long ago whose work is kept for a while', () => {
+  it('are no trouble of now on any replica', async () => {
+    const { r1, r2, clock } = await two({ 'failures.release-after': '1h' });
+    const members = await attachMany(r1, 4);
+    await live([r1, r2], 1);
+    cutOff(r1, members.slice(0, 2));
+    await live([r1, r2], 35);
+    expect([r1, r2].map((fleet) => fleet.troubles.everywhere().failing)).toEqual([2, 2]);
+    for (let minute = 0; minute < 11; minute += 1) {
+      clock.advance(60_000);
+      await live([r1, r2], 1);
+    }
+    expect([r1, r2].map((fleet) => fleet.troubles.everywhere().failing)).toEqual([0, 0]);
+  });
+});
+
 describe('the lease of care', () => {
   it('is with one replica, and changes hands when that one is gone for as long as it takes to be sure', async () => {
     const { r1, r2, alive } = await two();
