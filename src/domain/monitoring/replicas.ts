@@ -64,6 +64,9 @@ export class Replicas {
   readonly #left = new Map<string, number>();
   readonly #startMs: number;
   readonly #listeningSinceMs: number;
+  /** What was last seen of the store, and since when, monotonic milliseconds. */
+  #store: { available: boolean; sinceMs: number; changedMs: number } | undefined;
+  #lookedMs = -Infinity;
   #sequence = 0;
   #away = false;
   #warned = false;
@@ -109,6 +112,7 @@ export class Replicas {
 
   /** Writes this replica's record; none any more once it has left. */
   async beat(): Promise<void> {
+    this.#lookAtStore();
     if (this.#away) return;
     const { store, replicaId } = this.#options;
     this.#sequence += 1;
@@ -162,12 +166,25 @@ export class Replicas {
     return [this.own(), ...others.map(({ record, heardMs }) => statusOf(record, nowMs - heardMs))];
   }
 
-  /** How long it could have been heard and was not: nobody is while the store is away, or this process stands still. */
-  #silenceMs({ heardMs }: Pick<KnownReplica, 'heardMs'>): number {
-    const { clock, store, stallMs } = this.#options;
+  /** Looked at with every beat: when the store came or went is told by the wall clock, which may be set at any time. */
+  #lookAtStore(): { available: boolean; changedMs: number } {
+    const { clock, store } = this.#options;
     const { available, sinceMs } = store.status();
     const nowMs = clock.monoMs();
-    const changedMs = nowMs - Math.max(0, clock.wallMs() - sinceMs);
+    const seen = this.#store;
+    const since = nowMs - Math.max(0, clock.wallMs() - sinceMs);
+    const same = seen?.available === available && seen.sinceMs === sinceMs;
+    const changedMs = same ? seen.changedMs : Math.max(this.#lookedMs, since);
+    this.#store = { available, sinceMs, changedMs };
+    this.#lookedMs = nowMs;
+    return this.#store;
+  }
+
+  /** How long it could have been heard and was not: nobody is while the store is away, or this process stands still. */
+  #silenceMs({ heardMs }: Pick<KnownReplica, 'heardMs'>): number {
+    const { clock, stallMs } = this.#options;
+    const nowMs = clock.monoMs();
+    const { available, changedMs } = this.#lookAtStore();
     const fromMs = available ? Math.max(heardMs, changedMs) : heardMs;
     const untilMs = available ? nowMs : Math.max(heardMs, changedMs);
     return untilMs - fromMs - stallMs(fromMs, untilMs);

@@ -150,6 +150,17 @@ describe('replicas', () => {
     expect(replicas.isAlive('two'), 'after a stall of our own').toBe(true);
   });
 
+  it('are taken for gone also when the clock of this machine was set back', async () => {
+    const { replicas } = replicaOn(store, clock, 'one');
+    await follow(replicas);
+    await replicaOn(store, clock, 'two').replicas.beat();
+    await replicas.beat();
+    clock.advance(1_000);
+    clock.setWall(clock.wallMs() - 7_200_000);
+    clock.advance(10_000);
+    expect(replicas.isAlive('two')).toBe(false);
+  });
+
   it('judge by when they heard, not by clocks that may be hours off', async () => {
     const { replicas } = replicaOn(store, clock, 'one');
     await follow(replicas);
