@@ -1,7 +1,7 @@
 import type { Config } from './config/config.ts';
 import { describeConfig } from './config/describe.ts';
 import { PollSessions } from './domain/agent/poll-sessions.ts';
-import type { SessionProtocolOptions } from './domain/agent/session-protocol.ts';
+import type { SessionProtocolOptions } from './domain/agent/session-ports.ts';
 import { EventLog } from './domain/monitoring/event-log.ts';
 import { REPLICA_BEAT_MS, Replicas } from './domain/monitoring/replicas.ts';
 import { SystemStatusReader } from './domain/monitoring/status.ts';
@@ -23,6 +23,7 @@ import { ErrorMapper } from './rpc/errors.ts';
 import { startGrpcListener } from './rpc/grpc.ts';
 import { createHealth } from './rpc/health.ts';
 import { createLockService } from './rpc/lock-service.ts';
+import { createMessageService } from './rpc/message-service.ts';
 import { gateServices } from './rpc/method-gate.ts';
 import { createMonitoringService } from './rpc/monitoring-service.ts';
 import { Pipeline } from './rpc/pipeline.ts';
@@ -181,6 +182,7 @@ async function start(
     const protocol: SessionProtocolOptions = {
       sessions: fleet.sessions,
       deliveries: fleet.deliveries,
+      messages: fleet.coordination.messages,
       background,
       validateFrame,
       wireError: (error) => {
@@ -240,6 +242,7 @@ async function start(
           watch: { store, storeTime: fleet.storeTime, views: fleet.views },
         }),
         createLockService({ locks: fleet.coordination.locks }),
+        createMessageService(fleet.coordination),
       ],
       monitoring: [
         createMonitoringService({

@@ -2,49 +2,83 @@ import type { Config } from './config/config.ts';
 import type { Chore } from './domain/agent/care/chore.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import type { AgentDirectory } from './domain/agent/directory.ts';
+import type { Deliveries } from './domain/coordination/deliveries.ts';
 import { LockUpkeep } from './domain/coordination/locks/lock-upkeep.ts';
 import { LockView } from './domain/coordination/locks/lock-view.ts';
 import { Locks } from './domain/coordination/locks/locks.ts';
+import type { Mailboxes } from './domain/coordination/mailboxes.ts';
+import { Calls } from './domain/coordination/messages/calls.ts';
+import { DeadLetters } from './domain/coordination/messages/dead-letters.ts';
+import { FanOuts } from './domain/coordination/messages/fan-out.ts';
+import { MessageUpkeep } from './domain/coordination/messages/message-upkeep.ts';
+import { Messages } from './domain/coordination/messages/messages.ts';
+import { Receivers } from './domain/coordination/messages/receivers.ts';
+import { Replies } from './domain/coordination/messages/replies.ts';
+import { SubscriptionView } from './domain/coordination/messages/subscription-view.ts';
+import { Subscriptions } from './domain/coordination/messages/subscriptions.ts';
 import { SharedState } from './domain/coordination/state/shared-state.ts';
 import { StateIndex } from './domain/coordination/state/state-index.ts';
 import { StateUpkeep } from './domain/coordination/state/state-upkeep.ts';
 import type { EventWriter } from './domain/monitoring/events.ts';
+import type { Background } from './lib/background.ts';
 import type { Clock } from './lib/clock.ts';
+import type { Ids } from './lib/ids.ts';
 import type { Store } from './state/store.ts';
 import type { StoreTime } from './state/store-time.ts';
 import type { View } from './state/views.ts';
 
 export interface CoordinationOptions {
-  config: Pick<Config, 'limits'>;
+  config: Pick<Config, 'limits' | 'deliveries' | 'events'>;
   store: Store;
   storeTime: StoreTime;
   directory: AgentDirectory;
+  mailboxes: Mailboxes;
   events: EventWriter;
   clock: Clock;
+  ids: Ids;
+  background: Background;
+  /** Gives a delivery up. */
+  giveUp: Deliveries['giveUp'];
 }
 
-/** What agents and operators share, wired together: shared state and locks. */
+/** What agents and operators say to each other and share, wired together: messages, shared state and locks. */
 export function createCoordination(options: CoordinationOptions) {
-  const { config, store, storeTime, directory, events, clock } = options;
+  const { config, store, storeTime, directory, mailboxes, events, clock, ids, background, giveUp } = options;
+  const { maxMailbox, maxLocks, maxLockWaiters, maxReceivers, maxCalls, maxSubscriptions } = config.limits;
   const stateIndex = new StateIndex();
   const lockView = new LockView();
+  const subscriptionView = new SubscriptionView();
+  const replies = new Replies({ directory, mailboxes });
+  const fanOuts = new FanOuts({ store, mailboxes, maxMailbox });
+  const receivers = new Receivers({ directory, mailboxes, subscriptions: subscriptionView });
   const stateUpkeep = new StateUpkeep({ store, directory, index: stateIndex });
   const lockUpkeep = new LockUpkeep({ store, directory, view: lockView, events });
-  const views: View[] = [stateIndex, lockView];
-  const chores: Chore[] = [stateUpkeep, lockUpkeep];
-  const hooks: LossHook[] = [stateUpkeep, lockUpkeep];
+  const deliveries = { giveUp };
+  const messageUpkeep = new MessageUpkeep({ store, directory, mailboxes, receivers, deliveries });
+  const shared = { store, storeTime, directory, mailboxes, ids, maxMailbox, config: config.deliveries };
+  const messages = new Messages({ ...shared, receivers, maxReceivers, keptMs: config.events.retentionMs });
+  /** Before the mailboxes: a reply is heard before its delivery is missed. */
+  const early: View[] = [replies];
+  const views: View[] = [stateIndex, lockView, subscriptionView, fanOuts];
+  const chores: Chore[] = [stateUpkeep, lockUpkeep, fanOuts, messageUpkeep];
+  const hooks: LossHook[] = [stateUpkeep, lockUpkeep, messageUpkeep];
   return {
+    early,
     views,
     chores,
     hooks,
     state: new SharedState({ store, storeTime, directory }),
-    locks: new Locks({
+    locks: new Locks({ store, storeTime, view: lockView, clock, maxLocks, maxWaiters: maxLockWaiters }),
+    messages,
+    calls: new Calls({ store, messages, replies, clock, background, maxCalls }),
+    subscriptions: new Subscriptions({
       store,
       storeTime,
-      view: lockView,
-      clock,
-      maxLocks: config.limits.maxLocks,
-      maxWaiters: config.limits.maxLockWaiters,
+      directory,
+      view: subscriptionView,
+      ids,
+      maxSubscriptions,
     }),
+    deadLetters: new DeadLetters(shared),
   };
 }

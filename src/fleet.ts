@@ -26,6 +26,7 @@ import { VerdictWriter } from './domain/agent/verdict-writer.ts';
 import { Deliveries, type DeliveriesOptions } from './domain/coordination/deliveries.ts';
 import { DeliveryUpkeep } from './domain/coordination/delivery-upkeep.ts';
 import { Mailboxes } from './domain/coordination/mailboxes.ts';
+import { messageOutcome } from './domain/coordination/messages/replies.ts';
 import { EventWriter } from './domain/monitoring/events.ts';
 import { validateSpec } from './domain/validation/agent-spec.ts';
 import type { Background } from './lib/background.ts';
@@ -76,7 +77,10 @@ export function createFleet(options: FleetOptions) {
   const storeTime = new StoreTime({ store, clock });
   const events = new EventWriter({ replicaId, wallMs: () => clock.wallMs() });
   const rebalancing = new Rebalancing({ clock, held: () => sessions.size, shares: () => options.shares() });
-  const coordination = createCoordination({ config, store, storeTime, directory, events, clock });
+  const coordination = createCoordination({
+    ...{ config, store, storeTime, directory, mailboxes, events, clock, ids, background },
+    giveUp: (...given) => deliveries.giveUp(...given),
+  });
   const pacing = () => pacingFor(sessions.size, config.session);
   const context: SessionContext = {
     clock,
@@ -109,6 +113,7 @@ export function createFleet(options: FleetOptions) {
         apply: (batch) => care.records.apply(batch),
       },
       directory,
+      ...coordination.early,
       mailboxes,
       ...coordination.views,
       {
@@ -166,6 +171,7 @@ export function createFleet(options: FleetOptions) {
     self: context.self,
     log,
     outcomeRules: ORDER_OUTCOMES,
+    messageRule: messageOutcome,
     metrics: options.metrics,
   });
   const orders = new Orders({

@@ -57,6 +57,12 @@ export interface Config {
   failures: FailuresConfig;
   brake: BrakeConfig;
   limits: {
+    /** `limits.max_receivers`: of one message; default 10,000. */
+    maxReceivers: number;
+    /** `limits.max_calls`: calls of agents that wait for an answer, on this replica; default 2,000. */
+    maxCalls: number;
+    /** `limits.max_subscriptions`: per namespace; default 10,000. */
+    maxSubscriptions: number;
     /** `limits.max_locks`: per namespace; default 100,000. */
     maxLocks: number;
     /** `limits.max_lock_waiters`: calls that wait for a lock, on this replica; default 1,000. */

@@ -382,6 +382,15 @@ export const KEYS: readonly KeySpec[] = [
     max: 10_000,
     doc: 'Agents a second on which action is then taken, in random order.',
   },
+  limit('max_receivers', 10_000, [1, 1_000_000], 'agents', 'Receivers that one message may have.'),
+  limit(
+    'max_calls',
+    2_000,
+    [1, 1_000_000],
+    'calls',
+    'Calls of agents that wait for an answer, on this replica.',
+  ),
+  limit('max_subscriptions', 10_000, [1, 1_000_000], 'subscriptions', 'Subscriptions in one namespace.'),
   limit('max_locks', 100_000, [1, 10_000_000], 'locks', 'Locks in one namespace.'),
   limit('max_lock_waiters', 1_000, [1, 100_000], 'calls', 'Calls that wait for a lock, on this replica.'),
   limit(

@@ -67,6 +67,11 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.LOCK_NOT_FOUND]: Code.NOT_FOUND,
   [ErrorReason.LOCK_HELD]: Code.DEADLINE_EXCEEDED,
   [ErrorReason.LOCK_LOST]: Code.ABORTED,
+  [ErrorReason.NO_RECEIVER]: Code.NOT_FOUND,
+  [ErrorReason.RECEIVER_GONE]: Code.UNAVAILABLE,
+  [ErrorReason.CALL_FAILED]: Code.FAILED_PRECONDITION,
+  [ErrorReason.SUBSCRIPTION_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.DEAD_LETTER_NOT_FOUND]: Code.NOT_FOUND,
 };
 
 /** The status code of a reason; INTERNAL for one that this version does not know. */

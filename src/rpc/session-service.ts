@@ -1,6 +1,6 @@
 import { SessionService } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { PollSessions } from '../domain/agent/poll-sessions.ts';
-import type { SessionProtocolOptions } from '../domain/agent/session-protocol.ts';
+import type { SessionProtocolOptions } from '../domain/agent/session-ports.ts';
 import { StreamCarrier } from '../domain/agent/stream-carrier.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { TimingWheel } from '../lib/timing-wheel.ts';

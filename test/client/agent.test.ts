@@ -182,7 +182,7 @@ describe('reporting', () => {
 });
 
 describe('sending', () => {
-  const message = { case: 'message', value: { $typeName: 'x', id: 'm-1' } } as never;
+  const message = { case: 'send', value: { $typeName: 'x' } } as never;
 
   test('resolves when the service says that the effect is stored', async () => {
     await it.connected();
@@ -219,10 +219,10 @@ describe('sending', () => {
     it.lost();
     const second = it.agent.send(message);
     await it.pass(500);
-    expect(it.network.stream.frames('message'), 'not before welcome').toHaveLength(0);
+    expect(it.network.stream.frames('send'), 'not before welcome').toHaveLength(0);
     it.network.stream.welcome(2n);
     const ids = it.network.stream.up
-      .filter(({ frame }) => frame.case === 'message')
+      .filter(({ frame }) => frame.case === 'send')
       .map(({ frameId }) => frameId);
     expect(ids).toEqual([it.network.streams[0]?.up.at(-1)?.frameId, ids[1]]);
     for (const frameId of ids) it.network.stream.down({ case: 'result', value: { frameId } });
@@ -238,7 +238,7 @@ describe('sending', () => {
     it.lost();
     await it.pass(500);
     it.network.stream.welcome(2n);
-    expect(it.network.stream.frames('message')).toHaveLength(0);
+    expect(it.network.stream.frames('send')).toHaveLength(0);
   });
 
   test('refuses more than a bounded number of unanswered frames', async () => {

@@ -83,6 +83,9 @@ const DEFAULTS: Config = {
   },
   brake: { share: 0.5, minFailures: 5, holdMs: 1_800_000, ratePerSecond: 1 },
   limits: {
+    maxReceivers: 10_000,
+    maxCalls: 2_000,
+    maxSubscriptions: 10_000,
     maxLocks: 100_000,
     maxLockWaiters: 1_000,
     maxMailbox: 1_000,

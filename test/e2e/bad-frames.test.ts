@@ -93,7 +93,12 @@ describe('what breaks the protocol', () => {
     ],
     [
       'a frame of a feature that was not agreed on',
-      encode({ frame: { case: 'message', value: { id: '1', type: 'test' } } }),
+      encode({
+        frame: {
+          case: 'send',
+          value: { message: { id: '1', type: 'test' }, to: { case: 'agentId', value: 'x' } },
+        },
+      }),
       { reason: 'UNKNOWN_FRAME' },
     ],
     ['malformed protobuf', Buffer.from([0x1a, 0x7f, 0x01]), { reason: 'MALFORMED_MESSAGE' }],

@@ -14,7 +14,8 @@ import { StallLog } from '../../lib/stall-log.ts';
 import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
 import { tokenMissing } from './errors.ts';
 import { goAwayFrame, pingFrame } from './frames.ts';
-import { type FrameCarrier, SessionProtocol, type SessionProtocolOptions } from './session-protocol.ts';
+import type { FrameCarrier, SessionProtocolOptions } from './session-ports.ts';
+import { SessionProtocol } from './session-protocol.ts';
 import { claimOf, hashToken, knowsToken } from './token.ts';
 
 const DEFAULT_WAIT_MS = 20_000;

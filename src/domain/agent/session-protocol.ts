@@ -1,73 +1,28 @@
-import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   type DeliveryUpdate,
   GoAway_Reason,
   type Heartbeat,
   type Hello,
   type OpenSessionRequest,
-  type OpenSessionResponse,
+  type SendMessage,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
-import type { Background } from '../../lib/background.ts';
-import { DomainError, type FieldViolation } from '../../lib/errors.ts';
+import { DomainError } from '../../lib/errors.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp } from '../../lib/proto-time.ts';
 import { invalidFields, protocolViolation, tokenMissing } from './errors.ts';
 import { goAwayFrame, resultFrame, type WireError, welcomeFrame } from './frames.ts';
 import type { Session } from './session.ts';
-import type { SessionLine, Sessions } from './sessions.ts';
+import type { FrameCarrier, HeldWork, SessionProtocolOptions } from './session-ports.ts';
 import { claimOf, hashToken } from './token.ts';
 
-/** Of the work that an agent says it holds: the attempts that are still its own, by delivery id, and what it must stop. */
-export interface HeldWork {
-  kept: ReadonlyMap<string, bigint>;
-  revoked: Work[];
-}
-
-/** The way of deliveries down a session, and of their outcomes back. */
-export interface SessionDeliveries {
-  /** Compares what an agent says it holds with its mailbox. */
-  reconcile(session: Session, held: readonly Work[], revision: bigint): Promise<HeldWork>;
-  /** The session was welcomed. */
-  began(session: Session, line: DeliveryRoom, maxInFlight: number, held: ReadonlyMap<string, bigint>): void;
-  /** There may be room for deliveries again. */
-  wake(namespace: string, agentId: string): void;
-  /** Resolves when the update is stored. */
-  update(session: Session, update: DeliveryUpdate): Promise<void>;
-}
-
-/** Where deliveries are sent to. */
-export interface DeliveryRoom {
-  /** Whether a delivery may be sent now: the client reads, and nothing waits before it. */
-  hasRoom(): boolean;
-  send(frame: OpenSessionResponse): void;
-}
-
-export interface SessionProtocolOptions {
-  sessions: Sessions;
-  deliveries: SessionDeliveries;
-  background: Background;
-  /** Checks a frame; no violations: it is fine. */
-  validateFrame(frame: OpenSessionRequest): FieldViolation[];
-  /** Looks up how an error is told. */
-  wireError(error: unknown): WireError;
-  replicaId: string;
-  maxFrameBytes: number;
-  reconnectGraceMs: number;
-  pacing(): { intervalMs: number; leaseMs: number };
-}
-
-/** What carries the frames: a stream or a series of polls. */
-export interface FrameCarrier extends SessionLine, DeliveryRoom {
-  /** Ends the call with an error (or well), after what was sent. */
-  finish(error?: unknown): void;
-}
-
-/** Features of this server that a client may ask for in hello; none goes beyond the basics yet. */
-const FEATURES: ReadonlySet<string> = new Set();
+/** Frames that send messages. */
+const MESSAGES = 'messages/1';
+/** Features of this server that a client may ask for in hello. */
+const FEATURES: ReadonlySet<string> = new Set([MESSAGES]);
 /** Frames that may wait while the attachment is being stored. */
 const MAX_EARLY_FRAMES = 64;
-/** Delivery updates that may wait for the store at a time. */
-const MAX_UPDATES = 1024;
+/** Frames whose effects may wait for the store at a time. */
+const MAX_STORING = 1024;
 /** More frames a second than any honest agent sends. */
 const MAX_FRAMES_PER_SECOND = 2000;
 
@@ -84,8 +39,12 @@ export class SessionProtocol {
   #windowStartMs = 0;
   #windowFrames = 0;
   #halfClosed = false;
-  /** Delivery updates that are being stored. */
+  /** Frames whose effects are being stored. */
   #storing = 0;
+  /** The last message of this session, until it is stored. */
+  #sending: Promise<unknown> = Promise.resolve();
+  /** Features agreed on. */
+  #agreed: ReadonlySet<string> = new Set();
 
   constructor(options: SessionProtocolOptions, carrier: FrameCarrier, token: string | undefined) {
     this.#options = options;
@@ -220,10 +179,11 @@ export class SessionProtocol {
     this.#session = session;
     this.#state = 'open';
     const { intervalMs, leaseMs } = this.#options.pacing();
+    this.#agreed = new Set(hello.features.filter((feature) => FEATURES.has(feature)));
     this.#carrier.send(
       welcomeFrame({
         epoch: session.epoch,
-        features: hello.features.filter((feature) => FEATURES.has(feature)),
+        features: [...this.#agreed],
         revoked,
         pingInterval: durationFromMs(intervalMs),
         lease: durationFromMs(leaseMs),
@@ -277,29 +237,30 @@ export class SessionProtocol {
       case 'deliveryUpdate':
         this.#deliveryUpdate(session, frame.frame.value, frame.frameId);
         return;
+      case 'send':
+        if (!this.#agreed.has(MESSAGES)) {
+          this.#refuseFrame(frame);
+          return;
+        }
+        this.#sendFrame(session, frame.frame.value, frame.frameId);
+        return;
       default:
-        this.#refuse(
-          frame,
-          new DomainError({
-            reason: ErrorReason.UNKNOWN_FRAME,
-            message: `frame ${frame.frame.case ?? 'of an unknown kind'} was not agreed on in hello and welcome`,
-          }),
-        );
+        this.#refuseFrame(frame);
     }
   }
 
   /** Without a frame id nobody learns of a refusal; it is the client's choice, and no reason to end its session. */
-  #deliveryUpdate(session: Session, update: DeliveryUpdate, frameId: string): void {
-    if (this.#storing >= MAX_UPDATES) {
-      const message = `more than ${MAX_UPDATES} delivery updates wait to be stored`;
+  #store(frameId: string, effect: () => Promise<unknown>): void {
+    if (this.#storing >= MAX_STORING) {
+      const message = `the effects of more than ${MAX_STORING} frames wait to be stored`;
       this.fail(new DomainError({ reason: ErrorReason.LIMIT_REACHED, message, retryAfterMs: 1000 }));
       return;
     }
     this.#storing += 1;
-    this.#options.background.run('delivery update', async () => {
+    this.#options.background.run('store the effect of a frame', async () => {
       let failure: WireError | undefined;
       try {
-        await this.#options.deliveries.update(session, update);
+        await effect();
       } catch (error) {
         failure = this.#options.wireError(error);
       } finally {
@@ -307,6 +268,33 @@ export class SessionProtocol {
       }
       if (frameId !== '' && this.#state === 'open') this.#result(frameId, failure);
     });
+  }
+
+  #deliveryUpdate(session: Session, update: DeliveryUpdate, frameId: string): void {
+    this.#store(frameId, () => this.#options.deliveries.update(session, update));
+  }
+
+  #sendFrame(session: Session, send: SendMessage, frameId: string): void {
+    this.#store(frameId, () => this.#send(session, send));
+  }
+
+  #refuseFrame(frame: OpenSessionRequest): void {
+    this.#refuse(
+      frame,
+      new DomainError({
+        reason: ErrorReason.UNKNOWN_FRAME,
+        message: `frame ${frame.frame.case ?? 'of an unknown kind'} was not agreed on in hello and welcome`,
+      }),
+    );
+  }
+
+  /** In the order in which the agent sent them. */
+  #send({ namespace, agentId, epoch }: Session, send: SendMessage): Promise<unknown> {
+    const caller = { principal: `agent:${namespace}/${agentId}`, token: this.#token };
+    const how = { caller, sessionEpoch: epoch };
+    const stored = this.#sending.then(() => this.#options.messages.send(namespace, send, how));
+    this.#sending = stored.catch(() => {});
+    return stored;
   }
 
   #leave(session: Session, reason: string, frameId: string): void {

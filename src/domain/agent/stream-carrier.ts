@@ -12,7 +12,8 @@ import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wh
 import { protocolViolation } from './errors.ts';
 import { encodeFrame, encodePlainPing, goAwayFrame, pingFrame } from './frames.ts';
 import { decodePlainHeartbeat } from './heartbeat-codec.ts';
-import { type FrameCarrier, SessionProtocol, type SessionProtocolOptions } from './session-protocol.ts';
+import type { FrameCarrier, SessionProtocolOptions } from './session-ports.ts';
+import { SessionProtocol } from './session-protocol.ts';
 
 /** The stream as a binding gives it (the shape of SessionChannel in rpc/service.ts). */
 export interface FrameChannel {

@@ -2,6 +2,7 @@ import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.
 import {
   type DeliveryUpdate,
   DeliveryUpdate_State,
+  type Payload,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -30,6 +31,7 @@ import { encodeDelivery, mailKey, putDeadLetter } from './delivery-record.ts';
 import { adopted, claimed, decideUpdate, type Outcome } from './delivery-rules.ts';
 import { loadDelivery } from './load-delivery.ts';
 import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
+import { decodePayload } from './messages/message-record.ts';
 import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } from './outcomes.ts';
 
 export interface DeliveriesOptions {
@@ -45,8 +47,13 @@ export interface DeliveriesOptions {
   log: Logger;
   /** What outcomes mean beyond their delivery, by type of command. */
   outcomeRules: ReadonlyMap<string, OutcomeRule>;
+  /** The same for messages. */
+  messageRule: OutcomeRule;
   metrics: { delivery(outcome: string): void };
 }
+
+/** Why a delivery is given up that nobody answered. */
+type GivenUp = 'expired' | 'tries' | 'agent_gone';
 
 const ATTEMPTS = 16;
 /** How long the outcome of an attempt is remembered: an agent whose answer was lost says it again. */
@@ -108,6 +115,7 @@ export class Deliveries {
       self,
       storeMs: () => storeTime.ms(),
       store: (...step) => this.#take(...step),
+      payload: (known) => this.#payload(known),
     });
     this.#pumps.set(key, pump);
     pump.wake();
@@ -203,11 +211,11 @@ export class Deliveries {
    * Gives a delivery up: a dead letter takes its place. False: somebody else changed it meanwhile.
    * @param fence a further check: that the caller still holds its lease
    */
-  async giveUp(known: KnownDelivery, reason: 'expired' | 'tries', fence?: Check): Promise<boolean> {
+  async giveUp(known: KnownDelivery, reason: GivenUp, fence?: Check): Promise<boolean> {
     return (await this.#giveUp(known, reason, fence)).kind === 'committed';
   }
 
-  async #giveUp(known: KnownDelivery, reason: 'expired' | 'tries', fence?: Check): Promise<CommitOutcome> {
+  async #giveUp(known: KnownDelivery, reason: GivenUp, fence?: Check): Promise<CommitOutcome> {
     const { store, storeTime, directory } = this.#options;
     const storeMs = storeTime.ms();
     const agent = directory.get(known.namespace, known.agentId);
@@ -234,8 +242,7 @@ export class Deliveries {
     const { record, namespace } = known;
     const key = mailKey(known.agentId, known.id);
     const checks: Check[] = [{ key, revision: known.revision }];
-    const rule =
-      record.item.case === 'command' ? this.#options.outcomeRules.get(record.item.value.type) : undefined;
+    const rule = this.#ruleOf(known);
     const subject = await this.#subjectOf(known, options.input.agent, rule !== undefined);
     const input = { ...options.input, subject };
     for (const agent of new Set([input.agent, subject])) {
@@ -263,6 +270,23 @@ export class Deliveries {
     const causeId = `${known.createdRevision}-0`;
     const appends = events.map((each) => this.#options.events.append({ causeId, ...each }));
     return { namespace, checks, puts, deletes, appends, ...request };
+  }
+
+  #ruleOf({ record: { item } }: KnownDelivery): OutcomeRule | undefined {
+    if (item.case === 'command') return this.#options.outcomeRules.get(item.value.type);
+    return item.case === 'message' ? this.#options.messageRule : undefined;
+  }
+
+  /** The payload that a delivery refers to; undefined: it is gone. */
+  async #payload({ namespace, record }: KnownDelivery): Promise<Payload | undefined> {
+    const { store, log } = this.#options;
+    try {
+      const entry = await store.get(namespace, record.payloadKey);
+      return entry && decodePayload(entry.value);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) log.warn({ err: error }, 'a payload could not be read');
+      throw error;
+    }
   }
 
   async #subjectOf(known: KnownDelivery, agent: KnownAgent | undefined, asked: boolean) {

@@ -2,8 +2,10 @@ import { create } from '@bufbuild/protobuf';
 import { WorkSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   DeliverySchema,
+  MessageSchema,
   type OpenSessionResponse,
   OpenSessionResponseSchema,
+  type Payload,
   RevokeSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { DeliveryRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
@@ -11,7 +13,11 @@ import { durationFromMs, msFromTimestamp } from '../../lib/proto-time.ts';
 import { acceptWithinMs } from './delivery-rules.ts';
 
 /** The frame that hands a delivery over. Points in time become what is left of them: agents' clocks are off. */
-export function deliveryFrame(record: DeliveryRecord, storeMs: number): OpenSessionResponse {
+export function deliveryFrame(
+  record: DeliveryRecord,
+  storeMs: number,
+  payload?: Payload,
+): OpenSessionResponse {
   const delivery = create(DeliverySchema, {
     work: create(WorkSchema, { deliveryId: record.id, attempt: record.attempt }),
     acceptWithin: durationFromMs(acceptWithinMs(record)),
@@ -19,6 +25,11 @@ export function deliveryFrame(record: DeliveryRecord, storeMs: number): OpenSess
     tracestate: record.tracestate,
   });
   delivery.item = record.item;
+  delivery.wantsAnswer = record.wantsAnswer;
+  if (payload !== undefined && record.item.case === 'message') {
+    const message = Object.assign(create(MessageSchema), record.item.value, { data: payload });
+    delivery.item = { case: 'message', value: message };
+  }
   const endTime = record.workDeadlineTime ?? record.expireTime;
   if (endTime !== undefined) {
     delivery.timeLeft = durationFromMs(Math.max(0, msFromTimestamp(endTime) - storeMs));

@@ -1,4 +1,7 @@
-import type { OpenSessionResponse } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type {
+  OpenSessionResponse,
+  Payload,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
 import { type SelfWatch, silenceMs } from '../agent/observer.ts';
@@ -35,6 +38,8 @@ export interface DeliveryPumpOptions {
   self: SelfWatch;
   /** The store's clock as this replica reckons it, milliseconds. */
   storeMs(): number;
+  /** The payload that a delivery refers to; undefined: it is gone. May reject: the store is away. */
+  payload(known: KnownDelivery): Promise<Payload | undefined>;
   /** Stores what a step asks for; the pump is woken when it is done. Never rejects. */
   store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void>;
 }
@@ -200,10 +205,38 @@ export class DeliveryPump implements WheelTask {
   #send(known: KnownDelivery, nowMs: number): number {
     const { record } = known;
     const dueMs = nowMs + acceptWithinMs(record);
+    if (record.payloadKey !== '') {
+      this.#fetch(known);
+      return dueMs;
+    }
     const created = known.createdRevision;
     this.#handedOut.set(known.id, { attempt: record.attempt, dueMs, sentMs: nowMs, created });
     this.#options.line.send(deliveryFrame(record, this.#options.storeMs()));
     return dueMs;
+  }
+
+  /** Sends a delivery whose payload is kept apart, once it is here. */
+  #fetch(known: KnownDelivery): void {
+    const { record } = known;
+    const release = this.hold(known.id, record.attempt);
+    void this.#options.payload(known).then(
+      (payload) => {
+        if (this.#closed) return;
+        const sentMs = this.#options.clock.monoMs();
+        // Without its payload it could only be misunderstood: unanswered, it is tried again and given up.
+        this.#handedOut.set(known.id, {
+          attempt: record.attempt,
+          dueMs: sentMs + acceptWithinMs(record),
+          sentMs,
+          created: known.createdRevision,
+        });
+        if (payload !== undefined) {
+          this.#options.line.send(deliveryFrame(record, this.#options.storeMs(), payload));
+        }
+        release('unchanged');
+      },
+      () => setTimeout(() => release('unchanged'), FETCH_PAUSE_MS),
+    );
   }
 
   #store(known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): void {
@@ -224,3 +257,5 @@ export class DeliveryPump implements WheelTask {
 }
 
 const WAIT: Step = { kind: 'wait' };
+/** Pause after a payload could not be read. */
+const FETCH_PAUSE_MS = 1000;

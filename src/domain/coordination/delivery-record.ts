@@ -13,7 +13,7 @@ import {
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 
 /** The format that this version writes. */
-const FORMAT = 1;
+export const DELIVERY_FORMAT = 1;
 const MAIL = 'mail/';
 /** Stands before every key of a dead letter. */
 export const DEAD_PREFIX = 'dead/';
@@ -62,7 +62,7 @@ export interface NewCommand {
 export function putCommand(command: NewCommand): { key: string; value: Uint8Array } {
   const { id, agentId, storeMs, expireAfterMs } = command;
   const record = create(DeliveryRecordSchema, {
-    format: FORMAT,
+    format: DELIVERY_FORMAT,
     id,
     agentId,
     index: command.index ?? 0,

@@ -7,7 +7,14 @@ import { itemWords } from './delivery-record.ts';
 import type { KnownDelivery } from './mailboxes.ts';
 
 /** What became of a delivery. The last two: nobody answered. */
-export type OutcomeState = 'accepted' | 'succeeded' | 'failed' | 'declined' | 'expired' | 'tries';
+export type OutcomeState =
+  | 'accepted'
+  | 'succeeded'
+  | 'failed'
+  | 'declined'
+  | 'expired'
+  | 'tries'
+  | 'agent_gone';
 
 /** A delivery and what became of it, with the agents concerned as the store has them. */
 export interface OutcomeInput {
@@ -36,6 +43,7 @@ export function commandEvent({ known, state, update }: OutcomeInput): NewEvent |
   if (record.item.case !== 'command' || state === 'accepted') return undefined;
   const said = update?.error ? `: ${update.error.slice(0, SAID)}` : '';
   const words = { succeeded: 'was carried out', failed: 'failed', declined: 'was declined' };
+  if (state === 'agent_gone') return undefined;
   const how =
     state === 'expired'
       ? 'expired unanswered'

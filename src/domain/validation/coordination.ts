@@ -7,6 +7,18 @@ import {
   RenewLockRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
 import {
+  CallAgentRequestSchema,
+  CreateSubscriptionRequestSchema,
+  DeleteSubscriptionRequestSchema,
+  ListDeadLettersRequestSchema,
+  ListDeliveriesRequestSchema,
+  ListSubscriptionsRequestSchema,
+  RedriveDeadLettersRequestSchema,
+  SendMessageRequestSchema,
+  type Subscription,
+  SubscriptionSchema,
+} from '../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import {
   CommitStateRequestSchema,
   GetStateRequestSchema,
   ListStateRequestSchema,
@@ -15,11 +27,11 @@ import {
   WatchStateRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import type { Violations } from '../../lib/violations.ts';
-import { payload, payloadBytes } from './frames.ts';
+import { payload, payloadBytes, sendMessage } from './frames.ts';
 import { duration, notNegative } from './numbers.ts';
 import { cursorOfNamespace, pageToken, type RequestRule, request } from './request-rules.ts';
-import { anything, list, message, oneOf, optional, type Rule } from './rules.ts';
-import { namespace, requestId, visible, word } from './text.ts';
+import { anything, list, message, oneOf, optional, type Rule, required } from './rules.ts';
+import { agentId, namespace, optionalAgentId, requestId, visible, word } from './text.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 24 * 3600 * SECOND_MS;
@@ -84,7 +96,21 @@ const lockValue = optional(value(MAX_LOCK_VALUE_BYTES));
 const grant = { namespace, name: key, fencingToken: anything };
 const page = { pageSize: notNegative, pageToken };
 
-/** The rules of requests about shared state and locks. */
+const subscription: Rule<Subscription> = message(SubscriptionSchema, {
+  namespace: anything,
+  id: optionalAgentId,
+  agentId,
+  topic: word({
+    max: 258,
+    empty: 'refused',
+    pattern: /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*(?:\.\*)?$/,
+    allowed: 'words of [A-Za-z0-9_-] joined by dots, or such a prefix followed by ".*"',
+  }),
+  createTime: anything,
+  revision: anything,
+});
+
+/** The rules of requests about messages, shared state and locks. */
 export const coordinationRules: readonly RequestRule[] = [
   request(GetStateRequestSchema, { namespace, key }),
   request(ListStateRequestSchema, { namespace, prefix, ...page, minRevision: notNegative }),
@@ -114,4 +140,33 @@ export const coordinationRules: readonly RequestRule[] = [
   request(ReleaseLockRequestSchema, grant),
   request(GetLockRequestSchema, { namespace, name: key }),
   request(ListLocksRequestSchema, { namespace, prefix, ...page }),
+  request(SendMessageRequestSchema, { namespace, send: required(sendMessage), sessionEpoch: anything }),
+  request(
+    CallAgentRequestSchema,
+    {
+      namespace,
+      send: required(sendMessage),
+      timeout: duration({ minMs: 100, maxMs: 3_600_000, range: '100 ms to 1 h' }),
+      idempotent: anything,
+      sessionEpoch: anything,
+    },
+    (violations, { send }) => {
+      const to = send?.to.case;
+      if (to === 'topic' || to === 'selector') {
+        violations.addAt('send', `is for a ${to}; a call is for one agent: agent_id or capability`);
+      }
+    },
+  ),
+  request(CreateSubscriptionRequestSchema, { namespace, subscription: required(subscription), requestId }),
+  request(DeleteSubscriptionRequestSchema, { namespace, subscriptionId: agentId }),
+  request(ListSubscriptionsRequestSchema, { namespace, agentId: optionalAgentId, ...page }),
+  request(ListDeliveriesRequestSchema, { namespace, agentId, ...page }),
+  request(ListDeadLettersRequestSchema, { namespace, agentId: optionalAgentId, ...page }),
+  request(RedriveDeadLettersRequestSchema, {
+    namespace,
+    agentId: optionalAgentId,
+    deliveryIds: list({ max: 256, item: visible(128, 'refused'), distinct: (id) => id }),
+    toAgentId: optionalAgentId,
+    requestId,
+  }),
 ];

@@ -30,13 +30,16 @@ import {
   OpenSessionRequestSchema,
   type Payload,
   PayloadSchema,
+  type SendMessage,
+  SendMessageSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { FieldViolation } from '../../lib/errors.ts';
 import { Violations } from '../../lib/violations.ts';
-import { amounts } from './agent-spec.ts';
+import { LabelSelectorError, parseLabelSelector } from '../agent/label-selector.ts';
+import { amounts, capabilityName } from './agent-spec.ts';
 import { atMost, duration, known, load, timestamp } from './numbers.ts';
 import { anything, list, map, message, oneOf, optional, type Rule, required } from './rules.ts';
-import { line, name, optionalMediaType, pathName, prose, visible, word } from './text.ts';
+import { agentId, line, name, optionalMediaType, pathName, prose, visible, word } from './text.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const DEEPEST_JSON = 32;
@@ -180,6 +183,53 @@ const agentMessage: Rule<Message> = message(MessageSchema, {
   extensions: map<string>({ max: 32, key: extensionName, value: line(1024) }),
 });
 
+const MAX_DATA_BYTES = 65_536;
+const topic = word({
+  max: 256,
+  empty: 'refused',
+  pattern: /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/,
+  allowed: 'words of [A-Za-z0-9_-] joined by dots',
+});
+
+const selector: Rule<string> = (violations, text) => {
+  if (text === '')
+    violations.add('must not be empty: it would pick every agent; say "!no-such-label" to mean that');
+  try {
+    parseLabelSelector(text);
+  } catch (error) {
+    if (!(error instanceof LabelSelectorError)) throw error;
+    violations.add(error.message);
+  }
+};
+
+/** A message and whom it is for. */
+export const sendMessage: Rule<SendMessage> = message(
+  SendMessageSchema,
+  {
+    message: required(agentMessage),
+    to: oneOf({
+      agentId: { name: 'agent_id', rule: agentId },
+      capability: { name: 'capability', rule: capabilityName },
+      topic: { name: 'topic', rule: topic },
+      selector: { name: 'selector', rule: selector },
+    }),
+    expireAfter: duration({ minMs: 100, maxMs: 30 * DAY_MS, range: '100 ms to 30 days' }),
+    orderingKey: visible(128, 'allowed'),
+  },
+  (violations, { message: sent, to }) => {
+    if (to.case === undefined)
+      violations.addAt('agent_id', 'one of agent_id, capability, topic and selector must be given');
+    const bytes = sent?.data === undefined ? 0 : payloadBytes(sent.data);
+    if (bytes > MAX_DATA_BYTES) {
+      violations.addAt('message', `has ${bytes} bytes of data; at most ${MAX_DATA_BYTES} are allowed`);
+    }
+    const expiry = sent?.extensions.expirytime;
+    if (expiry !== undefined && Number.isNaN(Date.parse(expiry))) {
+      violations.addAt('message', 'has an extension "expirytime" that is no RFC 3339 time');
+    }
+  },
+);
+
 const leave: Rule<Leave> = message(LeaveSchema, { reason: prose(1024) });
 
 /** A frame of a session. One without a known kind has nothing to violate: the session refuses it as UNKNOWN_FRAME. */
@@ -189,7 +239,7 @@ export const frame: Rule<OpenSessionRequest> = message(OpenSessionRequestSchema,
     hello: { name: 'hello', rule: hello },
     heartbeat: { name: 'heartbeat', rule: heartbeat },
     deliveryUpdate: { name: 'delivery_update', rule: deliveryUpdate },
-    message: { name: 'message', rule: agentMessage },
+    send: { name: 'send', rule: sendMessage },
     leave: { name: 'leave', rule: leave },
   }),
 });

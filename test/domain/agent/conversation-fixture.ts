@@ -8,7 +8,7 @@ import {
   OpenSessionResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
-import type { SessionProtocolOptions } from '../../../src/domain/agent/session-protocol.ts';
+import type { SessionProtocolOptions } from '../../../src/domain/agent/session-ports.ts';
 import { type FrameChannel, StreamCarrier } from '../../../src/domain/agent/stream-carrier.ts';
 import { validateFrame } from '../../../src/domain/validation/frames.ts';
 import { DomainError } from '../../../src/lib/errors.ts';
@@ -36,6 +36,7 @@ export function protocolOptions(): SessionProtocolOptions {
   return {
     sessions: fleet.sessions,
     deliveries: fleet.deliveries,
+    messages: fleet.coordination.messages,
     background: fleet.background,
     validateFrame,
     wireError: (error) => ({

@@ -60,7 +60,15 @@ describe('a session stream', () => {
     ['a frame of no known kind', [hello, {}], 'UNKNOWN_FRAME'],
     [
       'a message that was not agreed on',
-      [hello, { frame: { case: 'message', value: { id: 'm', type: 't' } } }],
+      [
+        hello,
+        {
+          frame: {
+            case: 'send',
+            value: { message: { id: 'm', type: 't' }, to: { case: 'agentId', value: 'a1' } },
+          },
+        },
+      ],
       'UNKNOWN_FRAME',
     ],
     [

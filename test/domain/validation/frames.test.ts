@@ -189,15 +189,46 @@ describe('other frames', () => {
     [
       'a message',
       {
-        case: 'message',
-        value: { id: '1', source: 'a', type: 'note', subject: 's', extensions: { partitionkey: 'x' } },
+        case: 'send',
+        value: {
+          message: { id: '1', source: 'a', type: 'note', subject: 's', extensions: { partitionkey: 'x' } },
+          to: { case: 'topic', value: 'a.b' },
+        },
       },
       [],
     ],
     [
       'a wrong message',
-      { case: 'message', value: { source: ' ', subject: '\0', extensions: { Key: '' } } },
-      ['message.id', 'message.source', 'message.type', 'message.subject', 'message.extensions["Key"]'],
+      { case: 'send', value: { message: { source: ' ', subject: '\0', extensions: { Key: '' } } } },
+      [
+        'send.message.id',
+        'send.message.source',
+        'send.message.type',
+        'send.message.subject',
+        'send.message.extensions["Key"]',
+        'send.agent_id',
+      ],
+    ],
+    [
+      'a message for nobody that can be',
+      { case: 'send', value: { message: { id: '1', type: 't' }, to: { case: 'topic', value: 'a..b' } } },
+      ['send.topic'],
+    ],
+    [
+      'a message with too much data, which has expired at no time',
+      {
+        case: 'send',
+        value: {
+          message: {
+            id: '1',
+            type: 't',
+            data: { data: { case: 'text', value: 'x'.repeat(65_537) } },
+            extensions: { expirytime: 'soon' },
+          },
+          to: { case: 'selector', value: '' },
+        },
+      },
+      ['send.selector', 'send.message', 'send.message'],
     ],
     ['goodbye', { case: 'leave', value: { reason: 'deploy\nof v2' } }, []],
     ['a long goodbye', { case: 'leave', value: { reason: 'x'.repeat(1025) } }, ['leave.reason']],

@@ -10,10 +10,12 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent, ProcessExit, Report, Verdict } from "../../agent/v1/agent_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_agent } from "../../agent/v1/agent_pb.ts";
-import type { Command, Message as Message$1, Task } from "../../agent/v1/session_service_pb.ts";
+import type { Command, Message as Message$1, Payload, Task } from "../../agent/v1/session_service_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_session_service } from "../../agent/v1/session_service_pb.ts";
 import type { Lock } from "../../coordination/v1/lock_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_lock_service } from "../../coordination/v1/lock_service_pb.ts";
+import type { Subscription } from "../../coordination/v1/message_service_pb.ts";
+import { file_mycosoft_orchestrator_coordination_v1_message_service } from "../../coordination/v1/message_service_pb.ts";
 import type { StateEntry } from "../../coordination/v1/state_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_state_service } from "../../coordination/v1/state_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -22,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQi3QUKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI6CgdtZXNzYWdlGB4gASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLk1lc3NhZ2VIABI0CgR0YXNrGB8gASgLMiQubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlRhc2tIABI6Cgdjb21tYW5kGCAgASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkNvbW1hbmRIAEIGCgRpdGVtIp0BChBEZWFkTGV0dGVyUmVjb3JkEkAKCGRlbGl2ZXJ5GAEgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEg4KBnJlYXNvbhgCIAEoCRINCgVlcnJvchgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKKAQoLTGVhc2VSZWNvcmQSDAoEZHV0eRgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgJEhgKEHJlcGxpY2Ffc3RhcnRfbXMYAyABKAMSFQoNZmVuY2luZ190b2tlbhgEIAEoBBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKLAQoMRnJlZXplUmVjb3JkEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAizQEKDEJyYWtlc1JlY29yZBJCCgZicmFrZXMYASADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuQnJha2VzUmVjb3JkLkJyYWtlGnkKBUJyYWtlEgwKBHpvbmUYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHZmFpbGluZxgDIAEoBRIOCgZhZ2VudHMYBCABKAUSEQoJdGhyZXNob2xkGAUgASgBIksKDlZlcmRpY3RIaXN0b3J5EjkKCHZlcmRpY3RzGAEgAygLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QixQIKDVJlcGxpY2FSZWNvcmQSCgoCaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYBCABKAUSIgoaZXZlbnRfbG9vcF9kZWxheV9wOTlfbmFub3MYBSABKAMSIgoaZXZlbnRfbG9vcF9kZWxheV9tYXhfbmFub3MYBiABKAMSEQoJY3B1X2NvcmVzGAcgASgBEhQKDG1lbW9yeV9ieXRlcxgIIAEoAxIbChNwaW5nX2ludGVydmFsX25hbm9zGAkgASgDEhwKFG1heF9waW5nc19wZXJfc2Vjb25kGAogASgBEhAKCGRyYWluaW5nGAsgASgIIqsEChFPYnNlcnZhdGlvblJlY29yZBISCgpvYnNlcnZlX21zGAEgASgBEhIKCnJlcGxpY2FfaWQYAiABKAkSFQoNc2Vzc2lvbl9lcG9jaBgDIAEoBBITCgtpbnN0YW5jZV9pZBgEIAEoCRIMCgRwZWVyGAUgASgJEhEKCWF0dGFjaF9tcxgGIAEoARIOCgZjbGllbnQYByABKAkSEgoKcmVzcG9uc2l2ZRgIIAEoARITCgtwcm9ncmVzc2luZxgJIAEoARIQCghoZWFkcm9vbRgKIAEoARIPCgdyZWFzb25zGAsgAygJEhMKC3J0dF9zYW1wbGVzGAwgASgNEhMKC3J0dF9sYXN0X21zGA0gASgBEhcKD3J0dF9zbW9vdGhlZF9tcxgOIAEoARIYChBydHRfdmFyaWF0aW9uX21zGA8gASgBEhIKCnJ0dF9wNTBfbXMYECABKAESEgoKcnR0X3A5NV9tcxgRIAEoARISCgpydHRfcDk5X21zGBIgASgBEhwKD2Nsb2NrX29mZnNldF9tcxgTIAEoAUgAiAEBEjYKBnJlcG9ydBgUIAEoCzImLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXBvcnQSEQoJcmVwb3J0X21zGBUgASgBEhIKCmhlYXJ0YmVhdHMYFiABKAESDgoGbWlzc2VkGBcgASgBEgsKA3BoaRgYIAEoAUISChBfY2xvY2tfb2Zmc2V0X21zIo8BCgtTdGF0ZVJlY29yZBIOCgZmb3JtYXQYASABKA0SQAoFZW50cnkYAiABKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN0YXRlRW50cnkSGQoRYm91bmRfaW5zdGFuY2VfaWQYAyABKAkSEwoLYm91bmRfZXBvY2gYBCABKAQisAEKCkxvY2tSZWNvcmQSDgoGZm9ybWF0GAEgASgNEjkKBGxvY2sYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxvY2sSEAoIbGVhc2VfbXMYAyABKAESFQoNbG9ja19kZWxheV9tcxgEIAEoARIZChFib3VuZF9pbnN0YW5jZV9pZBgFIAEoCRITCgtib3VuZF9lcG9jaBgGIAEoBEIsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQisAYKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImMKDEZhbk91dFJlY29yZBIRCglhZ2VudF9pZHMYASADKAkSQAoIZGVsaXZlcnkYAiABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQibwoSU3Vic2NyaXB0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiKdAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKC0xlYXNlUmVjb3JkEgwKBGR1dHkYASABKAkSEgoKcmVwbGljYV9pZBgCIAEoCRIYChByZXBsaWNhX3N0YXJ0X21zGAMgASgDEhUKDWZlbmNpbmdfdG9rZW4YBCABKAQSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiwEKDEZyZWV6ZVJlY29yZBINCgVhY3RvchgBIAEoCRIOCgZyZWFzb24YAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIs0BCgxCcmFrZXNSZWNvcmQSQgoGYnJha2VzGAEgAygLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkJyYWtlc1JlY29yZC5CcmFrZRp5CgVCcmFrZRIMCgR6b25lGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2ZhaWxpbmcYAyABKAUSDgoGYWdlbnRzGAQgASgFEhEKCXRocmVzaG9sZBgFIAEoASJLCg5WZXJkaWN0SGlzdG9yeRI5Cgh2ZXJkaWN0cxgBIAMoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0IsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCCKrBAoRT2JzZXJ2YXRpb25SZWNvcmQSEgoKb2JzZXJ2ZV9tcxgBIAEoARISCgpyZXBsaWNhX2lkGAIgASgJEhUKDXNlc3Npb25fZXBvY2gYAyABKAQSEwoLaW5zdGFuY2VfaWQYBCABKAkSDAoEcGVlchgFIAEoCRIRCglhdHRhY2hfbXMYBiABKAESDgoGY2xpZW50GAcgASgJEhIKCnJlc3BvbnNpdmUYCCABKAESEwoLcHJvZ3Jlc3NpbmcYCSABKAESEAoIaGVhZHJvb20YCiABKAESDwoHcmVhc29ucxgLIAMoCRITCgtydHRfc2FtcGxlcxgMIAEoDRITCgtydHRfbGFzdF9tcxgNIAEoARIXCg9ydHRfc21vb3RoZWRfbXMYDiABKAESGAoQcnR0X3ZhcmlhdGlvbl9tcxgPIAEoARISCgpydHRfcDUwX21zGBAgASgBEhIKCnJ0dF9wOTVfbXMYESABKAESEgoKcnR0X3A5OV9tcxgSIAEoARIcCg9jbG9ja19vZmZzZXRfbXMYEyABKAFIAIgBARI2CgZyZXBvcnQYFCABKAsyJi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVwb3J0EhEKCXJlcG9ydF9tcxgVIAEoARISCgpoZWFydGJlYXRzGBYgASgBEg4KBm1pc3NlZBgXIAEoARILCgNwaGkYGCABKAFCEgoQX2Nsb2NrX29mZnNldF9tcyKPAQoLU3RhdGVSZWNvcmQSDgoGZm9ybWF0GAEgASgNEkAKBWVudHJ5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdGF0ZUVudHJ5EhkKEWJvdW5kX2luc3RhbmNlX2lkGAMgASgJEhMKC2JvdW5kX2Vwb2NoGAQgASgEIrABCgpMb2NrUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRI5CgRsb2NrGAIgASgLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5Mb2NrEhAKCGxlYXNlX21zGAMgASgBEhUKDWxvY2tfZGVsYXlfbXMYBCABKAESGQoRYm91bmRfaW5zdGFuY2VfaWQYBSABKAkSEwoLYm91bmRfZXBvY2gYBiABKARCLFoqbXljb3NvZnQuZGV2L29yY2hlc3RyYXRvci9zdG9yZS92MTtzdG9yZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -368,6 +370,34 @@ export type DeliveryRecord = Message<"mycosoft.orchestrator.store.v1.DeliveryRec
   workDeadlineTime?: Timestamp | undefined;
 
   /**
+   * Where its payload is, which is not in the item then; empty: in the item.
+   *
+   * @generated from field: string payload_key = 21;
+   */
+  payloadKey: string;
+
+  /**
+   * Somebody waits for an answer.
+   *
+   * @generated from field: bool wants_answer = 22;
+   */
+  wantsAnswer: boolean;
+
+  /**
+   * The capability for which its agent was chosen; empty: the sender named the agent.
+   *
+   * @generated from field: string capability = 23;
+   */
+  capability: string;
+
+  /**
+   * It may be given to another agent although this one has taken it on.
+   *
+   * @generated from field: bool idempotent = 24;
+   */
+  idempotent: boolean;
+
+  /**
    * What it is.
    *
    * @generated from oneof mycosoft.orchestrator.store.v1.DeliveryRecord.item
@@ -407,6 +437,111 @@ export const DeliveryRecordSchema: GenMessage<DeliveryRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 3);
 
 /**
+ * The answer to a call, under "reply/<delivery id>" until the caller has fetched it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.ReplyRecord
+ */
+export type ReplyRecord = Message<"mycosoft.orchestrator.store.v1.ReplyRecord"> & {
+  /**
+   * What became of the delivery: "succeeded", "failed", "declined", "expired", "tries" or "agent_gone".
+   *
+   * @generated from field: string state = 1;
+   */
+  state: string;
+
+  /**
+   * What the agent answered.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Payload output = 2;
+   */
+  output?: Payload | undefined;
+
+  /**
+   * What the agent said went wrong.
+   *
+   * @generated from field: string error = 3;
+   */
+  error: string;
+
+  /**
+   * Who answered.
+   *
+   * @generated from field: string agent_id = 4;
+   */
+  agentId: string;
+
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 5;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.ReplyRecord.
+ * Use `create(ReplyRecordSchema)` to create a new message.
+ */
+export const ReplyRecordSchema: GenMessage<ReplyRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 4);
+
+/**
+ * A message that is on its way into many mailboxes, under "fanout/<message key>".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.FanOutRecord
+ */
+export type FanOutRecord = Message<"mycosoft.orchestrator.store.v1.FanOutRecord"> & {
+  /**
+   * Whose mailboxes it is still to be put into.
+   *
+   * @generated from field: repeated string agent_ids = 1;
+   */
+  agentIds: string[];
+
+  /**
+   * What is put there; id and agent are filled in.
+   *
+   * @generated from field: mycosoft.orchestrator.store.v1.DeliveryRecord delivery = 2;
+   */
+  delivery?: DeliveryRecord | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.FanOutRecord.
+ * Use `create(FanOutRecordSchema)` to create a new message.
+ */
+export const FanOutRecordSchema: GenMessage<FanOutRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 5);
+
+/**
+ * A subscription, under "sub/<id>". The revision stands beside it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.SubscriptionRecord
+ */
+export type SubscriptionRecord = Message<"mycosoft.orchestrator.store.v1.SubscriptionRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without namespace and revision.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.Subscription subscription = 2;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.SubscriptionRecord.
+ * Use `create(SubscriptionRecordSchema)` to create a new message.
+ */
+export const SubscriptionRecordSchema: GenMessage<SubscriptionRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 6);
+
+/**
  * A delivery that was given up, under "dead/<agent id>/<delivery id>".
  *
  * @generated from message mycosoft.orchestrator.store.v1.DeadLetterRecord
@@ -420,7 +555,7 @@ export type DeadLetterRecord = Message<"mycosoft.orchestrator.store.v1.DeadLette
   delivery?: DeliveryRecord | undefined;
 
   /**
-   * Why: "expired", "tries", "declined", "agent_gone".
+   * Why: "expired", "tries", "declined", "agent_gone", "mailbox_full".
    *
    * @generated from field: string reason = 2;
    */
@@ -446,7 +581,7 @@ export type DeadLetterRecord = Message<"mycosoft.orchestrator.store.v1.DeadLette
  * Use `create(DeadLetterRecordSchema)` to create a new message.
  */
 export const DeadLetterRecordSchema: GenMessage<DeadLetterRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 4);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7);
 
 /**
  * Who does what must happen once in a namespace, under "lease/<duty>". Written only when it changes hands: commits of the
@@ -496,7 +631,7 @@ export type LeaseRecord = Message<"mycosoft.orchestrator.store.v1.LeaseRecord"> 
  * Use `create(LeaseRecordSchema)` to create a new message.
  */
 export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 5);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 8);
 
 /**
  * Automatic action is frozen, under "freeze".
@@ -538,7 +673,7 @@ export type FreezeRecord = Message<"mycosoft.orchestrator.store.v1.FreezeRecord"
  * Use `create(FreezeRecordSchema)` to create a new message.
  */
 export const FreezeRecordSchema: GenMessage<FreezeRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 6);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 9);
 
 /**
  * The mass-failure brakes of a namespace that are set, under "brakes".
@@ -559,7 +694,7 @@ export type BrakesRecord = Message<"mycosoft.orchestrator.store.v1.BrakesRecord"
  * Use `create(BrakesRecordSchema)` to create a new message.
  */
 export const BrakesRecordSchema: GenMessage<BrakesRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10);
 
 /**
  * One that is set.
@@ -608,7 +743,7 @@ export type BrakesRecord_Brake = Message<"mycosoft.orchestrator.store.v1.BrakesR
  * Use `create(BrakesRecord_BrakeSchema)` to create a new message.
  */
 export const BrakesRecord_BrakeSchema: GenMessage<BrakesRecord_Brake> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7, 0);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10, 0);
 
 /**
  * The verdicts before the present one.
@@ -629,7 +764,7 @@ export type VerdictHistory = Message<"mycosoft.orchestrator.store.v1.VerdictHist
  * Use `create(VerdictHistorySchema)` to create a new message.
  */
 export const VerdictHistorySchema: GenMessage<VerdictHistory> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 8);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 11);
 
 /**
  * The soft state of a replica, as a live record under "replica/<id>" in the system database.
@@ -720,7 +855,7 @@ export type ReplicaRecord = Message<"mycosoft.orchestrator.store.v1.ReplicaRecor
  * Use `create(ReplicaRecordSchema)` to create a new message.
  */
 export const ReplicaRecordSchema: GenMessage<ReplicaRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 9);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 12);
 
 /**
  * What was measured of an agent, as a live record under "agent/<id>". Flat, with plain milliseconds: it is written for
@@ -903,7 +1038,7 @@ export type ObservationRecord = Message<"mycosoft.orchestrator.store.v1.Observat
  * Use `create(ObservationRecordSchema)` to create a new message.
  */
 export const ObservationRecordSchema: GenMessage<ObservationRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 13);
 
 /**
  * An entry of the shared state, under "state/<key>". The revision stands beside it.
@@ -945,7 +1080,7 @@ export type StateRecord = Message<"mycosoft.orchestrator.store.v1.StateRecord"> 
  * Use `create(StateRecordSchema)` to create a new message.
  */
 export const StateRecordSchema: GenMessage<StateRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 11);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 14);
 
 /**
  * A lock, under "lock/<name>". It stays when it is free, so that fencing tokens go on growing.
@@ -1001,5 +1136,5 @@ export type LockRecord = Message<"mycosoft.orchestrator.store.v1.LockRecord"> & 
  * Use `create(LockRecordSchema)` to create a new message.
  */
 export const LockRecordSchema: GenMessage<LockRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 12);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 15);
 

@@ -1,0 +1,231 @@
+import { create, fromBinary } from '@bufbuild/protobuf';
+import { WorkSchema } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { ErrorReason } from '../../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import {
+  DeadLetterSchema,
+  type DeliveryStatus,
+  DeliveryStatusSchema,
+  type ListDeadLettersRequest,
+  type ListDeadLettersResponse,
+  ListDeadLettersResponseSchema,
+  type ListDeliveriesRequest,
+  type ListDeliveriesResponse,
+  ListDeliveriesResponseSchema,
+  type RedriveDeadLettersRequest,
+  RedriveDeadLettersRequestSchema,
+  type RedriveDeadLettersResponse,
+  RedriveDeadLettersResponseSchema,
+} from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import {
+  DeadLetterRecordSchema,
+  type DeliveryRecord,
+  DeliveryRecordSchema,
+} from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { DeliveriesConfig } from '../../../config/config.ts';
+import { DomainError } from '../../../lib/errors.ts';
+import type { Ids } from '../../../lib/ids.ts';
+import { fingerprint } from '../../../lib/page-token.ts';
+import { timestampFromMs } from '../../../lib/proto-time.ts';
+import type { Entry, Store } from '../../../state/store.ts';
+import type { StoreTime } from '../../../state/store-time.ts';
+import type { Caller } from '../../agent/caller.ts';
+import type { AgentDirectory } from '../../agent/directory.ts';
+import { agentNotFound, contention, mailboxFull } from '../../agent/errors.ts';
+import { namespaceOf } from '../../namespaces.ts';
+import { Mutation } from '../../requests.ts';
+import { DEAD_PREFIX, deadKey, encodeDelivery, mailKey } from '../delivery-record.ts';
+import type { Mailboxes } from '../mailboxes.ts';
+import { afterOf, pageOf, pageSize } from './pages.ts';
+
+export interface DeadLettersOptions {
+  store: Store;
+  storeTime: StoreTime;
+  directory: AgentDirectory;
+  mailboxes: Mailboxes;
+  ids: Ids;
+  config: DeliveriesConfig;
+  maxMailbox: number;
+}
+
+const ATTEMPTS = 8;
+const MAX_REDRIVEN = 256;
+const SCANNED = 1000;
+
+/** What waits in mailboxes, and what was given up; and puts the latter back. */
+export class DeadLetters {
+  readonly #options: DeadLettersOptions;
+
+  constructor(options: DeadLettersOptions) {
+    this.#options = options;
+  }
+
+  /** @throws DomainError AGENT_NOT_FOUND, INVALID_FIELDS (page token) */
+  deliveries(request: ListDeliveriesRequest): ListDeliveriesResponse {
+    const { mailboxes, directory } = this.#options;
+    const namespace = namespaceOf(request);
+    if (directory.get(namespace, request.agentId) === undefined)
+      throw agentNotFound(namespace, request.agentId);
+    const print = fingerprint([namespace, request.agentId]);
+    const after = afterOf('deliveries', request.pageToken, print);
+    const all = mailboxes.of(namespace, request.agentId);
+    // By its place: what was finished meanwhile leaves no gap.
+    const from =
+      after === ''
+        ? 0
+        : all.findIndex(({ createdRevision, record }) => placeOf(createdRevision, record) > after);
+    const { items, nextPageToken } = pageOf(
+      'deliveries',
+      from < 0 ? [] : all.slice(from),
+      pageSize(request.pageSize),
+      print,
+      ({ createdRevision, record }) => placeOf(createdRevision, record),
+    );
+    return create(ListDeliveriesResponseSchema, {
+      deliveries: items.map(({ record }) => statusOf(record)),
+      nextPageToken,
+    });
+  }
+
+  /** @throws DomainError INVALID_FIELDS (page token); StoreUnavailableError */
+  async list(request: ListDeadLettersRequest): Promise<ListDeadLettersResponse> {
+    const namespace = namespaceOf(request);
+    const print = fingerprint([namespace, request.agentId]);
+    const after = afterOf('dead-letters', request.pageToken, print);
+    const size = pageSize(request.pageSize);
+    const page = await this.#options.store.scan(namespace, {
+      prefix: prefixOf(request.agentId),
+      limit: size,
+      ...(after === '' ? {} : { after }),
+    });
+    const { nextPageToken } = pageOf(
+      'dead-letters',
+      page.more ? [...page.entries, ...page.entries.slice(-1)] : page.entries,
+      page.entries.length,
+      print,
+      ({ key }) => key,
+    );
+    return create(ListDeadLettersResponseSchema, {
+      deadLetters: page.entries.map(({ value }) => {
+        const { delivery, reason, error, time } = fromBinary(DeadLetterRecordSchema, value);
+        const status = statusOf(delivery ?? create(DeliveryRecordSchema));
+        return create(DeadLetterSchema, {
+          delivery: status,
+          reason,
+          error,
+          ...(time === undefined ? {} : { time }),
+        });
+      }),
+      nextPageToken,
+    });
+  }
+
+  /** @throws DomainError DEAD_LETTER_NOT_FOUND, AGENT_NOT_FOUND, MAILBOX_FULL, REQUEST_ID_REUSED, CONTENTION */
+  async redrive(request: RedriveDeadLettersRequest, caller: Caller): Promise<RedriveDeadLettersResponse> {
+    const { store } = this.#options;
+    const namespace = namespaceOf(request);
+    const mutation = new Mutation({
+      store,
+      namespace,
+      principal: caller.principal,
+      method: 'RedriveDeadLetters',
+      requestId: request.requestId,
+      input: { schema: RedriveDeadLettersRequestSchema, message: request },
+      output: RedriveDeadLettersResponseSchema,
+    });
+    const earlier = await mutation.earlier();
+    if (earlier !== undefined) return earlier.response;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const letters = await this.#named(namespace, request);
+      const chosen = letters.slice(0, MAX_REDRIVEN);
+      const puts = await this.#back(namespace, chosen, request.toAgentId);
+      const response = create(RedriveDeadLettersResponseSchema, {
+        redriven: chosen.length,
+        left: letters.length - chosen.length,
+      });
+      const outcome = await store.commit({
+        namespace,
+        checks: chosen.map(({ key, revision }) => ({ key, revision })),
+        puts,
+        deletes: chosen.map(({ key }) => key),
+        ...mutation.record(response),
+      });
+      if (outcome.kind === 'repeated') return mutation.repeated(outcome).response;
+      if (outcome.kind === 'committed') return response;
+    }
+    throw contention();
+  }
+
+  async #named(namespace: string, { agentId, deliveryIds }: RedriveDeadLettersRequest): Promise<Entry[]> {
+    const { store } = this.#options;
+    if (agentId !== '' && deliveryIds.length > 0) {
+      const found = await Promise.all(deliveryIds.map((id) => store.get(namespace, deadKey(agentId, id))));
+      return found.map((entry, index) => {
+        if (entry === undefined) throw notThere(deliveryIds[index] ?? '');
+        return entry;
+      });
+    }
+    const { entries } = await store.scan(namespace, { prefix: prefixOf(agentId), limit: SCANNED });
+    if (deliveryIds.length === 0) return entries;
+    const byId = new Map(entries.map((entry) => [entry.key.slice(entry.key.lastIndexOf('/') + 1), entry]));
+    return deliveryIds.map((id) => {
+      const entry = byId.get(id);
+      if (entry === undefined) throw notThere(id);
+      return entry;
+    });
+  }
+
+  async #back(namespace: string, letters: readonly Entry[], toAgentId: string) {
+    const { storeTime, directory, mailboxes, ids, config, maxMailbox } = this.#options;
+    const storeMs = await storeTime.exact();
+    const added = new Map<string, number>();
+    return letters.map(({ value }, index) => {
+      const { delivery } = fromBinary(DeadLetterRecordSchema, value);
+      const record = create(DeliveryRecordSchema);
+      Object.assign(record, delivery);
+      const agentId = toAgentId === '' ? record.agentId : toAgentId;
+      if (directory.get(namespace, agentId) === undefined) throw agentNotFound(namespace, agentId);
+      const count = added.get(agentId) ?? mailboxes.count(namespace, agentId);
+      if (count >= maxMailbox) throw mailboxFull(agentId, maxMailbox);
+      added.set(agentId, count + 1);
+      // A new delivery with the old item: tries and attempts begin anew, nobody waits for an answer any more.
+      Object.assign(record, {
+        id: `re-${ids.uuid()}`,
+        agentId,
+        accepted: false,
+        attempt: 0n,
+        sessionEpoch: 0n,
+        tries: 0,
+        createdRevision: 0n,
+        index,
+        wantsAnswer: false,
+        createTime: timestampFromMs(storeMs),
+        expireTime: timestampFromMs(storeMs + config.expireAfterMs),
+      });
+      delete record.notBefore;
+      return { key: mailKey(agentId, record.id), value: encodeDelivery(record) };
+    });
+  }
+}
+
+const prefixOf = (agentId: string): string => (agentId === '' ? DEAD_PREFIX : `${DEAD_PREFIX}${agentId}/`);
+
+const placeOf = (createdRevision: bigint, record: DeliveryRecord): string =>
+  `${String(createdRevision).padStart(20, '0')}-${String(record.index).padStart(10, '0')}`;
+
+const notThere = (id: string): DomainError =>
+  new DomainError({ reason: ErrorReason.DEAD_LETTER_NOT_FOUND, message: `there is no dead letter ${id}` });
+
+/** A delivery from the outside. */
+function statusOf(record: DeliveryRecord): DeliveryStatus {
+  const status = create(DeliveryStatusSchema, {
+    work: create(WorkSchema, { deliveryId: record.id, attempt: record.attempt }),
+    agentId: record.agentId,
+    accepted: record.accepted,
+    tries: record.tries,
+    orderingKey: record.orderingKey,
+    ...(record.createTime === undefined ? {} : { createTime: record.createTime }),
+    ...(record.expireTime === undefined ? {} : { expireTime: record.expireTime }),
+  });
+  status.item = record.item;
+  return status;
+}

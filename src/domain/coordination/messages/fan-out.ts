@@ -1,0 +1,107 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type DeliveryRecord,
+  DeliveryRecordSchema,
+  type FanOutRecord,
+} from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { ChangeBatch, Entry, Position, Store } from '../../../state/store.ts';
+import type { View } from '../../../state/views.ts';
+import type { Chore, ChoreContext } from '../../agent/care/chore.ts';
+import { encodeDelivery, mailKey, putDeadLetter } from '../delivery-record.ts';
+import type { Mailboxes } from '../mailboxes.ts';
+import { CHUNK, decodeFanOut, deliveryIdOf, encodeFanOut, isFanOutKey } from './message-record.ts';
+
+/** One message for some mailboxes: entries, and dead letters for those that are full. */
+export function putsInto(options: {
+  id: string;
+  delivery: DeliveryRecord;
+  agentIds: readonly string[];
+  isFull(agentId: string): boolean;
+  storeMs: number;
+  /** There is no other receiver. */
+  only?: boolean;
+}): { key: string; value: Uint8Array }[] {
+  const { id, delivery, agentIds, isFull, storeMs, only } = options;
+  return agentIds.map((agentId) => {
+    const record = create(DeliveryRecordSchema);
+    Object.assign(record, delivery, { id: deliveryIdOf(id, agentId, only), agentId });
+    if (isFull(agentId)) return putDeadLetter(record, 'mailbox_full', '', storeMs);
+    return { key: mailKey(agentId, record.id), value: encodeDelivery(record) };
+  });
+}
+
+interface Underway {
+  record: FanOutRecord;
+  revision: bigint;
+}
+
+export interface FanOutsOptions {
+  store: Store;
+  mailboxes: Mailboxes;
+  maxMailbox: number;
+}
+
+/** Commits of one fan-out in one round. */
+const CHUNKS_A_ROUND = 16;
+
+/** Messages on their way into many mailboxes: goes on from where the stored position is, whoever holds the lease of care. */
+export class FanOuts implements View, Chore {
+  readonly name = 'fan-out of messages';
+  readonly #options: FanOutsOptions;
+  readonly #namespaces = new Map<string, Map<string, Underway>>();
+
+  constructor(options: FanOutsOptions) {
+    this.#options = options;
+  }
+
+  reset(namespace: string, _position: Position, entries: readonly Entry[]): void {
+    this.#namespaces.delete(namespace);
+    for (const { key, value, revision } of entries)
+      if (isFanOutKey(key)) this.#put(namespace, key, value, revision);
+  }
+
+  apply(batch: ChangeBatch): void {
+    for (const { key, value } of batch.changes) {
+      if (!isFanOutKey(key)) continue;
+      if (value === undefined) this.#namespaces.get(batch.namespace)?.delete(key);
+      else this.#put(batch.namespace, key, value, batch.revision);
+    }
+  }
+
+  async run({ namespace, fence, storeMs }: ChoreContext): Promise<void> {
+    const { store, mailboxes, maxMailbox } = this.#options;
+    for (const [key, underway] of [...(this.#namespaces.get(namespace) ?? [])]) {
+      let { record, revision } = underway;
+      for (let chunk = 0; chunk < CHUNKS_A_ROUND && record.agentIds.length > 0; chunk += 1) {
+        const { delivery } = record;
+        if (delivery === undefined) throw new Error('a fan-out without its delivery');
+        const agentIds = record.agentIds.slice(0, CHUNK);
+        const left = record.agentIds.slice(CHUNK);
+        const id = key.slice(key.indexOf('/') + 1);
+        const isFull = (agentId: string): boolean => mailboxes.count(namespace, agentId) >= maxMailbox;
+        const next = { ...record, agentIds: left };
+        const outcome = await store.commit({
+          namespace,
+          checks: [fence, { key, revision }],
+          puts: [
+            ...putsInto({ id, delivery, agentIds, isFull, storeMs }),
+            ...(left.length === 0 ? [] : [{ key, value: encodeFanOut(next) }]),
+          ],
+          deletes: left.length === 0 ? [key] : [],
+        });
+        if (outcome.kind !== 'committed') break;
+        record = next;
+        revision = outcome.revision;
+      }
+    }
+  }
+
+  #put(namespace: string, key: string, value: Uint8Array, revision: bigint): void {
+    let fanOuts = this.#namespaces.get(namespace);
+    if (fanOuts === undefined) {
+      fanOuts = new Map();
+      this.#namespaces.set(namespace, fanOuts);
+    }
+    fanOuts.set(key, { record: decodeFanOut(value), revision });
+  }
+}

@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  type Message,
+  MessageSchema,
+  type Payload,
+  PayloadSchema,
+} from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import {
+  type DeliveryRecord,
+  DeliveryRecordSchema,
+  type FanOutRecord,
+  FanOutRecordSchema,
+  type ReplyRecord,
+  ReplyRecordSchema,
+} from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { durationFromMs, timestampFromMs } from '../../../lib/proto-time.ts';
+import { QUIET_PREFIX } from '../../../state/store.ts';
+import { DELIVERY_FORMAT } from '../delivery-record.ts';
+
+/** Payloads up to here stand in the mailbox entry itself. */
+const INLINE_BYTES = 1024;
+/** Stands before payloads that are kept apart: "~blob/<12 digits: when it may go, Unix seconds>/<id>", so that those that may
+ * go come first. */
+export const BLOB_PREFIX = `${QUIET_PREFIX}blob/`;
+const REPLY = 'reply/';
+const FAN_OUT = 'fanout/';
+
+export const replyKey = (deliveryId: string): string => REPLY + deliveryId;
+export const isReplyKey = (key: string): boolean => key.startsWith(REPLY);
+export const deliveryOfReply = (key: string): string => key.slice(REPLY.length);
+export const REPLY_PREFIX = REPLY;
+export const fanOutKey = (id: string): string => FAN_OUT + id;
+export const isFanOutKey = (key: string): boolean => key.startsWith(FAN_OUT);
+
+export const encodeReply = (record: ReplyRecord): Uint8Array => toBinary(ReplyRecordSchema, record);
+export const decodeReply = (bytes: Uint8Array): ReplyRecord => fromBinary(ReplyRecordSchema, bytes);
+export const encodeFanOut = (record: FanOutRecord): Uint8Array => toBinary(FanOutRecordSchema, record);
+export const decodeFanOut = (bytes: Uint8Array): FanOutRecord => fromBinary(FanOutRecordSchema, bytes);
+
+/** When a kept-apart payload may go, Unix seconds; from its key. */
+export const blobExpirySeconds = (key: string): number =>
+  Number(key.slice(BLOB_PREFIX.length, BLOB_PREFIX.length + 12));
+
+const blobKey = (id: string, untilMs: number): string =>
+  `${BLOB_PREFIX}${String(Math.ceil(untilMs / 1000)).padStart(12, '0')}/${id}`;
+
+/** Mailboxes that one commit puts a message into; the rest follow. */
+export const CHUNK = 256;
+
+/** Begins the id of a delivery whose message has no other receiver. */
+export const ONLY_ONE = 'msg1-';
+
+/** Of one message in one mailbox: the same however often it is worked out. */
+export function deliveryIdOf(id: string, agentId: string, only = false): string {
+  return `${only ? ONLY_ONE : 'msg-'}${id}-${createHash('sha256').update(agentId).digest('hex').slice(0, 12)}`;
+}
+
+export interface NewMessage {
+  message: Message;
+  orderingKey: string;
+  actor: string;
+  storeMs: number;
+  expireAfterMs: number;
+  acceptWithinMs: number;
+  maxTries: number;
+  wantsAnswer: boolean;
+  idempotent: boolean;
+  capability: string;
+  /** How long its payload is kept after it expired: dead letters refer to it. */
+  keptMs: number;
+  /** Unique in the namespace; names the payload. */
+  id: string;
+}
+
+/** What is put into a mailbox, without delivery id and agent, and its payload where that is kept apart. */
+export function messageDelivery(input: NewMessage): {
+  delivery: DeliveryRecord;
+  blob: { key: string; value: Uint8Array } | undefined;
+} {
+  const { message, storeMs, expireAfterMs } = input;
+  const data = message.data === undefined ? undefined : toBinary(PayloadSchema, message.data);
+  const apart = data !== undefined && data.length > INLINE_BYTES;
+  const blob = apart
+    ? { key: blobKey(input.id, storeMs + expireAfterMs + input.keptMs), value: data }
+    : undefined;
+  const item = Object.assign(create(MessageSchema), message);
+  if (apart) delete item.data;
+  const delivery = create(DeliveryRecordSchema, {
+    format: DELIVERY_FORMAT,
+    orderingKey: `m:${input.orderingKey}`,
+    createTime: timestampFromMs(storeMs),
+    expireTime: timestampFromMs(storeMs + expireAfterMs),
+    acceptWithin: durationFromMs(input.acceptWithinMs),
+    maxTries: input.maxTries,
+    actor: input.actor,
+    traceparent: message.extensions.traceparent ?? '',
+    tracestate: message.extensions.tracestate ?? '',
+    payloadKey: blob?.key ?? '',
+    wantsAnswer: input.wantsAnswer,
+    capability: input.capability,
+    idempotent: input.idempotent,
+    item: { case: 'message', value: item },
+  });
+  return { delivery, blob };
+}
+
+/** The payload that was kept apart. */
+export const decodePayload = (bytes: Uint8Array): Payload => fromBinary(PayloadSchema, bytes);

@@ -1,0 +1,129 @@
+import { msFromTimestamp } from '../../../lib/proto-time.ts';
+import type { Store } from '../../../state/store.ts';
+import type { Chore, ChoreContext } from '../../agent/care/chore.ts';
+import type { Loss, LossEffects, LossHook } from '../../agent/care/loss-hook.ts';
+import type { AgentDirectory } from '../../agent/directory.ts';
+import type { Deliveries } from '../deliveries.ts';
+import { encodeDelivery, mailKey } from '../delivery-record.ts';
+import type { KnownDelivery, Mailboxes } from '../mailboxes.ts';
+import { BLOB_PREFIX, blobExpirySeconds, decodeReply, REPLY_PREFIX } from './message-record.ts';
+import type { Receivers } from './receivers.ts';
+
+export interface MessageUpkeepOptions {
+  store: Store;
+  directory: AgentDirectory;
+  mailboxes: Mailboxes;
+  receivers: Receivers;
+  deliveries: Pick<Deliveries, 'giveUp'>;
+}
+
+const TRIM_EVERY_MS = 60_000;
+const TRIM_CHUNK = 500;
+/** Longer than anybody waits for an answer. */
+const REPLY_KEPT_MS = 3_700_000;
+const MAX_MOVED = 256;
+
+/** Payloads and replies that nobody needs any more, mail for agents that were deregistered, and work of lost agents. */
+export class MessageUpkeep implements Chore, LossHook {
+  readonly name = 'upkeep of messages';
+  readonly #options: MessageUpkeepOptions;
+  readonly #trimmedMs = new Map<string, number>();
+
+  constructor(options: MessageUpkeepOptions) {
+    this.#options = options;
+  }
+
+  async run(context: ChoreContext): Promise<void> {
+    const { namespace, storeMs, fence } = context;
+    const { directory, mailboxes, deliveries } = this.#options;
+    const orphans: KnownDelivery[] = [];
+    for (const known of mailboxes.all(namespace)) {
+      if (orphans.length < MAX_MOVED && directory.get(namespace, known.agentId) === undefined)
+        orphans.push(known);
+    }
+    for (const known of orphans) await deliveries.giveUp(known, 'agent_gone', fence);
+    if (storeMs - (this.#trimmedMs.get(namespace) ?? 0) < TRIM_EVERY_MS) return;
+    this.#trimmedMs.set(namespace, storeMs);
+    await this.#trim(context, BLOB_PREFIX, ({ key }) => blobExpirySeconds(key) * 1000 <= storeMs, true);
+    await this.#trim(
+      context,
+      REPLY_PREFIX,
+      ({ value }) => {
+        const { time } = decodeReply(value);
+        return time === undefined || msFromTimestamp(time) + REPLY_KEPT_MS <= storeMs;
+      },
+      false,
+    );
+  }
+
+  /** Messages for a capability that the lost agent has not taken on go to another agent that has it. */
+  async effects({ namespace, known }: Loss): Promise<LossEffects> {
+    const { mailboxes, receivers } = this.#options;
+    const checks: { key: string; revision: bigint }[] = [];
+    const puts: { key: string; value: Uint8Array }[] = [];
+    const deletes: string[] = [];
+    let more = false;
+    for (const delivery of mailboxes.of(namespace, known.id)) {
+      const { record } = delivery;
+      if (record.capability === '' || record.wantsAnswer || (record.accepted && !record.idempotent)) continue;
+      const to = other(receivers, namespace, record.capability, known.id);
+      if (to === undefined) continue;
+      more = puts.length === MAX_MOVED;
+      if (more) break;
+      const key = mailKey(known.id, delivery.id);
+      checks.push({ key, revision: delivery.revision });
+      deletes.push(key);
+      // Its attempts go on growing, so that the lost one can tell nothing of it any more.
+      const moved = {
+        ...record,
+        agentId: to,
+        accepted: false,
+        sessionEpoch: 0n,
+        createdRevision: 0n,
+        index: puts.length,
+      };
+      puts.push({ key: mailKey(to, delivery.id), value: encodeDelivery(moved) });
+    }
+    if (puts.length === 0) return {};
+    return {
+      checks,
+      puts,
+      deletes,
+      summary: `${puts.length} messages given to others with the capability`,
+      more,
+    };
+  }
+
+  /** @param ordered whether those that may go come first */
+  async #trim(
+    { namespace, fence }: ChoreContext,
+    prefix: string,
+    mayGo: (entry: { key: string; value: Uint8Array }) => boolean,
+    ordered: boolean,
+  ): Promise<void> {
+    const { store } = this.#options;
+    let after: string | undefined;
+    for (;;) {
+      const from = after === undefined ? {} : { after };
+      const page = await store.scan(namespace, { prefix, limit: TRIM_CHUNK, ...from });
+      const over = page.entries.filter(mayGo).map(({ key }) => key);
+      if (over.length > 0) await store.commit({ namespace, checks: [fence], deletes: over });
+      after = page.entries.at(-1)?.key;
+      if (!page.more || after === undefined || (ordered && over.length < page.entries.length)) return;
+    }
+  }
+}
+
+function other(
+  receivers: Receivers,
+  namespace: string,
+  capability: string,
+  lost: string,
+): string | undefined {
+  try {
+    return receivers.withCapability(namespace, capability, '', true, lost);
+  } catch {
+    // Nobody else is there: it waits for the lost one, or expires.
+    return undefined;
+  }
+}

@@ -1,0 +1,186 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type Message,
+  MessageSchema,
+  type SendMessage,
+  SendMessageSchema,
+} from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import {
+  type SendMessageResponse,
+  SendMessageResponseSchema,
+} from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import type { DeliveryRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { FanOutRecordSchema } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { DeliveriesConfig } from '../../../config/config.ts';
+import type { Ids } from '../../../lib/ids.ts';
+import { msFromDuration } from '../../../lib/proto-time.ts';
+import type { Check, Store } from '../../../state/store.ts';
+import type { StoreTime } from '../../../state/store-time.ts';
+import { actorOf, type Caller } from '../../agent/caller.ts';
+import type { AgentDirectory } from '../../agent/directory.ts';
+import { contention, invalidFields, limitReached, mailboxFull } from '../../agent/errors.ts';
+import { agentKey } from '../../agent/record.ts';
+import { Mutation } from '../../requests.ts';
+import { sessionCaller } from '../bindings.ts';
+import type { Mailboxes } from '../mailboxes.ts';
+import { putsInto } from './fan-out.ts';
+import { CHUNK, deliveryIdOf, encodeFanOut, fanOutKey, messageDelivery } from './message-record.ts';
+import type { Receivers } from './receivers.ts';
+
+export interface MessagesOptions {
+  store: Store;
+  storeTime: StoreTime;
+  directory: AgentDirectory;
+  mailboxes: Mailboxes;
+  receivers: Receivers;
+  ids: Ids;
+  config: DeliveriesConfig;
+  maxMailbox: number;
+  /** Receivers that one message may have. */
+  maxReceivers: number;
+  /** How long payloads are kept after their message expired: as long as dead letters. */
+  keptMs: number;
+}
+
+/** How a message is sent. */
+export interface SendHow {
+  caller: Caller;
+  /** On behalf of an agent's session; 0n: not. */
+  sessionEpoch: bigint;
+  /** Somebody waits for the answer of one agent that is there. */
+  call?: { timeoutMs: number; idempotent: boolean; except?: string };
+}
+
+const ATTEMPTS = 8;
+
+/** Takes messages in: finds their receivers and stores them in the mailboxes, at once or in chunks. */
+export class Messages {
+  readonly #options: MessagesOptions;
+
+  constructor(options: MessagesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @throws DomainError AGENT_NOT_FOUND, NO_RECEIVER, RECEIVER_GONE, MAILBOX_FULL, LIMIT_REACHED, EPOCH_STALE,
+   * SESSION_SUPERSEDED, TOKEN_INVALID, INVALID_FIELDS, REQUEST_ID_REUSED, CONTENTION; StoreUnavailableError
+   */
+  async send(namespace: string, send: SendMessage, how: SendHow): Promise<SendMessageResponse> {
+    const { store, directory, receivers, storeTime, ids } = this.#options;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const session = await sessionCaller(store, namespace, how.caller, how.sessionEpoch);
+      const message = stamped(send.message, session?.binding.agentId, how.caller);
+      const mutation = new Mutation({
+        store,
+        namespace,
+        principal: message.source,
+        method: 'SendMessage',
+        // A call is made by somebody who waits: it is no repetition of an earlier one.
+        requestId: how.call === undefined ? message.id : '',
+        input: { schema: SendMessageSchema, message: send },
+        output: SendMessageResponseSchema,
+      });
+      const earlier = await mutation.earlier();
+      if (earlier !== undefined) return Object.assign(earlier.response, { revision: earlier.revision });
+      const key = send.orderingKey || message.extensions.partitionkey || '';
+      const to = receivers.of(namespace, send.to, key, how.call !== undefined);
+      this.#admit(namespace, to);
+      const storeMs = await storeTime.exact();
+      const id = ids.uuid();
+      const { delivery, blob } = messageDelivery({
+        ...{ message, storeMs, id },
+        orderingKey: key || message.source,
+        actor: actorOf(how.caller, directory),
+        expireAfterMs: how.call?.timeoutMs ?? this.#expireAfterMs(send, storeMs),
+        acceptWithinMs: this.#options.config.acceptWithinMs,
+        maxTries: this.#options.config.maxTries,
+        wantsAnswer: how.call !== undefined,
+        idempotent: how.call?.idempotent ?? false,
+        capability: send.to.case === 'capability' ? send.to.value : '',
+        keptMs: this.#options.keptMs,
+      });
+      const first = to.slice(0, CHUNK);
+      const rest = to.slice(CHUNK);
+      const [only] = to.length === 1 ? to : [];
+      const response = create(SendMessageResponseSchema, {
+        messageId: message.id,
+        receivers: to.length,
+        agentId: only ?? '',
+        deliveryId: only === undefined ? '' : deliveryIdOf(id, only, true),
+      });
+      const checks: Check[] =
+        session === undefined ? [] : [{ key: agentKey(session.known.id), revision: session.known.revision }];
+      const outcome = await store.commit({
+        namespace,
+        checks,
+        puts: [
+          ...this.#puts(namespace, id, delivery, first, storeMs, to.length === 1),
+          ...(blob === undefined ? [] : [blob]),
+          ...(rest.length === 0 ? [] : [fanOut(id, delivery, rest)]),
+        ],
+        ...mutation.record(response),
+      });
+      if (outcome.kind === 'repeated') {
+        const repeated = mutation.repeated(outcome);
+        return Object.assign(repeated.response, { revision: repeated.revision });
+      }
+      if (outcome.kind === 'committed') return Object.assign(response, { revision: outcome.revision });
+    }
+    throw contention();
+  }
+
+  #puts(
+    namespace: string,
+    id: string,
+    delivery: DeliveryRecord,
+    agentIds: readonly string[],
+    storeMs: number,
+    only: boolean,
+  ) {
+    const { mailboxes, maxMailbox } = this.#options;
+    const isFull = (agentId: string): boolean => mailboxes.count(namespace, agentId) >= maxMailbox;
+    return putsInto({ id, delivery, agentIds, isFull, storeMs, only });
+  }
+
+  #admit(namespace: string, to: readonly string[]): void {
+    const { mailboxes, maxMailbox, maxReceivers } = this.#options;
+    if (to.length > maxReceivers) {
+      throw limitReached(`the message has ${to.length} receivers; at most ${maxReceivers} are allowed`);
+    }
+    const [only] = to;
+    if (to.length === 1 && only !== undefined && mailboxes.count(namespace, only) >= maxMailbox) {
+      throw mailboxFull(only, maxMailbox);
+    }
+  }
+
+  #expireAfterMs({ expireAfter, message }: SendMessage, storeMs: number): number {
+    if (expireAfter !== undefined) return msFromDuration(expireAfter);
+    const expiry = message?.extensions.expirytime;
+    if (expiry === undefined) return this.#options.config.expireAfterMs;
+    const leftMs = Date.parse(expiry) - storeMs;
+    if (leftMs > 0) return leftMs;
+    const description = `is ${expiry}, which has passed`;
+    throw invalidFields(`expirytime ${description}`, [
+      { field: 'send.message.extensions["expirytime"]', description },
+    ]);
+  }
+}
+
+function fanOut(id: string, delivery: DeliveryRecord, agentIds: string[]) {
+  return { key: fanOutKey(id), value: encodeFanOut(create(FanOutRecordSchema, { agentIds, delivery })) };
+}
+
+/** @throws DomainError INVALID_FIELDS when an agent sends under another name */
+function stamped(message: Message | undefined, agentId: string | undefined, caller: Caller): Message {
+  const stamped = Object.assign(create(MessageSchema), message);
+  if (agentId === undefined) {
+    if (stamped.source === '') stamped.source = caller.principal;
+    return stamped;
+  }
+  if (stamped.source !== '' && stamped.source !== agentId) {
+    const description = `must be ${agentId}, or left out: an agent sends under its own name`;
+    throw invalidFields(`source ${description}`, [{ field: 'send.message.source', description }]);
+  }
+  stamped.source = agentId;
+  return stamped;
+}
