@@ -37,6 +37,7 @@ const leased = ({ call, ret }: LockOp, leaseMs: number) => ({
 const model: Model<LockState, LockOp> = {
   initial: [free],
   key: ({ holding, highest, earliest, latest }) => `${holding} ${highest} ${earliest} ${latest}`,
+  kind: ({ act, call }) => (act.kind === 'release' ? `release ${act.token}` : `${call}`),
   step: (state, op) => {
     const { act } = op;
     if (act.kind === 'acquire') {

@@ -20,6 +20,7 @@ export interface RegisterOp extends Operation {
 const model = (initial: readonly Value[]): Model<Value, RegisterOp> => ({
   initial,
   key: (state) => state,
+  kind: ({ act }) => ('id' in act ? `${act.kind} ${act.id}` : act.kind),
   step: (state, { act }) => {
     switch (act.kind) {
       case 'read':
@@ -48,11 +49,12 @@ export function checkRegister(
 }
 
 /**
- * Without the writes that had no answer and of which nobody saw anything: an order in which one took effect is one also
- * without it, unless it is what a refused compare-and-set, which does not know what it saw, was refused for.
+ * Writes that had no answer and of which nobody saw anything are left out: an order in which one took effect is one also
+ * without it. Where a compare-and-set was refused that does not know what it saw, it may have been one of them; then they
+ * are all taken for the same write, which keeps the search short and finds less.
  */
 function withoutUnseen(history: readonly RegisterOp[]): readonly RegisterOp[] {
-  if (history.some(({ act }) => act.kind === 'mismatch' && act.saw === undefined)) return history;
+  const blind = history.some(({ act }) => act.kind === 'mismatch' && act.saw === undefined);
   const seen = new Set(
     history.flatMap(({ act }) => {
       if (act.kind === 'read') return [act.saw];
@@ -60,8 +62,9 @@ function withoutUnseen(history: readonly RegisterOp[]): readonly RegisterOp[] {
       return act.kind === 'swap' ? [act.expected] : [];
     }),
   );
-  return history.filter(({ act, ret }) => {
-    if (Number.isFinite(ret)) return true;
-    return act.kind === 'put' || act.kind === 'swap' ? seen.has(act.id) : true;
+  return history.flatMap((op) => {
+    const { act, ret } = op;
+    if (Number.isFinite(ret) || !('id' in act) || seen.has(act.id)) return [op];
+    return blind ? [{ ...op, act: { kind: 'put', id: 'unseen' } }] : [];
   });
 }
