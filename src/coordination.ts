@@ -2,7 +2,6 @@ import type { Config } from './config/config.ts';
 import type { Chore } from './domain/agent/care/chore.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import type { AgentDirectory } from './domain/agent/directory.ts';
-import type { Deliveries } from './domain/coordination/deliveries.ts';
 import { LockUpkeep } from './domain/coordination/locks/lock-upkeep.ts';
 import { LockView } from './domain/coordination/locks/lock-view.ts';
 import { Locks } from './domain/coordination/locks/locks.ts';
@@ -37,13 +36,11 @@ export interface CoordinationOptions {
   clock: Clock;
   ids: Ids;
   background: Background;
-  /** Gives a delivery up. */
-  giveUp: Deliveries['giveUp'];
 }
 
 /** What agents and operators say to each other and share, wired together: messages, shared state and locks. */
 export function createCoordination(options: CoordinationOptions) {
-  const { config, store, storeTime, directory, mailboxes, events, clock, ids, background, giveUp } = options;
+  const { config, store, storeTime, directory, mailboxes, events, clock, ids, background } = options;
   const { maxMailbox, maxLocks, maxLockWaiters, maxReceivers, maxCalls, maxSubscriptions } = config.limits;
   const stateIndex = new StateIndex();
   const lockView = new LockView();
@@ -53,8 +50,7 @@ export function createCoordination(options: CoordinationOptions) {
   const receivers = new Receivers({ directory, mailboxes, subscriptions: subscriptionView });
   const stateUpkeep = new StateUpkeep({ store, directory, index: stateIndex });
   const lockUpkeep = new LockUpkeep({ store, directory, view: lockView, events });
-  const deliveries = { giveUp };
-  const messageUpkeep = new MessageUpkeep({ store, directory, mailboxes, receivers, deliveries });
+  const messageUpkeep = new MessageUpkeep({ store, mailboxes, receivers });
   const shared = { store, storeTime, directory, mailboxes, ids, maxMailbox, config: config.deliveries };
   const messages = new Messages({ ...shared, receivers, maxReceivers, keptMs: config.events.retentionMs });
   /** Before the mailboxes: a reply is heard before its delivery is missed. */

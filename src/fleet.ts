@@ -79,7 +79,6 @@ export function createFleet(options: FleetOptions) {
   const rebalancing = new Rebalancing({ clock, held: () => sessions.size, shares: () => options.shares() });
   const coordination = createCoordination({
     ...{ config, store, storeTime, directory, mailboxes, events, clock, ids, background },
-    giveUp: (...given) => deliveries.giveUp(...given),
   });
   const pacing = () => pacingFor(sessions.size, config.session);
   const context: SessionContext = {

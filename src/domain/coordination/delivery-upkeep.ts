@@ -48,7 +48,10 @@ export class DeliveryUpkeep implements Chore {
       if (over.length === MAX_OVER) break;
     }
     for (const known of over) {
-      if (directory.get(namespace, known.agentId) === undefined) await this.#takeAway(known, context);
+      const gone = directory.get(namespace, known.agentId) === undefined;
+      // A command to an agent that is not there any more is of no interest to anybody.
+      if (gone && known.record.item.case === 'command') await this.#takeAway(known, context);
+      else if (gone) await deliveries.giveUp(known, 'agent_gone', fence);
       else await deliveries.giveUp(known, 'expired', fence);
     }
     if (storeMs - (this.#trimmedMs.get(namespace) ?? 0) < TRIM_EVERY_MS) return;

@@ -2,19 +2,15 @@ import { msFromTimestamp } from '../../../lib/proto-time.ts';
 import type { Store } from '../../../state/store.ts';
 import type { Chore, ChoreContext } from '../../agent/care/chore.ts';
 import type { Loss, LossEffects, LossHook } from '../../agent/care/loss-hook.ts';
-import type { AgentDirectory } from '../../agent/directory.ts';
-import type { Deliveries } from '../deliveries.ts';
 import { encodeDelivery, mailKey } from '../delivery-record.ts';
-import type { KnownDelivery, Mailboxes } from '../mailboxes.ts';
+import type { Mailboxes } from '../mailboxes.ts';
 import { BLOB_PREFIX, blobExpirySeconds, decodeReply, REPLY_PREFIX } from './message-record.ts';
 import type { Receivers } from './receivers.ts';
 
 export interface MessageUpkeepOptions {
   store: Store;
-  directory: AgentDirectory;
   mailboxes: Mailboxes;
   receivers: Receivers;
-  deliveries: Pick<Deliveries, 'giveUp'>;
 }
 
 const TRIM_EVERY_MS = 60_000;
@@ -23,7 +19,7 @@ const TRIM_CHUNK = 500;
 const REPLY_KEPT_MS = 3_700_000;
 const MAX_MOVED = 256;
 
-/** Payloads and replies that nobody needs any more, mail for agents that were deregistered, and work of lost agents. */
+/** Payloads and replies that nobody needs any more, and messages that a lost agent has not taken on. */
 export class MessageUpkeep implements Chore, LossHook {
   readonly name = 'upkeep of messages';
   readonly #options: MessageUpkeepOptions;
@@ -34,14 +30,7 @@ export class MessageUpkeep implements Chore, LossHook {
   }
 
   async run(context: ChoreContext): Promise<void> {
-    const { namespace, storeMs, fence } = context;
-    const { directory, mailboxes, deliveries } = this.#options;
-    const orphans: KnownDelivery[] = [];
-    for (const known of mailboxes.all(namespace)) {
-      if (orphans.length < MAX_MOVED && directory.get(namespace, known.agentId) === undefined)
-        orphans.push(known);
-    }
-    for (const known of orphans) await deliveries.giveUp(known, 'agent_gone', fence);
+    const { namespace, storeMs } = context;
     if (storeMs - (this.#trimmedMs.get(namespace) ?? 0) < TRIM_EVERY_MS) return;
     this.#trimmedMs.set(namespace, storeMs);
     await this.#trim(context, BLOB_PREFIX, ({ key }) => blobExpirySeconds(key) * 1000 <= storeMs, true);
