@@ -5,6 +5,7 @@ import {
   type Health,
   type Observation,
   type ProcessExit,
+  type Verdict,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   type ExplainAgentResponse,
@@ -14,7 +15,7 @@ import {
   ExplainAgentResponse_SignalSchema,
   ExplainAgentResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
-import { durationFromMs, msFromDuration } from '../../lib/proto-time.ts';
+import { durationFromMs, msFromDuration, msFromTimestamp } from '../../lib/proto-time.ts';
 import type { StoreTime } from '../../state/store-time.ts';
 import type { Deliveries } from '../coordination/deliveries.ts';
 import { explainMailbox } from '../coordination/explain-mailbox.ts';
@@ -53,6 +54,8 @@ export function explainAgent(input: ExplainInput): ExplainAgentResponse {
     ...(agent.verdict === undefined ? [] : [agent.verdict]),
     ...earlierVerdicts(known.record),
   ];
+  // The present one is about liveness; one about something else may be newer.
+  verdicts.sort((a, b) => timeOf(b) - timeOf(a));
   return create(ExplainAgentResponseSchema, {
     agent,
     summary: summaryOf(agent),
@@ -65,6 +68,8 @@ export function explainAgent(input: ExplainInput): ExplainAgentResponse {
     ...input.outlook.explain(known),
   });
 }
+
+const timeOf = ({ time }: Verdict): number => (time === undefined ? 0 : msFromTimestamp(time));
 
 function mailboxOf({ known, session, mailboxes, deliveries, storeTime }: ExplainInput) {
   const waiting = mailboxes.of(known.namespace, known.id);
