@@ -48,12 +48,12 @@ export class EventBook {
   judgedTwice(): string[] {
     const twice: string[] = [];
     for (const [whom, events] of this.verdicts) {
-      for (const [index, { type, replicaId }] of events.entries()) {
-        const before = events[index - 1];
+      const course = events.map(({ type, actor, replicaId, revision }) =>
+        [type, actor, replicaId, revision].join(' '),
+      );
+      for (const [index, { type }] of events.entries()) {
         const attached = ATTACHED.has(type) && index > 0;
-        if (before?.type === type || attached) {
-          twice.push(`${whom}: ${type} by ${replicaId} after ${before?.type} by ${before?.replicaId}`);
-        }
+        if (events[index - 1]?.type === type || attached) twice.push(`${whom}: ${course.join(', ')}`);
       }
     }
     return twice;
