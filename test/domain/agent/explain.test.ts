@@ -13,6 +13,7 @@ describe('the verdicts of an explanation', () => {
     const members = await attachMany(fleet, 20, () => ({
       failurePolicy: { quarantine: { maxFailures: 2 } },
     }));
+    await fleet.tend();
     const [one, ...others] = members;
     if (one === undefined) throw new Error('nobody attached');
     for (let failure = 0; failure < 2; failure += 1) {
