@@ -71,13 +71,17 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe('docs/events.md', () => {
   it('lists every type of event that is written, and no other', () => {
     const source = filesIn('src/domain', '.ts').map(read).join('\n');
-    const written = new Set([...source.matchAll(/'((?:agent|brake|loss|automation)\.[a-z_]+)'/g)].map(([, type]) => type));
+    const written = new Set(
+      [...source.matchAll(/'((?:agent|brake|loss|automation)\.[a-z_]+)'/g)].map(([, type]) => type),
+    );
     // `agent.${name}` of a verdict: the names of liveness, without the state that nobody judges.
     const names = [...read('src/domain/agent/liveness.ts').matchAll(/name: '([a-z_]+)'/g)].map(
       ([, name]) => name,
     );
     for (const name of names) if (name !== 'never_seen' && name !== 'unknown') written.add(`agent.${name}`);
-    const listed = [...read('docs/events.md').matchAll(/^\| `((?:agent|brake|loss|automation)\.[a-z_]+)`/gm)].map(([, type]) => type);
+    const listed = [
+      ...read('docs/events.md').matchAll(/^\| `((?:agent|brake|loss|automation)\.[a-z_]+)`/gm),
+    ].map(([, type]) => type);
     expect([...listed].sort()).toEqual([...written].sort());
   });
 
