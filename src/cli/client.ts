@@ -4,6 +4,8 @@ import { connect as connectTls } from 'node:tls';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
+import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { UsageError } from './errors.ts';
 
@@ -21,7 +23,9 @@ export interface Connection {
   /** As shown to people. */
   readonly address: string;
   readonly agents: Client<typeof AgentService>;
+  readonly locks: Client<typeof LockService>;
   readonly monitoring: Client<typeof MonitoringService>;
+  readonly state: Client<typeof StateService>;
   /** Ends the connection and all that runs on it. */
   close(): void;
 }
@@ -55,7 +59,9 @@ export function createConnection(options: ConnectionOptions): Connection {
   return {
     address: url.protocol === 'https:' ? url.origin : url.host,
     agents: createClient(AgentService, transport),
+    locks: createClient(LockService, transport),
     monitoring: createClient(MonitoringService, transport),
+    state: createClient(StateService, transport),
     close: () => {
       for (const socket of sockets) socket.destroy();
     },

@@ -196,7 +196,7 @@ describe('completion', () => {
     ],
     [['agents', 'list', '--liveness=lo'], ['--liveness=lost']],
     [['agents', 'list', '-l', 'x', '--ph'], ['--phase']],
-    [['--server', 'x:1', 'sta'], ['status']],
+    [['--server', 'x:1', 'statu'], ['status']],
     [['events', '--out'], ['--output']],
     [['-o', 'w'], ['wide']],
     [

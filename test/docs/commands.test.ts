@@ -5,7 +5,7 @@ import { startCli } from '../support/run-cli.ts';
 import { blocks, pages, quoted } from './pages.ts';
 
 /** Commands with commands of their own. */
-const GROUPS = new Set(['agents', 'agent', 'automation', 'config', 'store', 'losses']);
+const GROUPS = new Set(['agents', 'agent', 'automation', 'config', 'store', 'losses', 'state', 'locks']);
 
 const all = pages();
 
@@ -55,6 +55,7 @@ const OTHERS = new Set([
   'ORCHESTRATOR_SERVER',
   'ORCHESTRATOR_NAMESPACE',
   'ORCHESTRATOR_AGENT_TOKEN',
+  'ORCHESTRATOR_FENCING_TOKEN',
   'ORCHESTRATOR_SERVICE_HOST',
   'ORCHESTRATOR_',
   'ORCHESTRATOR_PORT',

@@ -14,6 +14,8 @@ import {
   AgentService,
   ListAgentsResponseSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
+import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import {
   type Event,
   MonitoringService,
@@ -30,6 +32,8 @@ export interface FakeServiceOptions {
   /** Methods that answer otherwise. */
   agent?: Partial<ServiceImpl<typeof AgentService>>;
   monitoring?: Partial<ServiceImpl<typeof MonitoringService>>;
+  state?: Partial<ServiceImpl<typeof StateService>>;
+  locks?: Partial<ServiceImpl<typeof LockService>>;
 }
 
 export interface FakeService {
@@ -62,6 +66,8 @@ export async function startFakeService(options: FakeServiceOptions = {}): Promis
         deregisterAgent: ({ agentId }) => ({ agent: find(agents, agentId), revision: 8n }),
         ...options.agent,
       });
+      router.service(StateService, options.state ?? {});
+      router.service(LockService, options.locks ?? {});
       router.service(MonitoringService, {
         getSystemStatus: () => ({ ...(options.status && { status: options.status }) }),
         listEvents: ({ pageSize, pageToken }) => {

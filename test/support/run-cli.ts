@@ -10,6 +10,8 @@ export interface CliRun {
   shows(text: string): Promise<void>;
   /** Types on the terminal. */
   type(text: string): void;
+  /** Ends stdin. */
+  endInput(): void;
   interrupt(): void;
 }
 
@@ -84,6 +86,7 @@ export function startCli(argv: readonly string[], options: CliRunOptions = {}): 
         }, reject);
       }),
     type: (text) => stdin.write(text),
+    endInput: () => stdin.end(),
     interrupt: () => controller.abort(),
   };
 }
