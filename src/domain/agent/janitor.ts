@@ -11,7 +11,7 @@ import type { Absence, Absences } from './absences.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { livenessJudgement } from './judgement.ts';
 import { isAttached, livenessWords } from './liveness.ts';
-import { observerEvidence } from './observer.ts';
+import { observerEvidence, silenceMs } from './observer.ts';
 import { agentOf } from './record.ts';
 import type { SessionContext } from './session-context.ts';
 import type { Sessions } from './sessions.ts';
@@ -36,6 +36,8 @@ export interface JanitorOptions {
  */
 const ADOPTED_AT_ONCE = 100;
 const ADOPTED_SHARE = 8;
+/** Nor are those of this replica's earlier life judged before they could be back: its clients pause for a second or two. */
+const RETURN_MS = 4000;
 
 /**
  * Looks after agents whose session nobody holds: after a (re)start, or when their replica died. They get the longer
@@ -44,14 +46,18 @@ const ADOPTED_SHARE = 8;
  */
 export class Janitor {
   readonly #options: JanitorOptions;
+  readonly #startMs: number;
 
   constructor(options: JanitorOptions) {
     this.#options = options;
+    this.#startMs = options.context.clock.monoMs();
   }
 
   /** One round; call it every second or two. */
   sweep(): void {
-    if (this.#options.sessions.leaving) return;
+    const { sessions, context } = this.#options;
+    const nowMs = context.clock.monoMs();
+    if (sessions.leaving || silenceMs(context.self, this.#startMs, nowMs) < RETURN_MS) return;
     const orphans: KnownAgent[] = [];
     for (const known of this.#options.directory.all()) {
       if (this.#isOrphan(known)) orphans.push(known);

@@ -26,6 +26,12 @@ describe('agents that nobody holds', () => {
     }
     await before.stop();
     const fleet = await start({ data: before.store.data, clock: before.clock, seed: 5 });
+    await fleet.pass(3_900);
+    await fleet.tend();
+    await fleet.settle();
+    // They could not be back yet.
+    expect(fleet.liveness('stays')).toBe(CONNECTED);
+    await fleet.pass(200);
     await fleet.tend();
     await fleet.settle();
     expect(['stays', 'returns', 'left'].map(fleet.liveness)).toEqual([DISCONNECTED, DISCONNECTED, LEFT]);
@@ -59,6 +65,7 @@ describe('agents that nobody holds', () => {
     for (const [index, id] of ids.entries()) await before.attach(id, tokens[index] ?? '');
     await before.stop();
     const fleet = await start({ data: before.store.data, clock: before.clock });
+    await fleet.pass(4_000);
     const disconnected = () => ids.filter((id) => fleet.liveness(id) === DISCONNECTED).length;
     await fleet.tend();
     await fleet.settle();
@@ -81,6 +88,7 @@ describe('agents that nobody holds', () => {
     await holder.attach('a1', token);
     let alive = true;
     const fleet = await start({ data: holder.store.data, clock: holder.clock, replicaAlive: () => alive });
+    await fleet.pass(4_000);
     await fleet.tend();
     await fleet.settle();
     expect(fleet.liveness('a1')).toBe(CONNECTED);
