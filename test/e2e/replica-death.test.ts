@@ -31,6 +31,7 @@ describe(`SIGKILL of one of two replicas under ${count} agents`, () => {
         expect(orphans.length).toBeGreaterThan(QUITTERS);
         const quitters = orphans.slice(0, QUITTERS);
         const others = rig.agents.filter((agent) => !quitters.includes(agent));
+        dead.clients.close();
         const killedMs = performance.now();
         const gone = dead.service.kill('SIGKILL');
         for (const agent of quitters) agent.close();

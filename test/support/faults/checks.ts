@@ -6,6 +6,7 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { decodeDelivery } from '../../../src/domain/coordination/delivery-record.ts';
 import type { Clients } from '../clients.ts';
+import type { LogLine } from '../service.ts';
 import { until } from '../until.ts';
 import { EventBook } from './event-book.ts';
 import type { FaultRig } from './rig.ts';
@@ -39,7 +40,8 @@ export class Checks {
     const attachedMs = since();
     await Promise.all(rig.writers.map((writer) => writer.stop()));
     // What was acknowledged last may not have reached a replica's views yet.
-    const { revision: minRevision } = await rig.reader.store.position('default');
+    const last = () => rig.reader.store.position('default');
+    const { revision: minRevision } = await until(last, Boolean, { what: 'the store to be read' });
     for (const { clients } of rig.replicas) {
       await clients.agents.listAgents({ pageSize: 1, minRevision }, { timeoutMs: AGREED_MS });
     }
@@ -178,10 +180,11 @@ export class Checks {
   seen(): string[] {
     const { agents, acknowledged, reader, replicas } = this.#rig;
     const faults = [...agents.map(({ records }) => records.faults), acknowledged.faults, reader.faults];
+    const isBad = ({ level, msg }: LogLine) =>
+      // A replica that starts while Redis is away says so, and tries again.
+      (level === 'error' || level === 'fatal') && !msg.startsWith('cannot use Redis');
     const said = replicas.flatMap(({ service }) => [
-      ...service.logs
-        .filter(({ level }) => level === 'error' || level === 'fatal')
-        .map((line) => JSON.stringify(line)),
+      ...service.logs.filter(isBad).map((line) => JSON.stringify(line)),
       ...service.plain,
     ]);
     const fresh = said.slice(this.#told);

@@ -58,7 +58,6 @@ export class FaultAgent implements SessionListener {
   #timer: NodeJS.Timeout | undefined;
   #failures = 0;
   #frames = 0;
-  #instance = 0;
   #closed = false;
 
   constructor(options: FaultAgentOptions) {
@@ -99,10 +98,12 @@ export class FaultAgent implements SessionListener {
     for (const session of [this.#current, this.#twin, ...this.#old]) session?.break('closed');
   }
 
-  /** The process dies and is started again: what it worked on and had to say is gone. */
+  /**
+   * It forgets what it worked on and had to say, as after a crash. It goes by the same name: another process would be
+   * taken for the restart that was ordered.
+   */
   crash(): void {
     this.#forget();
-    this.#instance += 1;
     for (const session of [this.#twin, ...this.#old]) session?.break('crashed');
     this.#current?.break('crashed');
   }
@@ -210,13 +211,12 @@ export class FaultAgent implements SessionListener {
   #open(): FaultSession {
     const { doors, token, patienceMs, random, id } = this.#options;
     const held = [...this.#jobs.values()].map(({ work }) => work);
-    const instanceId = `${id}-${this.#instance}`;
     return new FaultSession({
       channel: random.pick(doors),
       token,
       patienceMs,
       listener: this,
-      hello: { held, maxInFlight: MAX_IN_FLIGHT, instanceId, client: 'faults/1' },
+      hello: { held, maxInFlight: MAX_IN_FLIGHT, instanceId: id, client: 'faults/1' },
     });
   }
 
@@ -233,7 +233,7 @@ export class FaultAgent implements SessionListener {
   #say({ deliveryId, attempt }: Work, state: State): void {
     this.#frames += 1;
     const waiting: Waiting = { deliveryId, attempt, state };
-    const frameId = `${this.#instance}-${this.#frames}`;
+    const frameId = `${this.#frames}`;
     this.#waiting.set(frameId, waiting);
     this.#send(frameId, waiting);
   }

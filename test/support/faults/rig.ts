@@ -204,12 +204,14 @@ export class FaultRig {
     if (replica === undefined) throw new Error(`no replica ${fault.replica}`);
     const { service, toRedis, fromAgents } = replica;
     if (fault.kind === 'kill-replica') {
+      replica.clients.close();
       service.signal('SIGKILL');
       await service.exited;
       await pause(fault.ms);
       // It does not start without its store.
       const started = () => service.restart().then(() => true);
       await until(started, Boolean, { what: 'a replica to start again', timeoutMs: 30_000, everyMs: 200 });
+      replica.clients = connectClients(service.grpc);
     } else if (fault.kind === 'pause-replica') {
       service.signal('SIGSTOP');
       await pause(fault.ms);
