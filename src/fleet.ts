@@ -214,6 +214,7 @@ export function createFleet(options: FleetOptions) {
   });
   const observations = new Observations({ store, context, sessions });
   observed.current = observations;
+  directory.listen({ changed: () => {}, storeReplaced: (_before, now) => observations.storeReplaced(now) });
   const janitor: Janitor = new Janitor({
     context,
     directory,

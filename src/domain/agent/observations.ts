@@ -37,6 +37,15 @@ export class Observations implements View {
     this.#options = options;
   }
 
+  /** The store fell back: readings of sessions that it does not know of must not stand before those of the present ones. */
+  storeReplaced(now: ReadonlyMap<string, KnownAgent>): void {
+    for (const { namespace, id, record } of now.values()) {
+      const key = `${namespace}/${id}`;
+      const last = this.#elsewhere.get(key);
+      if (last !== undefined && last.epoch > record.sessionEpoch) this.#elsewhere.delete(key);
+    }
+  }
+
   /** Loads what earlier sessions left behind. */
   async load(namespace: string): Promise<void> {
     this.live(await this.#options.store.scanLive(namespace));

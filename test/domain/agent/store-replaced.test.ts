@@ -59,6 +59,22 @@ describe('a store that falls back to before an attachment', () => {
     expect(fleet.record('a1')?.sessionEpoch).toBe(session.epoch);
   });
 
+  it('shows no reading of a session that it lost, in the place of the present one', async () => {
+    const token = await fleet.register('a1');
+    await fleet.attach('a1', token);
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const old = entries?.get(agentKey('a1'));
+    const { session } = await fleet.attach('a1', token);
+    fleet.sessions.lost(session, 'the stream broke');
+    await fleet.settle();
+    const shown = () => fleet.reader.get('default', 'a1').observation?.sessionEpoch;
+    expect(shown()).toBe(session.epoch);
+    if (old !== undefined) entries?.set(agentKey('a1'), old);
+    fleet.store.promote();
+    await fleet.pass(100);
+    expect(shown()).not.toBe(session.epoch);
+  });
+
   it('sends the agent to attach anew when it cannot be told', async () => {
     const { line } = await fleet.attach('a1', await fleet.register('a1'), { answers: true });
     fleet.store.faults.before = async () => {
