@@ -144,6 +144,7 @@ export function createFleet(options: FleetOptions) {
   const sessions: Sessions = new Sessions({
     context,
     store,
+    storeMs: () => storeTime.ms(),
     directory,
     verdicts,
     absences,

@@ -25,6 +25,8 @@ export interface AttachInput {
   peer: string;
   replicaId: string;
   wallMs: number;
+  /** The store's clock, as far as is known without asking: what is compared with what other replicas stored. */
+  storeMs: number;
   /** The store's epoch: session epochs grow over it too, so that none is used twice after a failover. */
   storeEpoch: bigint;
   /** The condition of this replica, as evidence. */
@@ -43,7 +45,7 @@ export interface Attachment {
  * @throws DomainError TOKEN_INVALID, AGENT_STOPPED
  */
 export function decideAttach(input: AttachInput): Attachment {
-  const { hello, peer, replicaId, wallMs } = input;
+  const { hello, peer, replicaId, wallMs, storeMs } = input;
   const before = agentOf(input.record);
   if (!knowsToken(input.record.tokenHashes, input.tokenHash)) {
     throw new DomainError({
@@ -61,7 +63,7 @@ export function decideAttach(input: AttachInput): Attachment {
   record.ownerReplicaId = replicaId;
   record.instanceId = hello.instanceId;
   record.peer = peer;
-  record.attachTime = now;
+  record.attachTime = timestampFromMs(storeMs);
   delete record.goneTime;
   agent.liveness = Agent_Liveness.CONNECTED;
   agent.updateTime = now;
@@ -79,7 +81,7 @@ export function decideAttach(input: AttachInput): Attachment {
   // That it moved about is no evidence of anything: it would push out what is.
   if (from !== undefined && agent.verdict?.rule === 'attached') agent.verdict = verdict;
   else pushVerdict(record, verdict);
-  const restart = restartOnAttach(record, hello.instanceId, wallMs);
+  const restart = restartOnAttach(record, hello.instanceId, storeMs);
   const events = [...eventsOf(input, record, verdict), ...restart.events];
   return { record, events, deletes: restart.deletes };
 }

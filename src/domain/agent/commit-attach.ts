@@ -16,6 +16,8 @@ export interface CommitAttachOptions {
   events: EventWriter;
   replicaId: string;
   wallMs: () => number;
+  /** The store's clock, as far as is known without asking. */
+  storeMs: () => number;
   /** The condition of this replica, as evidence. */
   observer(namespace: string, agentId: string): Verdict['observer'];
   /** Whether this replica looks after the agent (the configured relationships). */
@@ -36,7 +38,7 @@ export async function commitAttach(
   hello: Hello,
   peer: string,
 ): Promise<{ record: AgentRecord; revision: bigint }> {
-  const { store, directory, events, replicaId, wallMs } = options;
+  const { store, directory, events, replicaId, wallMs, storeMs } = options;
   const { namespace, agentId } = claim;
   let known = directory.get(namespace, agentId);
   // A record that this replica has not heard of yet, or whose token is newer than what it knows.
@@ -54,6 +56,7 @@ export async function commitAttach(
       peer,
       replicaId,
       wallMs: wallMs(),
+      storeMs: storeMs(),
       storeEpoch: epoch,
       observer: options.observer(namespace, agentId),
     });

@@ -30,6 +30,8 @@ export interface SessionLine extends PingSender {
 export interface SessionsOptions {
   context: SessionContext;
   store: Store;
+  /** The store's clock, as far as is known without asking, milliseconds. */
+  storeMs(): number;
   directory: AgentDirectory;
   verdicts: VerdictWriter;
   absences: Absences;
@@ -112,13 +114,14 @@ export class Sessions implements SessionOwner {
     underway.count += 1;
     try {
       const { context, store, directory, events, responsibleFor } = this.#options;
+      const storeMs = () => this.#options.storeMs();
       const wallMs = () => context.clock.wallMs();
       const { replicaId } = context;
       const observer = (namespace: string, agentId: string) => {
         const nowMs = context.clock.monoMs();
         return observerEvidence(context.self, nowMs, nowMs, context.trouble(namespace, agentId));
       };
-      const options = { store, directory, events, responsibleFor, replicaId, wallMs, observer };
+      const options = { store, directory, events, responsibleFor, replicaId, wallMs, storeMs, observer };
       const { record, revision } = await commitAttach(options, claim, tokenHash, hello, line.peer);
       return { session: this.#begin(claim, record, revision, tokenHash, hello, line), revision };
     } finally {

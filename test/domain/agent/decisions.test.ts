@@ -1,10 +1,12 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   Agent_Liveness,
   Agent_Phase,
   AgentSpecSchema,
+  Restart_State,
+  RestartSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { HelloSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
@@ -19,6 +21,7 @@ import {
 } from '../../../src/domain/agent/register.ts';
 import { claimOf, hashToken, mintToken } from '../../../src/domain/agent/token.ts';
 import { DomainError } from '../../../src/lib/errors.ts';
+import { timestampFromMs } from '../../../src/lib/proto-time.ts';
 import { seededIds } from '../../support/fake-clock.ts';
 
 const OWN = hashToken('own');
@@ -174,6 +177,17 @@ describe('a token', () => {
 });
 
 describe('an attachment', () => {
+  /** Its supervisor "boss" was told to restart it, by a policy. */
+  const restarting = (record: AgentRecord, more: MessageInitShape<typeof RestartSchema> = {}): void => {
+    agentOf(record).restart = create(RestartSchema, {
+      state: Restart_State.ORDERED,
+      actor: 'rule:restart_on_loss',
+      byAgentId: 'boss',
+      deliveryId: 'd1',
+      ...more,
+    });
+  };
+
   const attachInput = (record: AgentRecord, more: Partial<AttachInput> = {}): AttachInput => ({
     record,
     tokenHash: OWN,
@@ -181,6 +195,7 @@ describe('an attachment', () => {
     peer: '192.0.2.2:2',
     replicaId: 'replica-2',
     wallMs: 1_700_000_100_000,
+    storeMs: 1_700_003_700_000,
     storeEpoch: STORE_EPOCH,
     ...more,
   });
@@ -271,6 +286,15 @@ describe('an attachment', () => {
     expect(agentOf(record).verdict?.detail).toContain('moved here from replica-7');
   });
 
+  it("is dated by the store's clock, as is what became of a restart", () => {
+    const record = recordWith(LOST);
+    restarting(record, { oldInstanceId: 'process-1' });
+    const decided = decideAttach(attachInput(record)).record;
+    const storeTime = timestampFromMs(1_700_003_700_000);
+    expect(decided.attachTime).toEqual(storeTime);
+    expect(agentOf(decided).restart).toMatchObject({ state: Restart_State.DONE, updateTime: storeTime });
+  });
+
   it('keeps sixteen verdicts at most, the present one included', () => {
     let record = recordWith(NEVER_SEEN);
     for (let index = 0; index < 40; index += 1) ({ record } = decideAttach(attachInput(record)));
@@ -333,6 +357,7 @@ describe('epochs', () => {
               peer: '',
               replicaId: 'r',
               wallMs: 0,
+              storeMs: 0,
               storeEpoch: store,
             }));
             expect(record.sessionEpoch).toBeGreaterThan(highest);

@@ -7,6 +7,9 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { msFromTimestamp } from '../../../src/lib/proto-time.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryStore } from '../../support/memory-store.ts';
 import { rejection, startFleet, type TestFleet, type TestFleetOptions, turns } from './fleet-fixture.ts';
 
 const { CONNECTED } = Agent_Liveness;
@@ -42,6 +45,16 @@ describe('a session', () => {
     const twin = fleet.events('a1').find(({ type }) => type === 'agent.twin');
     expect(twin?.attributes).toMatchObject({ peer: '192.0.2.2:2', superseded_peer: '192.0.2.1:1' });
     expect([fleet.sessions.size, fleet.liveness('a1')]).toEqual([1, CONNECTED]);
+  });
+
+  it("is dated by the store's clock where this replica's is another one", async () => {
+    const clock = new FakeClock();
+    const store = new MemoryStore({ wallMs: () => clock.wallMs() + 3_600_000 });
+    const fleet = await start({ clock, store });
+    await fleet.storeTime.exact();
+    await fleet.attach('a1', await fleet.register('a1'));
+    const time = fleet.record('a1')?.attachTime;
+    expect(time && msFromTimestamp(time)).toBe(clock.wallMs() + 3_600_000);
   });
 
   it('that was superseded changes nothing any more: its stream closing is no news', async () => {

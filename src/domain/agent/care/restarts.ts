@@ -104,7 +104,7 @@ export function orderRestart(
 export function restartOnAttach(
   record: AgentRecord,
   instanceId: string,
-  nowMs: number,
+  storeMs: number,
 ): { events: NewEvent[]; deletes: string[] } {
   const agent = agentOf(record);
   const { restart } = agent;
@@ -113,7 +113,7 @@ export function restartOnAttach(
     return { events: [], deletes: [] };
   }
   const ended = Object.assign(create(RestartSchema), restart);
-  ended.updateTime = timestampFromMs(nowMs);
+  ended.updateTime = timestampFromMs(storeMs);
   agent.restart = ended;
   const same = instanceId !== '' && instanceId === restart.oldInstanceId;
   if (!same) {
