@@ -146,6 +146,7 @@ export function createFleet(options: FleetOptions) {
     store,
     storeMs: () => storeTime.ms(),
     directory,
+    mailboxes,
     verdicts,
     absences,
     events,

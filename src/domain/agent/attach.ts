@@ -8,7 +8,7 @@ import {
 import type { Hello } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { AgentRecord, DeliveryRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 import type { NewEvent } from '../monitoring/events.ts';
@@ -31,6 +31,8 @@ export interface AttachInput {
   storeEpoch: bigint;
   /** The condition of this replica, as evidence. */
   observer?: Verdict['observer'];
+  /** The order to restart it, as long as it is unfinished and this replica knows of it. */
+  restartOrder?: DeliveryRecord | undefined;
 }
 
 export interface Attachment {
@@ -81,7 +83,7 @@ export function decideAttach(input: AttachInput): Attachment {
   // That it moved about is no evidence of anything: it would push out what is.
   if (from !== undefined && agent.verdict?.rule === 'attached') agent.verdict = verdict;
   else pushVerdict(record, verdict);
-  const restart = restartOnAttach(record, hello.instanceId, storeMs);
+  const restart = restartOnAttach(record, hello.instanceId, storeMs, input.restartOrder);
   const events = [...eventsOf(input, record, verdict), ...restart.events];
   return { record, events, deletes: restart.deletes };
 }

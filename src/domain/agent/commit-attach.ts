@@ -2,17 +2,19 @@ import type { Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_
 import type { Hello } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { Store } from '../../state/store.ts';
+import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import { decideAttach } from './attach.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { agentNotFound, contention, notResponsible } from './errors.ts';
 import { loadAgent } from './load.ts';
-import { agentKey, encodeRecord } from './record.ts';
+import { agentKey, agentOf, encodeRecord } from './record.ts';
 import { knowsToken, type TokenClaim } from './token.ts';
 
 export interface CommitAttachOptions {
   store: Store;
   directory: AgentDirectory;
+  mailboxes: Mailboxes;
   events: EventWriter;
   replicaId: string;
   wallMs: () => number;
@@ -38,7 +40,7 @@ export async function commitAttach(
   hello: Hello,
   peer: string,
 ): Promise<{ record: AgentRecord; revision: bigint }> {
-  const { store, directory, events, replicaId, wallMs, storeMs } = options;
+  const { store, directory, mailboxes, events, replicaId, wallMs, storeMs } = options;
   const { namespace, agentId } = claim;
   let known = directory.get(namespace, agentId);
   // A record that this replica has not heard of yet, or whose token is newer than what it knows.
@@ -49,6 +51,7 @@ export async function commitAttach(
     if (known === undefined) throw agentNotFound(namespace, agentId);
     if (!options.responsibleFor(known)) throw notResponsible(agentId);
     const { epoch } = store.status();
+    const { restart } = agentOf(known.record);
     const decided = decideAttach({
       record: known.record,
       tokenHash,
@@ -58,6 +61,7 @@ export async function commitAttach(
       wallMs: wallMs(),
       storeMs: storeMs(),
       storeEpoch: epoch,
+      restartOrder: restart && mailboxes.get(namespace, restart.byAgentId, restart.deliveryId)?.record,
       observer: options.observer(namespace, agentId),
     });
     const outcome = await store.commit({

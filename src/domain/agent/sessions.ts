@@ -4,6 +4,7 @@ import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/re
 import type { Ids } from '../../lib/ids.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Store } from '../../state/store.ts';
+import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import type { Absences } from './absences.ts';
 import { commitAttach } from './commit-attach.ts';
@@ -33,6 +34,7 @@ export interface SessionsOptions {
   /** The store's clock, as far as is known without asking, milliseconds. */
   storeMs(): number;
   directory: AgentDirectory;
+  mailboxes: Mailboxes;
   verdicts: VerdictWriter;
   absences: Absences;
   events: EventWriter;
@@ -113,7 +115,7 @@ export class Sessions implements SessionOwner {
     this.#attaching.set(key, underway);
     underway.count += 1;
     try {
-      const { context, store, directory, events, responsibleFor } = this.#options;
+      const { context, store, directory, mailboxes, events, responsibleFor } = this.#options;
       const storeMs = () => this.#options.storeMs();
       const wallMs = () => context.clock.wallMs();
       const { replicaId } = context;
@@ -121,7 +123,17 @@ export class Sessions implements SessionOwner {
         const nowMs = context.clock.monoMs();
         return observerEvidence(context.self, nowMs, nowMs, context.trouble(namespace, agentId));
       };
-      const options = { store, directory, events, responsibleFor, replicaId, wallMs, storeMs, observer };
+      const options = {
+        store,
+        directory,
+        mailboxes,
+        events,
+        responsibleFor,
+        replicaId,
+        wallMs,
+        storeMs,
+        observer,
+      };
       const { record, revision } = await commitAttach(options, claim, tokenHash, hello, line.peer);
       return { session: this.#begin(claim, record, revision, tokenHash, hello, line), revision };
     } finally {

@@ -10,7 +10,10 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { HelloSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
-import type { AgentRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import {
+  type AgentRecord,
+  DeliveryRecordSchema,
+} from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { type AttachInput, decideAttach, nextEpoch } from '../../../src/domain/agent/attach.ts';
 import { agentOf, earlierVerdicts } from '../../../src/domain/agent/record.ts';
 import {
@@ -293,6 +296,33 @@ describe('an attachment', () => {
     const storeTime = timestampFromMs(1_700_003_700_000);
     expect(decided.attachTime).toEqual(storeTime);
     expect(agentOf(decided).restart).toMatchObject({ state: Restart_State.DONE, updateTime: storeTime });
+  });
+
+  it.each([
+    ['a process without a name', Restart_State.PLANNED, 'process-1', '', Restart_State.FAILED],
+    ['a process after a nameless one', Restart_State.PLANNED, '', 'process-2', Restart_State.FAILED],
+    ['another process', Restart_State.PLANNED, 'process-1', 'process-2', Restart_State.DONE],
+    ['the same process', Restart_State.ORDERED, 'process-2', 'process-2', Restart_State.FAILED],
+    ['a process without a name', Restart_State.ORDERED, 'process-1', '', Restart_State.ORDERED],
+    ['a process after a nameless one', Restart_State.ORDERED, '', 'process-2', Restart_State.ORDERED],
+    ['another process', Restart_State.ORDERED, 'process-1', 'process-2', Restart_State.DONE],
+  ])('of %s leaves a restart in state %s of "%s" by "%s" in state %s', (_, state, before, now, after) => {
+    const record = recordWith(LOST);
+    restarting(record, { state, oldInstanceId: before });
+    const decided = decideAttach(attachInput(record, { hello: create(HelloSchema, { instanceId: now }) }));
+    expect(agentOf(decided.record).restart?.state).toBe(after);
+    const restarted = decided.events.some(({ type }) => type === 'agent.restarted');
+    expect(restarted).toBe(after === Restart_State.DONE);
+  });
+
+  it('of a nameless process says nothing of a restart that an operator has ordered', () => {
+    const record = recordWith(DISCONNECTED);
+    restarting(record, { actor: 'ann', oldInstanceId: '' });
+    const restartOrder = create(DeliveryRecordSchema, { id: 'd1', agentId: 'boss' });
+    const hello = create(HelloSchema);
+    const decided = decideAttach(attachInput(record, { hello, restartOrder }));
+    expect(agentOf(decided.record).restart).toEqual(agentOf(record).restart);
+    expect(decided.deletes).toEqual([]);
   });
 
   it('keeps sixteen verdicts at most, the present one included', () => {

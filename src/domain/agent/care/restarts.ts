@@ -5,7 +5,10 @@ import {
   RestartSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Event_Severity } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import type { AgentRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type {
+  AgentRecord,
+  DeliveryRecord,
+} from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
 import { mailKey } from '../../coordination/delivery-record.ts';
 import type { NewEvent } from '../../monitoring/events.ts';
@@ -99,46 +102,50 @@ export function orderRestart(
 
 /**
  * An agent has attached: what became of a restart of it. Changes `record`, which must be a copy.
+ * @param order the one that was given for it, as long as it is unfinished and known here
  * @returns what to say about it, and the keys of orders that are void
  */
 export function restartOnAttach(
   record: AgentRecord,
   instanceId: string,
   storeMs: number,
+  order: DeliveryRecord | undefined,
 ): { events: NewEvent[]; deletes: string[] } {
   const agent = agentOf(record);
   const { restart } = agent;
   delete record.nextRestartTime;
-  if (restart?.state !== Restart_State.PLANNED && restart?.state !== Restart_State.ORDERED) {
-    return { events: [], deletes: [] };
-  }
+  const ordered = restart?.state === Restart_State.ORDERED;
+  if (restart === undefined || (restart.state !== Restart_State.PLANNED && !ordered)) return NOTHING;
   const ended = Object.assign(create(RestartSchema), restart);
   ended.updateTime = timestampFromMs(storeMs);
-  agent.restart = ended;
-  const same = instanceId !== '' && instanceId === restart.oldInstanceId;
-  if (!same) {
+  const { oldInstanceId, byAgentId, deliveryId } = restart;
+  const key = ordered && byAgentId !== '' ? [mailKey(byAgentId, deliveryId)] : [];
+  const nameless = instanceId === '' || oldInstanceId === '';
+  if (!nameless && instanceId !== oldInstanceId) {
     ended.state = Restart_State.DONE;
+    agent.restart = ended;
     const event: NewEvent = {
       type: 'agent.restarted',
       severity: Event_Severity.INFO,
       message: `${agent.id} is back as another process, after it was to be restarted`,
       actor: `agent:${agent.id}`,
       agentId: agent.id,
-      attributes: { by: restart.byAgentId, attempt: `${restart.attempt}` },
+      attributes: { by: byAgentId, attempt: `${restart.attempt}` },
     };
-    // It was to restart itself and has: the new process is not told to do so again.
-    const own = restart.byAgentId === agent.id && restart.deliveryId !== '' && instanceId !== '';
-    return { events: [event], deletes: own ? [mailKey(agent.id, restart.deliveryId)] : [] };
+    // The new process is not to be restarted: neither by itself, nor by a supervisor that has not begun with it.
+    const isVoid = byAgentId === agent.id || order?.accepted === false;
+    return { events: [event], deletes: isVoid ? key : [] };
   }
   // What an operator ordered is done although the agent lost its stream meanwhile.
-  if (restart.actor !== ACTOR) {
-    agent.restart = restart;
-    return { events: [], deletes: [] };
-  }
+  if (restart.actor !== ACTOR) return NOTHING;
+  // It may be the new process that the supervisor was asked for: its answer tells.
+  if (nameless && ordered && order?.attempt !== 0n) return NOTHING;
   ended.state = Restart_State.FAILED;
-  ended.error = 'the same process came back by itself';
-  const ordered = restart.state === Restart_State.ORDERED && restart.byAgentId !== '';
-  return { events: [], deletes: ordered ? [mailKey(restart.byAgentId, restart.deliveryId)] : [] };
+  ended.error = nameless ? 'it came back by itself' : 'the same process came back by itself';
+  agent.restart = ended;
+  return { events: [], deletes: key };
 }
+
+const NOTHING: { events: NewEvent[]; deletes: string[] } = { events: [], deletes: [] };
 
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;

@@ -5,9 +5,11 @@ import {
   Relationship_Type,
   Restart_State,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { DeliveryRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { earlierVerdicts } from '../../../../src/domain/agent/record.ts';
+import { encodeDelivery, mailKey } from '../../../../src/domain/coordination/delivery-record.ts';
 import { durationFromMs } from '../../../../src/lib/proto-time.ts';
-import type { TestFleet } from '../fleet-fixture.ts';
+import { type TestFleet, turns } from '../fleet-fixture.ts';
 import { attachMany, cutOff, fleetsOf, live, type Member, mail, recordingHook } from './care-fixture.ts';
 
 const { start, stopAll } = fleetsOf();
@@ -25,6 +27,16 @@ async function breakOnce(fleet: TestFleet, member: Member, instanceId = 'p1'): P
   await fleet.attach(member.id, member.token, { answers: true, instanceId });
   cutOff(fleet, [member]);
   await fleet.settle();
+}
+
+/** A supervisor has taken its order on. */
+async function accept(fleet: TestFleet, order: DeliveryRecord): Promise<void> {
+  const value = encodeDelivery({ ...order, attempt: 1n, tries: 1, accepted: true });
+  await fleet.store.commit({
+    namespace: 'default',
+    puts: [{ key: mailKey(order.agentId, order.id), value }],
+  });
+  await turns();
 }
 
 describe('a loss', () => {
@@ -126,6 +138,40 @@ describe('the restart of a lost agent', () => {
     expect(mail(fleet, 'a0')).toHaveLength(1);
     await fleet.attach('a1', agent.token, { instanceId: 'process-a1', answers: true });
     expect(mail(fleet, 'a0')).toEqual([]);
+  });
+
+  it('is not ordered any more, unless it is under way, once another process is back', async () => {
+    for (const accepted of [false, true]) {
+      const fleet = await start({ flags: QUICK });
+      const members = await attachMany(fleet, 10, (index) => (index === 1 ? supervised : {}));
+      await fleet.tend();
+      cutOff(fleet, members.slice(1, 2));
+      await live(fleet, 10);
+      const [order] = mail(fleet, 'a0');
+      if (order === undefined) throw new Error('no restart was ordered');
+      if (accepted) await accept(fleet, order.record);
+      await fleet.attach('a1', members[1]?.token ?? '', { instanceId: 'another', answers: true });
+      expect(fleet.record('a1')?.agent?.restart?.state).toBe(Restart_State.DONE);
+      expect(mail(fleet, 'a0')).toHaveLength(accepted ? 1 : 0);
+    }
+  });
+
+  it('is proved by no process without a name: what was not handed over is taken back, the rest is answered', async () => {
+    for (const accepted of [false, true]) {
+      const fleet = await start({ flags: QUICK });
+      const members = await attachMany(fleet, 10, (index) => (index === 1 ? supervised : {}));
+      await fleet.tend();
+      cutOff(fleet, members.slice(1, 2));
+      await live(fleet, 10);
+      const [order] = mail(fleet, 'a0');
+      if (order === undefined) throw new Error('no restart was ordered');
+      if (accepted) await accept(fleet, order.record);
+      await fleet.attach('a1', members[1]?.token ?? '', { answers: true });
+      const state = accepted ? Restart_State.ORDERED : Restart_State.FAILED;
+      expect(fleet.record('a1')?.agent?.restart?.state).toBe(state);
+      expect(mail(fleet, 'a0')).toHaveLength(accepted ? 1 : 0);
+      expect(fleet.types('a1')).not.toContain('agent.restarted');
+    }
   });
 
   it('is given up after so many attempts, and the agent is set aside until its cool-off is over', async () => {
