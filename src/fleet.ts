@@ -126,6 +126,7 @@ export function createFleet(options: FleetOptions) {
     store,
     views,
     directory,
+    mailboxes,
     events,
     clock,
     background,

@@ -13,6 +13,7 @@ import {
   StoreUnavailableError,
 } from '../../state/store.ts';
 import type { Views } from '../../state/views.ts';
+import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { EventWriter, NewEvent } from '../monitoring/events.ts';
 import { isLeaseKey } from './care/care-records.ts';
 import { failureOf, noteFailure } from './care/failures.ts';
@@ -20,7 +21,7 @@ import type { Troubles } from './care/troubles.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import type { Judgement } from './judgement.ts';
 import { loadAgent } from './load.ts';
-import { drainedByLeaving } from './order-rules.ts';
+import { drainedByLeaving, pendingOrders } from './order-rules.ts';
 import { agentIdOf, agentKey, agentOf, copyRecord, encodeRecord, pushVerdict } from './record.ts';
 
 interface Pending extends Judgement {
@@ -32,6 +33,7 @@ export interface VerdictWriterOptions {
   store: Store;
   views: Views;
   directory: AgentDirectory;
+  mailboxes: Mailboxes;
   events: EventWriter;
   clock: Clock;
   background: Background;
@@ -197,9 +199,9 @@ export class VerdictWriter {
     // forget_after counts by the store's clock: those of replicas may differ.
     const storeMs = await store.now();
     for (let round = 0; round < ROUNDS_WITH_CONFLICTS; round += 1) {
-      const { checks, puts, appends } = this.#prepare(namespace, group, fresh, storeMs);
+      const { checks, puts, deletes, appends } = this.#prepare(namespace, group, fresh, storeMs);
       if (appends.length === 0) return;
-      const outcome = await store.commit({ namespace, checks, puts, appends, request });
+      const outcome = await store.commit({ namespace, checks, puts, deletes, appends, request });
       if (outcome.kind !== 'conflict') {
         await views.waitFor(namespace, outcome.revision, 1000, AbortSignal.timeout(2000)).catch(() => {});
         return;
@@ -239,6 +241,7 @@ export class VerdictWriter {
   ) {
     const checks: Check[] = [];
     const puts: { key: string; value: Uint8Array }[] = [];
+    const deletes: string[] = [];
     const appends: Append[] = [];
     for (const pending of group) {
       const known = fresh.has(pending.agentId)
@@ -253,14 +256,17 @@ export class VerdictWriter {
         const { fence } = pending;
         if (fence !== undefined && !checks.some(({ key }) => key === fence.key)) checks.push(fence);
         const judged = this.#judged(known, pending, storeMs);
-        const drained =
-          pending.liveness === Agent_Liveness.LEFT ? drainedByLeaving(agentOf(judged), storeMs) : undefined;
-        if (drained !== undefined) appends.push(this.#options.events.append(drained));
+        if (pending.liveness === Agent_Liveness.LEFT) {
+          const drained = drainedByLeaving(agentOf(judged), storeMs);
+          if (drained !== undefined) appends.push(this.#options.events.append(drained));
+          // Nobody is left to follow them.
+          deletes.push(...pendingOrders(this.#options.mailboxes, known));
+        }
         puts.push({ key: agentKey(pending.agentId), value: encodeRecord(judged) });
       }
       for (const event of pending.events) appends.push(this.#options.events.append(event));
     }
-    return { checks, puts, appends };
+    return { checks, puts, deletes, appends };
   }
 
   #judged(known: KnownAgent, pending: Pending, storeMs: number) {

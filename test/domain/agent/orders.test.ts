@@ -137,6 +137,21 @@ describe('DrainAgent', () => {
     });
   });
 
+  it.each(['drain', 'stop'])('answered with a goodbye alone leaves no %s order behind', async (order) => {
+    await mail(fleet, 'a1', 'm1', { orderingKey: '' });
+    if (order === 'drain') await drain();
+    else await fleet.orders.stop(create(StopAgentRequestSchema, { agentId: 'a1' }), CALLER);
+    await turns();
+    expect(command().type).toBe(order);
+    agent.send({ frame: { case: 'leave', value: {} } });
+    await turns();
+    await fleet.settle();
+    expect(fleet.mailboxes.of('default', 'a1').map(({ id }) => id)).toEqual(['m1']);
+    await fleet.pass(600_000);
+    await upkeep();
+    expect(fleet.types('a1').filter((type) => type.startsWith('command.'))).toEqual([]);
+  });
+
   it('reaches the next process when the agent comes back', async () => {
     agent.breakOff();
     await turns();
