@@ -35,13 +35,30 @@ export function endDrain(agent: Agent, state: Drain_State, storeMs: number, erro
 const REPLACED = new Set(['drain', 'resume', 'stop', 'quarantine']);
 
 /** Keys of the unfinished orders to an agent's own process, of which a newer one takes the place. */
-export function pendingOrders(mailboxes: Mailboxes, { namespace, id }: KnownAgent): string[] {
+export function pendingOrders(
+  mailboxes: Mailboxes,
+  { namespace, id }: Pick<KnownAgent, 'namespace' | 'id'>,
+): string[] {
   const keys: string[] = [];
   for (const { record } of mailboxes.of(namespace, id)) {
     if (record.item.case === 'command' && REPLACED.has(record.item.value.type))
       keys.push(mailKey(id, record.id));
   }
   return keys;
+}
+
+/** Orders for which there is room in a mailbox that is full: whatever has filled it, its agent can be stopped. */
+const ORDERS_BEYOND = 16;
+
+/** Whether an agent can be given an order that takes the place of those that wait. */
+export function hasRoomForOrder(
+  mailboxes: Mailboxes,
+  agent: Pick<KnownAgent, 'namespace' | 'id'>,
+  maxMailbox: number,
+): boolean {
+  const count = mailboxes.count(agent.namespace, agent.id);
+  if (count < maxMailbox) return true;
+  return count - pendingOrders(mailboxes, agent).length < maxMailbox + ORDERS_BEYOND;
 }
 
 /**

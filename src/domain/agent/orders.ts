@@ -50,7 +50,7 @@ import {
   type OrderDecision,
   type OrderInput,
 } from './order-decisions.ts';
-import { pendingOrders } from './order-rules.ts';
+import { hasRoomForOrder, pendingOrders } from './order-rules.ts';
 import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
 
 export interface OrdersOptions {
@@ -62,7 +62,7 @@ export interface OrdersOptions {
   ids: Ids;
   wallMs: () => number;
   config: DeliveriesConfig;
-  /** Unfinished deliveries that one agent may have. */
+  /** Unfinished deliveries that one agent may have, but for a few orders. */
   maxMailbox: number;
 }
 
@@ -178,7 +178,7 @@ export class Orders {
         const decided = order.decide(input);
         if (decided === undefined) return { type: undefined, response: respond(known, '') };
         agentOf(record).updateTime = timestampFromMs(wallMs());
-        const told = decided.command === undefined ? [] : [this.#command(input, decided.command)];
+        const told = decided.command === undefined ? [] : [this.#command(input, decided, decided.command)];
         return {
           type: decided.type,
           message: decided.message,
@@ -193,11 +193,15 @@ export class Orders {
   /** @throws DomainError MAILBOX_FULL */
   #command(
     { known, actor, storeMs, deliveryId }: OrderInput,
+    { replacesOrders }: OrderDecision,
     command: NonNullable<OrderDecision['command']>,
   ) {
     const { config, mailboxes, maxMailbox } = this.#options;
     const { to, type, expireAfterMs = config.expireAfterMs } = command;
-    if (mailboxes.count(known.namespace, to) >= maxMailbox) throw mailboxFull(to, maxMailbox);
+    const hasRoom = replacesOrders
+      ? hasRoomForOrder(mailboxes, known, maxMailbox)
+      : mailboxes.count(known.namespace, to) < maxMailbox;
+    if (!hasRoom) throw mailboxFull(to, maxMailbox);
     return putCommand({
       id: deliveryId,
       agentId: to,

@@ -194,16 +194,40 @@ describe('DrainAgent', () => {
     expect(stored().phase).toBe(Agent_Phase.DRAINED);
   });
 
-  it('is refused when the mailbox is full', async () => {
-    agent.breakOff();
-    await turns();
-    const puts = Array.from({ length: 1000 }, (_, index) => ({
-      key: `mail/a1/m${index}`,
+  const fill = async (from: number, to: number) => {
+    const puts = Array.from({ length: to - from }, (_, index) => ({
+      key: `mail/a1/m${from + index}`,
       value: new Uint8Array(),
     }));
     await fleet.store.commit({ namespace: 'default', puts });
+    await turns();
+  };
+
+  it('has room in a full mailbox, as other orders to the agent have, again and again, and others have none', async () => {
+    agent.breakOff();
+    await turns();
+    await fill(0, 1000);
+    for (let time = 0; time < 20; time += 1) {
+      await drain();
+      await resume();
+    }
+    expect(fleet.mailboxes.count('default', 'a1')).toBe(1001);
+    await expect(
+      fleet.orders.restart(create(RestartAgentRequestSchema, { agentId: 'a1' }), CALLER),
+    ).rejects.toThrow('1000');
+  });
+
+  it('is refused when the mailbox is fuller than full, unless it takes the place of another', async () => {
+    agent.breakOff();
+    await turns();
+    await fill(0, 1000);
+    await drain();
+    await fill(1000, 1015);
+    await drain();
+    await fill(1015, 1016);
+    const before = stored().drain;
     await expect(drain()).rejects.toThrow('1000');
-    expect(stored().phase).toBe(Agent_Phase.ACTIVE);
+    expect(stored().drain).toEqual(before);
   });
 });
 

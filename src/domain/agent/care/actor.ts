@@ -27,7 +27,8 @@ export interface ActorOptions {
   failures: FailuresConfig;
   deliveries: DeliveriesConfig;
   hooks: readonly LossHook[];
-  mailboxFull(namespace: string, agentId: string): boolean;
+  /** Whether an agent can be given an order that takes the place of those. */
+  hasRoomForOrder(known: KnownAgent): boolean;
   /** Keys of unfinished orders to an agent, of which a newer one takes the place. */
   pendingOrders(known: KnownAgent): readonly string[];
   /** Keys of what goes with a deregistered agent, besides its record. */
@@ -111,7 +112,7 @@ export class Actor {
   }
 
   #context(known: KnownAgent, policy: ChangeContext['policy'], storeMs: number): ChangeContext {
-    const { clock, ids, self, troubles, replicaId, deliveries, mailboxFull, pendingOrders, removal } =
+    const { clock, ids, self, troubles, replicaId, deliveries, hasRoomForOrder, pendingOrders, removal } =
       this.#options;
     const { namespace } = known;
     const nowMs = clock.monoMs();
@@ -123,7 +124,7 @@ export class Actor {
       replicaId,
       random: ids.random(),
       observer: observerEvidence(self, nowMs, nowMs, troubles.evidence(namespace, known.id)),
-      mailboxFull: (agentId) => mailboxFull(namespace, agentId),
+      hasRoomForOrder: () => hasRoomForOrder(known),
       pendingOrders: () => pendingOrders(known),
       removal: (agentId) => removal(namespace, agentId),
     };

@@ -32,7 +32,8 @@ export interface ChangeContext {
   random: number;
   /** The rule's evidence. */
   observer: Verdict['observer'];
-  mailboxFull(agentId: string): boolean;
+  /** Whether the agent can be given an order that takes the place of those that wait. */
+  hasRoomForOrder(): boolean;
   /** Keys of unfinished orders to the agent, of which a newer one takes the place. */
   pendingOrders(): readonly string[];
   /** Keys of what goes with a deregistered agent, besides its record. */

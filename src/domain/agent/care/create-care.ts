@@ -9,7 +9,7 @@ import type { Mailboxes } from '../../coordination/mailboxes.ts';
 import type { EventWriter } from '../../monitoring/events.ts';
 import type { AgentDirectory } from '../directory.ts';
 import type { SelfWatch } from '../observer.ts';
-import { pendingOrders } from '../order-rules.ts';
+import { hasRoomForOrder, pendingOrders } from '../order-rules.ts';
 import { Actor } from './actor.ts';
 import { Brakes } from './brakes.ts';
 import { Care } from './care.ts';
@@ -75,7 +75,7 @@ export function createCare(options: CreateCareOptions) {
     failures,
     deliveries,
     hooks: options.hooks,
-    mailboxFull,
+    hasRoomForOrder: (known) => hasRoomForOrder(mailboxes, known, config.limits.maxMailbox),
     pendingOrders: (known) => pendingOrders(mailboxes, known),
     removal: (namespace, agentId) => [
       exitsKey(agentId),

@@ -19,7 +19,7 @@ export function quarantine(
   { record, puts, deletes, events }: Change,
   agent: Agent,
   { rule, detail }: Need & { kind: 'quarantine' },
-  { policy, deliveries, storeMs, wallMs, replicaId, observer, mailboxFull, pendingOrders }: ChangeContext,
+  { policy, deliveries, storeMs, wallMs, replicaId, observer, hasRoomForOrder, pendingOrders }: ChangeContext,
 ): void {
   const actor = `rule:${rule}`;
   const verdict = create(VerdictSchema, {
@@ -41,7 +41,7 @@ export function quarantine(
   delete record.nextRestartTime;
   // It is not about liveness: the present one stays.
   record.verdictHistory = fileVerdict(record.verdictHistory, verdict);
-  if (isReachable(agent) && !mailboxFull(agent.id)) {
+  if (isReachable(agent) && hasRoomForOrder()) {
     const { put } = careCommand(deliveries, {
       cause: [agent.uid, record.sessionEpoch, storeMs, rule],
       type: 'quarantine',
@@ -71,11 +71,11 @@ export function endQuarantine(
   agent: Agent,
   context: ChangeContext,
 ): void {
-  const { deliveries, storeMs, mailboxFull, pendingOrders } = context;
+  const { deliveries, storeMs, hasRoomForOrder, pendingOrders } = context;
   const actor = 'rule:cool_off';
   const startSeconds = agent.quarantine?.startTime?.seconds ?? 0n;
   releaseFromQuarantine(record);
-  if (isReachable(agent) && !mailboxFull(agent.id)) {
+  if (isReachable(agent) && hasRoomForOrder()) {
     const { put } = careCommand(deliveries, {
       cause: [agent.uid, record.sessionEpoch, startSeconds, 'cool_off'],
       type: 'resume',
