@@ -167,6 +167,7 @@ export function createFleet(options: FleetOptions) {
     views,
     directory,
     mailboxes,
+    background,
     events,
     clock,
     wheel,

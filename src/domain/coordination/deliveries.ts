@@ -5,6 +5,7 @@ import {
   type Payload,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import type { Background } from '../../lib/background.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
@@ -40,6 +41,7 @@ export interface DeliveriesOptions {
   views: Views;
   directory: AgentDirectory;
   mailboxes: Mailboxes;
+  background: Background;
   events: EventWriter;
   clock: Clock;
   wheel: TimingWheel;
@@ -103,13 +105,14 @@ export class Deliveries {
   began(session: Session, line: DeliveryLine, maxInFlight: number, held: ReadonlyMap<string, bigint>): void {
     const key = keyOf(session.namespace, session.agentId);
     this.#pumps.get(key)?.end();
-    const { mailboxes, clock, wheel, self, storeTime } = this.#options;
+    const { mailboxes, background, clock, wheel, self, storeTime } = this.#options;
     const pump = new DeliveryPump({
       session,
       line,
       maxInFlight: Math.max(1, maxInFlight),
       held,
       mailboxes,
+      background,
       clock,
       wheel,
       self,
@@ -308,17 +311,16 @@ export class Deliveries {
     });
   }
 
-  async #take(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void> {
+  /** @returns the pause before anything else is tried, milliseconds */
+  async #take(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<number> {
     const { views, log } = this.#options;
     try {
       const outcome =
         step === 'give_up' ? await this.#giveUp(known, 'tries') : await this.#hand(session, known, step);
-      if (outcome.kind === 'conflict') {
-        // The view lags behind; until it does not, the same would come out again.
-        await new Promise((resolve) => setTimeout(resolve, LAG_MS));
-        return;
-      }
+      // The view lags behind; until it does not, the same would come out again.
+      if (outcome.kind === 'conflict') return LAG_MS;
       await views.waitFor(known.namespace, outcome.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS));
+      return 0;
     } catch (error) {
       if (!(error instanceof StoreUnavailableError)) {
         log.warn(
@@ -326,7 +328,7 @@ export class Deliveries {
           'a delivery could not be handed out',
         );
       }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      return PAUSE_MS;
     }
   }
 }

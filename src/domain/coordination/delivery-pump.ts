@@ -2,6 +2,7 @@ import type {
   OpenSessionResponse,
   Payload,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { Background } from '../../lib/background.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
 import { type SelfWatch, silenceMs } from '../agent/observer.ts';
@@ -33,6 +34,7 @@ export interface DeliveryPumpOptions {
   /** Attempts that the agent brought along, by delivery id. */
   held: ReadonlyMap<string, bigint>;
   mailboxes: Mailboxes;
+  background: Background;
   clock: Clock;
   wheel: TimingWheel;
   self: SelfWatch;
@@ -40,8 +42,8 @@ export interface DeliveryPumpOptions {
   storeMs(): number;
   /** The payload that a delivery refers to; undefined: it is gone. May reject: the store is away. */
   payload(known: KnownDelivery): Promise<Payload | undefined>;
-  /** Stores what a step asks for; the pump is woken when it is done. Never rejects. */
-  store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<void>;
+  /** Stores what a step asks for; resolves with the pause before the pump looks again, milliseconds. Never rejects. */
+  store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<number>;
 }
 
 /** The longest time until a pump looks again for what has no news of its own (a store that was away). */
@@ -219,29 +221,37 @@ export class DeliveryPump implements WheelTask {
   #fetch(known: KnownDelivery): void {
     const { record } = known;
     const release = this.hold(known.id, record.attempt);
-    void this.#options.payload(known).then(
-      (payload) => {
-        if (this.#closed) return;
-        const sentMs = this.#options.clock.monoMs();
-        // Without its payload it could only be misunderstood: unanswered, it is tried again and given up.
-        this.#handedOut.set(known.id, {
-          attempt: record.attempt,
-          dueMs: sentMs + acceptWithinMs(record),
-          sentMs,
-          created: known.createdRevision,
-        });
-        if (payload !== undefined) {
-          this.#options.line.send(deliveryFrame(record, this.#options.storeMs(), payload));
-        }
-        release('unchanged');
-      },
-      () => setTimeout(() => release('unchanged'), FETCH_PAUSE_MS),
-    );
+    this.#options.background.run('read a payload', async () => {
+      let payload: Payload | undefined;
+      try {
+        payload = await this.#options.payload(known);
+      } catch {
+        after(FETCH_PAUSE_MS, () => release('unchanged'));
+        return;
+      }
+      if (this.#closed) return;
+      const sentMs = this.#options.clock.monoMs();
+      // Without its payload it could only be misunderstood: unanswered, it is tried again and given up.
+      this.#handedOut.set(known.id, {
+        attempt: record.attempt,
+        dueMs: sentMs + acceptWithinMs(record),
+        sentMs,
+        created: known.createdRevision,
+      });
+      if (payload !== undefined) {
+        this.#options.line.send(deliveryFrame(record, this.#options.storeMs(), payload));
+      }
+      release('unchanged');
+    });
   }
 
   #store(known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): void {
+    const { background, session, store } = this.#options;
     const release = this.hold(known.id, known.record.attempt);
-    void this.#options.store(this.#options.session, known, step).then(() => release('unchanged'));
+    background.run('hand out a delivery', async () => {
+      const pauseMs = await store(session, known, step);
+      after(pauseMs, () => release('unchanged'));
+    });
   }
 
   /** What is with the agent and no longer in its mailbox was cancelled, or the store lost it. */
@@ -254,6 +264,12 @@ export class DeliveryPump implements WheelTask {
       this.#options.line.send(revokeFrame(id, attempt, 'it was cancelled, expired or given up'));
     }
   }
+}
+
+/** Pauses are no work under way: whoever closes does not wait for them. */
+function after(pauseMs: number, then: () => void): void {
+  if (pauseMs === 0) then();
+  else setTimeout(then, pauseMs);
 }
 
 const WAIT: Step = { kind: 'wait' };

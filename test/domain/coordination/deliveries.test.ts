@@ -5,6 +5,7 @@ import { DeregisterAgentRequestSchema } from '../../../gen/mycosoft/orchestrator
 import { DeliveryUpdate_State } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { encodeFrame, resultFrame } from '../../../src/domain/agent/frames.ts';
 import { DEAD_PREFIX } from '../../../src/domain/coordination/delivery-record.ts';
+import { StoreUnavailableError } from '../../../src/state/store.ts';
 import { until } from '../../support/until.ts';
 import { fleet, protocolOptions, token, useFleet } from '../agent/conversation-fixture.ts';
 import { turns } from '../agent/fleet-fixture.ts';
@@ -288,6 +289,55 @@ describe('deliveries', () => {
       expect(last().work?.attempt).toBeGreaterThan(attempt);
     },
   );
+
+  it.each(['attempt', 'payload'])('are not closed over while their %s is with the store', async (what) => {
+    agent.breakOff();
+    await turns();
+    await fleet.settle();
+    await mail(fleet, 'a1', 'm1', { payloadKey: 'payload/m1' });
+    let resolve = (): void => {};
+    const promise = new Promise<void>((done) => {
+      resolve = done;
+    });
+    const read = fleet.store.get.bind(fleet.store);
+    if (what === 'payload') {
+      fleet.store.get = async (namespace, key) => {
+        if (key === 'payload/m1') await promise;
+        return read(namespace, key);
+      };
+    } else {
+      fleet.store.faults.before = ({ puts }) =>
+        puts?.some(({ key }) => key === 'mail/a1/m1') ? promise : Promise.resolve();
+    }
+    await attach(fleet, protocolOptions(), token);
+    await turns();
+    let idle = false;
+    const closing = fleet.settle().then(() => {
+      idle = true;
+    });
+    await turns();
+    expect(idle).toBe(false);
+    resolve();
+    await closing;
+  });
+
+  it('that wait for a store that is away keep nobody from closing', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    let tries = 0;
+    fleet.store.faults.before = ({ puts }) => {
+      if (!puts?.some(({ key }) => key === 'mail/a1/m1')) return Promise.resolve();
+      tries += 1;
+      return Promise.reject(
+        new StoreUnavailableError({ message: 'away', outcome: 'not_applied', retryAfterMs: 1000 }),
+      );
+    };
+    await fleet.pass(10_020);
+    expect([tries, ids()]).toEqual([1, ['m1']]);
+    await Promise.race([
+      fleet.settle(),
+      new Promise((_, reject) => setTimeout(() => reject(new Error('still busy')), 500)),
+    ]);
+  });
 
   it('wait for a client that does not read', async () => {
     agent.channel.reads = false;

@@ -81,7 +81,7 @@ export async function mail(
   fleet: TestFleet,
   agentId: string,
   id: string,
-  more: { orderingKey?: string; expireAfterMs?: number; maxTries?: number } = {},
+  more: { orderingKey?: string; payloadKey?: string; expireAfterMs?: number; maxTries?: number } = {},
 ): Promise<void> {
   const put = putCommand({
     id,
@@ -94,9 +94,10 @@ export async function mail(
     acceptWithinMs: 10_000,
     maxTries: more.maxTries ?? 5,
   });
-  if (more.orderingKey !== undefined) {
+  if (more.orderingKey !== undefined || more.payloadKey !== undefined) {
     const record = decodeDelivery(put.value);
-    record.orderingKey = more.orderingKey;
+    record.orderingKey = more.orderingKey ?? record.orderingKey;
+    record.payloadKey = more.payloadKey ?? '';
     put.value = encodeDelivery(record);
   }
   await fleet.store.commit({ namespace: 'default', puts: [put] });
