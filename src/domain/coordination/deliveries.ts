@@ -27,7 +27,7 @@ import type { SelfWatch } from '../agent/observer.ts';
 import { agentKey } from '../agent/record.ts';
 import type { Session } from '../agent/session.ts';
 import type { EventWriter, NewEvent } from '../monitoring/events.ts';
-import { type DeliveryLine, DeliveryPump } from './delivery-pump.ts';
+import { type DeliveryLine, DeliveryPump, type Stored } from './delivery-pump.ts';
 import { encodeDelivery, mailKey, putDeadLetter } from './delivery-record.ts';
 import { adopted, claimed, decideUpdate, type Outcome } from './delivery-rules.ts';
 import { loadDelivery } from './load-delivery.ts';
@@ -160,7 +160,7 @@ export class Deliveries {
     const release = this.#pumps
       .get(keyOf(session.namespace, session.agentId))
       ?.hold(id, update.work?.attempt ?? 0n);
-    let result: 'over' | 'answered' | 'unchanged' = 'unchanged';
+    let result: Stored = 'unchanged';
     try {
       result = await this.#update(session, id, update);
     } finally {
@@ -168,7 +168,7 @@ export class Deliveries {
     }
   }
 
-  async #update(session: Session, id: string, update: DeliveryUpdate): Promise<'over' | 'answered'> {
+  async #update(session: Session, id: string, update: DeliveryUpdate): Promise<Stored> {
     const { store, mailboxes, storeTime, views } = this.#options;
     const { namespace, agentId } = session;
     const requestId = `delivery/${id}/${update.work?.attempt}/${update.state}`;
@@ -198,7 +198,7 @@ export class Deliveries {
         await views
           .waitFor(namespace, stored.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS))
           .catch(() => {});
-        return outcome.kind === 'over' ? 'over' : 'answered';
+        return outcome.kind;
       }
       known = await loadDelivery(store, namespace, agentId, id);
       agent = await loadAgent(store, namespace, agentId);

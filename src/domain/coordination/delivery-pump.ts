@@ -46,6 +46,17 @@ export interface DeliveryPumpOptions {
   store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<number>;
 }
 
+/** What came of storing something about an attempt. */
+export type Stored =
+  /** Taken on. */
+  | 'accepted'
+  /** It ended, and another one follows. */
+  | 'again'
+  /** The delivery ended. */
+  | 'over'
+  /** Nothing was stored, or nothing that the agent said. */
+  | 'unchanged';
+
 /** The longest time until a pump looks again for what has no news of its own (a store that was away). */
 const LOOK_AGAIN_MS = 5000;
 /** Ended deliveries that a session remembers. */
@@ -105,15 +116,15 @@ export class DeliveryPump implements WheelTask {
   }
 
   /** Something about this attempt is being stored: its delivery is left alone until the returned function is called. */
-  hold(id: string, attempt: bigint): (result: 'over' | 'answered' | 'unchanged') => void {
+  hold(id: string, attempt: bigint): (result: Stored) => void {
     this.#busy.add(id);
     const epoch = this.#epoch;
     const created = this.#created(id) ?? this.#handedOut.get(id)?.created;
     return (result) => {
       this.#busy.delete(id);
       const handedOut = this.#handedOut.get(id);
-      if (result === 'over') this.#remember(id, { attempt, epoch, created });
-      else if (result === 'answered' && handedOut !== undefined) handedOut.dueMs = undefined;
+      if (result === 'over' || result === 'again') this.#remember(id, { attempt, epoch, created });
+      else if (result === 'accepted' && handedOut !== undefined) handedOut.dueMs = undefined;
       this.wake();
     };
   }
@@ -171,8 +182,9 @@ export class DeliveryPump implements WheelTask {
 
   #stepOf(known: KnownDelivery, nowMs: number): Step {
     const ended = this.#ended.get(known.id);
-    const { attempt } = known.record;
-    if (attempt !== 0n && ended?.created === known.createdRevision && attempt <= ended.attempt) {
+    const { attempt, notBefore } = known.record;
+    const isOver = attempt !== 0n && ended?.created === known.createdRevision && attempt <= ended.attempt;
+    if (isOver && notBefore === undefined) {
       return ended.epoch === this.#epoch ? WAIT : nextTry(known.record);
     }
     const handedOut = this.#handedOut.get(known.id);
@@ -180,7 +192,7 @@ export class DeliveryPump implements WheelTask {
       known,
       sessionEpoch: this.#options.session.epoch,
       handedOut: handedOut && { attempt: handedOut.attempt, dueMs: this.#dueMs(known) },
-      held: this.#options.held.get(known.id),
+      held: isOver ? undefined : this.#options.held.get(known.id),
       nowMs,
       storeMs: this.#options.storeMs(),
     });

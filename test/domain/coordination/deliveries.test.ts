@@ -269,6 +269,46 @@ describe('deliveries', () => {
     expect(left()).toBe(0);
   });
 
+  it('that ended come again, with a higher attempt, when the store falls back to an earlier try', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const before = entries?.get('mail/a1/m1');
+    await fleet.pass(12_000);
+    expect(await agent.say(last(), SUCCEEDED)).toBe('');
+    const { attempt = 0n } = last().work ?? {};
+    const count = agent.deliveries().length;
+    if (before !== undefined) entries?.set('mail/a1/m1', before);
+    fleet.store.promote();
+    await fleet.pass(200);
+    expect(agent.deliveries()).toHaveLength(count + 1);
+    expect(last().work?.attempt).toBeGreaterThan(attempt);
+  });
+
+  it('that were declined for now come again when the store falls back to before that', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const before = entries?.get('mail/a1/m1');
+    expect(await agent.say(last(), DECLINED, { retryable: true })).toBe('');
+    const { attempt = 0n } = last().work ?? {};
+    if (before !== undefined) entries?.set('mail/a1/m1', before);
+    fleet.store.promote();
+    await fleet.pass(200);
+    expect(agent.deliveries()).toHaveLength(2);
+    expect(last().work?.attempt).toBeGreaterThan(attempt);
+  });
+
+  it('that were held over a reconnect and then failed for now come again', async () => {
+    await mail(fleet, 'a1', 'm1', free);
+    expect(await agent.say(first(), ACCEPTED)).toBe('');
+    const { work } = first();
+    agent.breakOff();
+    const next = await attach(fleet, protocolOptions(), token, { held: work === undefined ? [] : [work] });
+    expect(await next.say(first(), FAILED, { retryable: true })).toBe('');
+    await fleet.pass(2_000);
+    expect(next.deliveries()).toHaveLength(1);
+    expect(await next.say(last(next), SUCCEEDED)).toBe('');
+  });
+
   it.each(['a', 'no'])(
     'come again, with a higher attempt, when the store falls back past %s try',
     async (which) => {
