@@ -40,7 +40,7 @@ export class SessionProtocol {
   #windowFrames = 0;
   #halfClosed = false;
   /** Frames whose effects are being stored. */
-  #storing = 0;
+  readonly #storing = new Set<Promise<void>>();
   /** The last message of this session, until it is stored. */
   #sending: Promise<unknown> = Promise.resolve();
   /** Features agreed on. */
@@ -251,21 +251,23 @@ export class SessionProtocol {
 
   /** Without a frame id nobody learns of a refusal; it is the client's choice, and no reason to end its session. */
   #store(frameId: string, effect: () => Promise<unknown>): void {
-    if (this.#storing >= MAX_STORING) {
+    if (this.#storing.size >= MAX_STORING) {
       const message = `the effects of more than ${MAX_STORING} frames wait to be stored`;
       this.fail(new DomainError({ reason: ErrorReason.LIMIT_REACHED, message, retryAfterMs: 1000 }));
       return;
     }
-    this.#storing += 1;
     this.#options.background.run('store the effect of a frame', async () => {
       let failure: WireError | undefined;
-      try {
-        await effect();
-      } catch (error) {
-        failure = this.#options.wireError(error);
-      } finally {
-        this.#storing -= 1;
-      }
+      const storing = (async () => {
+        try {
+          await effect();
+        } catch (error) {
+          failure = this.#options.wireError(error);
+        }
+      })();
+      this.#storing.add(storing);
+      await storing;
+      this.#storing.delete(storing);
       if (frameId !== '' && this.#state === 'open') this.#result(frameId, failure);
     });
   }
@@ -300,7 +302,7 @@ export class SessionProtocol {
   #leave(session: Session, reason: string, frameId: string): void {
     this.#state = 'leaving';
     this.#options.background.run('leave', async () => {
-      const stored = await this.#options.sessions.left(session, reason);
+      const stored = await this.#options.sessions.left(session, reason, this.#storing);
       if (this.#state !== 'leaving') return;
       if (!stored) {
         const message = 'this replica is leaving, and could not store the goodbye';

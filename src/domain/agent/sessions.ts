@@ -150,12 +150,16 @@ export class Sessions implements SessionOwner {
     void this.#submit(session, Agent_Liveness.DISCONNECTED, verdict, blameless);
   }
 
-  /** The agent said goodbye; resolves when that is stored, or with false when this replica gave up storing it. */
-  async left(session: Session, reason: string): Promise<boolean> {
+  /**
+   * The agent said goodbye; resolves when that is stored, or with false when this replica gave up storing it.
+   * @param storing what it said before and is being stored: that comes first, and none of it rejects
+   */
+  async left(session: Session, reason: string, storing: Iterable<Promise<void>> = []): Promise<boolean> {
     if (!this.#remove(session, 'left')) return true;
     const { context } = this.#options;
     const detail = reason === '' ? 'said goodbye' : `said goodbye: ${reason}`;
     const verdict = session.verdict('left', detail, context.clock.monoMs());
+    await Promise.all(storing);
     return this.#submit(session, Agent_Liveness.LEFT, verdict);
   }
 

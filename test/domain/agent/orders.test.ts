@@ -152,6 +152,23 @@ describe('DrainAgent', () => {
     expect(fleet.types('a1').filter((type) => type.startsWith('command.'))).toEqual([]);
   });
 
+  it('counts as carried out when the agent says so in the same breath as goodbye', async () => {
+    await drain();
+    const { work } = command().delivery;
+    fleet.store.faults.before = ({ puts }) =>
+      puts?.some(({ key }) => key.startsWith('mail/')) ? turns() : Promise.resolve();
+    for (const state of [ACCEPTED, SUCCEEDED])
+      agent.send({
+        frameId: `f${state}`,
+        frame: { case: 'deliveryUpdate', value: { work: work ?? {}, state } },
+      });
+    agent.send({ frame: { case: 'leave', value: {} } });
+    await turns();
+    await fleet.settle();
+    expect(fleet.types('a1')).toContain('command.succeeded');
+    expect(stored()).toMatchObject({ phase: Agent_Phase.DRAINED, liveness: Agent_Liveness.LEFT });
+  });
+
   it('reaches the next process when the agent comes back', async () => {
     agent.breakOff();
     await turns();
