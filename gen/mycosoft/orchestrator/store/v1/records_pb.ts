@@ -89,7 +89,7 @@ export type AgentRecord = Message<"mycosoft.orchestrator.store.v1.AgentRecord"> 
   peer: string;
 
   /**
-   * When the session was opened.
+   * When the session was opened, by the store's clock.
    *
    * @generated from field: google.protobuf.Timestamp attach_time = 9;
    */
