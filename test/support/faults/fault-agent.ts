@@ -175,8 +175,9 @@ export class FaultAgent implements SessionListener {
       return;
     }
     const waiting = this.#waiting.get(result.frameId);
-    // What an old session refuses, the present one is asked again.
-    if (waiting === undefined || (result.code !== 0 && session !== this.#current)) return;
+    // What an old session refuses, the present one is asked again; the service may know sooner that it is an old one.
+    const isOld = session !== this.#current || result.reason === 'SESSION_SUPERSEDED';
+    if (waiting === undefined || (result.code !== 0 && isOld)) return;
     if (result.retryAfter !== undefined && result.code !== 0) {
       const again = () => this.#send(result.frameId, waiting);
       setTimeout(again, msFromDuration(result.retryAfter)).unref();
