@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** Unit tests stand alone; contract and e2e tests start real servers, one file at a time. */
+/** Unit tests stand alone; contract and e2e tests start real servers and mostly wait for them: after the others, two at a time. */
 export default defineConfig({
   test: {
     testTimeout: 20_000,
@@ -16,7 +16,8 @@ export default defineConfig({
           name: 'servers',
           include: ['test/{contract,e2e}/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
-          fileParallelism: false,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
           testTimeout: 120_000,
         },
       },
