@@ -78,3 +78,11 @@ export const superseded = (): DomainError =>
     reason: ErrorReason.SESSION_SUPERSEDED,
     message: 'a newer session of this agent has attached meanwhile',
   });
+
+/** A store that lost an attachment is told of it again, or the session ends: it is not an older one either way. */
+export const notStoredYet = (): DomainError =>
+  new DomainError({
+    reason: ErrorReason.CONTENTION,
+    message: 'the store fell back to before this session and is being told of it again',
+    retryAfterMs: 500,
+  });

@@ -21,7 +21,7 @@ import {
 import type { StoreTime } from '../../state/store-time.ts';
 import type { Views } from '../../state/views.ts';
 import type { AgentDirectory, KnownAgent } from '../agent/directory.ts';
-import { superseded } from '../agent/errors.ts';
+import { notStoredYet, superseded } from '../agent/errors.ts';
 import { loadAgent } from '../agent/load.ts';
 import type { SelfWatch } from '../agent/observer.ts';
 import { agentKey } from '../agent/record.ts';
@@ -146,7 +146,8 @@ export class Deliveries {
 
   /**
    * Stores what an agent says of a delivery. Resolves when that is stored; saying the same again is fine.
-   * @throws DomainError DELIVERY_UNKNOWN, ATTEMPT_STALE, SESSION_SUPERSEDED, CONTENTION; StoreUnavailableError
+   * @throws DomainError DELIVERY_UNKNOWN, ATTEMPT_STALE, SESSION_SUPERSEDED, CONTENTION (also where the store fell
+   *   back to before this session and is being told of it again); StoreUnavailableError
    */
   update(session: Session, update: DeliveryUpdate): Promise<void> {
     const id = update.work?.deliveryId ?? '';
@@ -183,7 +184,8 @@ export class Deliveries {
       if (agent === undefined || agent.record.sessionEpoch < session.epoch) {
         agent = await loadAgent(store, namespace, agentId);
       }
-      if (agent === undefined || agent.record.sessionEpoch !== session.epoch) throw superseded();
+      if (agent === undefined || agent.record.sessionEpoch < session.epoch) throw notStoredYet();
+      if (agent.record.sessionEpoch !== session.epoch) throw superseded();
       const storeMs = storeTime.ms();
       const outcome = decideUpdate(known, update, storeMs);
       const commit = await this.#outcomeCommit({

@@ -420,6 +420,22 @@ describe('what an agent says of a delivery', () => {
     expect(left()).toBe(1);
   });
 
+  it('is put off, and not taken for that of an older session, while the store has lost the attachment', async () => {
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const before = entries?.get('agent/a1');
+    agent.breakOff();
+    const next = await attach(fleet, protocolOptions(), token);
+    await mail(fleet, 'a1', 'm1', free);
+    const attached = entries?.get('agent/a1');
+    if (before === undefined || attached === undefined) throw new Error('no agent');
+    entries?.set('agent/a1', before);
+    expect(await next.say(first(next), SUCCEEDED)).toBe('CONTENTION');
+    expect(left()).toBe(1);
+    entries?.set('agent/a1', attached);
+    expect(await next.say(first(next), SUCCEEDED)).toBe('');
+    expect(left()).toBe(0);
+  });
+
   it('is refused while the store is away, loses nothing, and can be said again', async () => {
     await mail(fleet, 'a1', 'm1', free);
     fleet.store.faults.away = true;
