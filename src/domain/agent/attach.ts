@@ -94,6 +94,9 @@ export function nextEpoch(previous: bigint, storeEpoch: bigint): bigint {
   return (previous > floor ? previous : floor) + 1n;
 }
 
+/** The store epoch in which such an epoch was given. */
+export const storeEpochOf = (epoch: bigint): bigint => epoch >> 32n;
+
 /** The replica that the same process was attached to until now, if it was another one. */
 function movedFrom({ record, hello, replicaId }: AttachInput): string | undefined {
   const same = hello.instanceId !== '' && hello.instanceId === record.instanceId;

@@ -2,9 +2,10 @@ import { Agent_Liveness } from '../../../gen/mycosoft/orchestrator/agent/v1/agen
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { DomainError } from '../../lib/errors.ts';
 import type { Store } from '../../state/store.ts';
+import { storeEpochOf } from '../agent/attach.ts';
 import type { Caller } from '../agent/caller.ts';
 import type { KnownAgent } from '../agent/directory.ts';
-import { superseded, tokenMissing } from '../agent/errors.ts';
+import { notStoredYet, superseded, tokenMissing } from '../agent/errors.ts';
 import { loadAgent } from '../agent/load.ts';
 import { agentOf } from '../agent/record.ts';
 import { claimOf, hashToken, knowsToken } from '../agent/token.ts';
@@ -25,7 +26,8 @@ export interface SessionCaller {
 
 /**
  * The agent whose session a call is made for, as the store has it; undefined for a call without one.
- * @throws DomainError TOKEN_INVALID, EPOCH_STALE, SESSION_SUPERSEDED
+ * @throws DomainError TOKEN_INVALID, EPOCH_STALE, SESSION_SUPERSEDED, CONTENTION (the store may have fallen back to before
+ *   this session: it is told again of those that go on)
  */
 export async function sessionCaller(
   store: Store,
@@ -52,7 +54,10 @@ export async function sessionCaller(
   }
   const { sessionEpoch: present, instanceId } = known.record;
   if (present > sessionEpoch) throw superseded();
-  if (present !== sessionEpoch) throw staleEpoch(known.id, sessionEpoch);
+  if (present !== sessionEpoch) {
+    const mayBeLost = storeEpochOf(sessionEpoch) < store.status().epoch;
+    throw mayBeLost ? notStoredYet() : staleEpoch(known.id, sessionEpoch);
+  }
   const { liveness } = agentOf(known.record);
   if (liveness === Agent_Liveness.LOST || liveness === Agent_Liveness.LEFT)
     throw staleEpoch(known.id, sessionEpoch);

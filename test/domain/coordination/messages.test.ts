@@ -5,6 +5,7 @@ import {
   DeliveryUpdate_State,
   SendMessageSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import {
   CallAgentRequestSchema,
   CreateSubscriptionRequestSchema,
@@ -215,6 +216,32 @@ describe('a message from a session', () => {
     a1.send(frame(message(), 'plain'));
     await turns();
     expect(results(a1)).toEqual([['plain', 'UNKNOWN_FRAME']]);
+  });
+
+  it('is put off while the store has lost the attachment, and refused with an epoch that never was', async () => {
+    const own = await fleet.register('w1');
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const before = entries?.get('agent/w1');
+    const w1 = await attach(fleet, protocolOptions(), own, { features: ['messages/1'] });
+    const attached = entries?.get('agent/w1');
+    if (before === undefined || attached === undefined) throw new Error('no agent');
+    const sessionEpoch = (fleet.directory.get('default', 'w1')?.record.sessionEpoch ?? 0n) + 1n;
+    const request = create(SendMessageSchema, { message: message(), to: toAgent('a1') });
+    const caller = { principal: 'x', token: own };
+    await expect(
+      fleet.coordination.messages.send('default', request, { caller, sessionEpoch }),
+    ).rejects.toMatchObject({ reason: ErrorReason.EPOCH_STALE });
+    fleet.store.data.epoch += 1n;
+    entries?.set('agent/w1', before);
+    w1.send(frame(message('again'), 'lost'));
+    await turns(20);
+    entries?.set('agent/w1', attached);
+    w1.send(frame(message('again'), 'told'));
+    await turns(20);
+    expect(results(w1)).toEqual([
+      ['lost', 'CONTENTION'],
+      ['told', ''],
+    ]);
   });
 });
 
