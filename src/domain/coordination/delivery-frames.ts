@@ -11,6 +11,7 @@ import {
 import type { DeliveryRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { durationFromMs, msFromTimestamp } from '../../lib/proto-time.ts';
 import { acceptWithinMs } from './delivery-rules.ts';
+import { isShared, orderingKeyOf } from './messages/message-record.ts';
 
 /** The frame that hands a delivery over. Points in time become what is left of them: agents' clocks are off. */
 export function deliveryFrame(
@@ -26,6 +27,12 @@ export function deliveryFrame(
   });
   delivery.item = record.item;
   delivery.wantsAnswer = record.wantsAnswer;
+  if (record.item.case === 'message') {
+    const key = orderingKeyOf(record);
+    if (key !== record.item.value.source) delivery.orderingKey = key;
+    delivery.topic = record.topic;
+    delivery.shared = isShared(record);
+  }
   if (payload !== undefined && record.item.case === 'message') {
     const message = Object.assign(create(MessageSchema), record.item.value, { data: payload });
     delivery.item = { case: 'message', value: message };

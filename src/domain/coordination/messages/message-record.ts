@@ -50,10 +50,21 @@ export const CHUNK = 256;
 
 /** Begins the id of a delivery whose message has no other receiver. */
 export const ONLY_ONE = 'msg1-';
+/** Begins the id of one whose message has others too. */
+const ONE_OF_MANY = 'msg-';
+/** Stands before ordering keys of messages. */
+const ORDER = 'm:';
+
+/** The key by which a message is ordered at its receiver. */
+export const orderingKeyOf = ({ orderingKey }: DeliveryRecord): string =>
+  orderingKey.startsWith(ORDER) ? orderingKey.slice(ORDER.length) : '';
+
+/** Whether a message has other receivers than this delivery's. */
+export const isShared = ({ id }: DeliveryRecord): boolean => id.startsWith(ONE_OF_MANY);
 
 /** Of one message in one mailbox: the same however often it is worked out. */
 export function deliveryIdOf(id: string, agentId: string, only = false): string {
-  return `${only ? ONLY_ONE : 'msg-'}${id}-${createHash('sha256').update(agentId).digest('hex').slice(0, 12)}`;
+  return `${only ? ONLY_ONE : ONE_OF_MANY}${id}-${createHash('sha256').update(agentId).digest('hex').slice(0, 12)}`;
 }
 
 export interface NewMessage {
@@ -67,6 +78,7 @@ export interface NewMessage {
   wantsAnswer: boolean;
   idempotent: boolean;
   capability: string;
+  topic: string;
   /** How long its payload is kept after it expired: dead letters refer to it. */
   keptMs: number;
   /** Unique in the namespace; names the payload. */
@@ -88,7 +100,7 @@ export function messageDelivery(input: NewMessage): {
   if (apart) delete item.data;
   const delivery = create(DeliveryRecordSchema, {
     format: DELIVERY_FORMAT,
-    orderingKey: `m:${input.orderingKey}`,
+    orderingKey: `${ORDER}${input.orderingKey}`,
     createTime: timestampFromMs(storeMs),
     expireTime: timestampFromMs(storeMs + expireAfterMs),
     acceptWithin: durationFromMs(input.acceptWithinMs),
@@ -99,6 +111,7 @@ export function messageDelivery(input: NewMessage): {
     payloadKey: blob?.key ?? '',
     wantsAnswer: input.wantsAnswer,
     capability: input.capability,
+    topic: input.topic,
     idempotent: input.idempotent,
     item: { case: 'message', value: item },
   });

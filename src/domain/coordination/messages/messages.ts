@@ -97,6 +97,7 @@ export class Messages {
         wantsAnswer: how.call !== undefined,
         idempotent: how.call?.idempotent ?? false,
         capability: send.to.case === 'capability' ? send.to.value : '',
+        topic: send.to.case === 'topic' ? send.to.value : '',
         keptMs: this.#options.keptMs,
       });
       const first = to.slice(0, CHUNK);
