@@ -10,7 +10,15 @@ export interface Tool {
 }
 
 type Prepared = Tool | { missing: string } | { broken: string };
-type ToolName = 'python-agent' | 'go-agent' | 'grpcurl' | 'protoc' | 'strace' | 'curl';
+type ToolName =
+  | 'python-agent'
+  | 'python-pair'
+  | 'go-agent'
+  | 'go-pair'
+  | 'grpcurl'
+  | 'protoc'
+  | 'strace'
+  | 'curl';
 
 const prepared = JSON.parse(readFileSync('.cache/interop/tools.json', 'utf8')) as Record<ToolName, Prepared>;
 
