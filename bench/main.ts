@@ -1,7 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { calls } from './calls.ts';
 import { detect } from './detect.ts';
 import { say } from './figures.ts';
 import { heartbeat } from './heartbeat.ts';
+import { messages, type TrafficOptions } from './messages.ts';
 import { register } from './register.ts';
 import { runStorm } from './storm.ts';
 
@@ -88,6 +90,35 @@ program
   .option('--stores <names...>', 'lmdb, redis', ['lmdb', 'redis'])
   .action(async (options: { agents: number; rounds: number; stores: string[] }) => {
     finish(await runStorm(options));
+  });
+
+program
+  .command('messages')
+  .description('agent to agent and acknowledged: latency at a rate, and the most that goes through')
+  .option('--pairs <n>', 'senders, and as many receivers', positive, 64)
+  .option('--rate <n>', 'messages a second where latency is measured', positive, 1000)
+  .option('--window <n>', 'messages of each sender under way at saturation', positive, 16)
+  .option('--payload <bytes>', 'size of the data', positive, 256)
+  .option('--rounds <n>', 'measurements of each subject, interleaved', positive, 3)
+  .option('--warmup <s>', 'seconds before measuring', positive, 3)
+  .option('--seconds <s>', 'seconds to measure', positive, 6)
+  .option('--only <names...>', 'only subjects whose name contains one of these', [])
+  .action(async (options: Omit<TrafficOptions, 'only'> & { only: string[] }) => {
+    finish(await messages(options));
+  });
+
+program
+  .command('call')
+  .description('request and reply between agents: latency at a rate, and the most that goes through')
+  .option('--pairs <n>', 'callers, and as many agents that answer', positive, 64)
+  .option('--rate <n>', 'calls a second where latency is measured', positive, 500)
+  .option('--payload <bytes>', 'size of request and answer', positive, 256)
+  .option('--rounds <n>', 'measurements of each subject, interleaved', positive, 3)
+  .option('--warmup <s>', 'seconds before measuring', positive, 3)
+  .option('--seconds <s>', 'seconds to measure', positive, 6)
+  .option('--only <names...>', 'only subjects whose name contains one of these', [])
+  .action(async (options: Omit<TrafficOptions, 'only' | 'window'> & { only: string[] }) => {
+    finish(await calls({ ...options, window: 1 }));
   });
 
 await program.parseAsync();

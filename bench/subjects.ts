@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -46,25 +47,35 @@ export const onLmdb: Subject = {
   start: () => startOrchestrator(undefined),
 };
 
+async function startOnRedis(appendfsync: 'always' | 'everysec'): Promise<Running> {
+  const redis = await startRedis({ appendfsync });
+  try {
+    const running = await startOrchestrator(redis.url);
+    const stop = async () => {
+      await running.stop();
+      await redis.stop();
+    };
+    return { ...running, helpers: [{ name: 'redis-server', pid: redis.pid }], stop };
+  } catch (error) {
+    await redis.stop();
+    throw error;
+  }
+}
+
 export const onRedis: Subject = {
   name: 'orchestrator/redis',
   protocol: 'session',
   register: true,
-  start: async () => {
-    // Durable as LMDB is: each answer waits for the disk.
-    const redis = await startRedis({ appendfsync: 'always' });
-    try {
-      const running = await startOrchestrator(redis.url);
-      const stop = async () => {
-        await running.stop();
-        await redis.stop();
-      };
-      return { ...running, helpers: [{ name: 'redis-server', pid: redis.pid }], stop };
-    } catch (error) {
-      await redis.stop();
-      throw error;
-    }
-  },
+  // Durable as LMDB is: each answer waits for the disk.
+  start: () => startOnRedis('always'),
+};
+
+/** An answer survives the death of every process, as JetStream's does: the disk is synced once a second. */
+export const onRedisEverySecond: Subject = {
+  name: 'orchestrator/redis everysec',
+  protocol: 'session',
+  register: true,
+  start: () => startOnRedis('everysec'),
 };
 
 async function endProcess(child: ChildProcess): Promise<void> {
@@ -74,32 +85,48 @@ async function endProcess(child: ChildProcess): Promise<void> {
   await exited;
 }
 
+/** A server of the bench's own, in `script`. */
+async function startScript(script: string): Promise<Running> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url))], {
+    env: { ...process.env, NODE_ENV: 'production' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const address = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', (line) => {
+      resolve((JSON.parse(line) as { grpc: string }).grpc);
+    });
+    child.once('exit', () => reject(new Error(`${script} died`)));
+  });
+  return { address, pid: child.pid ?? 0, helpers: [], stop: () => endProcess(child) };
+}
+
 export const bare: Subject = {
   name: 'bare grpc-js',
   protocol: 'session',
   register: false,
-  start: async () => {
-    const child = spawn(process.execPath, [fileURLToPath(new URL('./bare-server.js', import.meta.url))], {
-      env: { ...process.env, NODE_ENV: 'production' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const address = await new Promise<string>((resolve, reject) => {
-      createInterface({ input: child.stdout }).once('line', (line) => {
-        resolve((JSON.parse(line) as { grpc: string }).grpc);
-      });
-      child.once('exit', () => reject(new Error('the bare server died')));
-    });
-    return { address, pid: child.pid ?? 0, helpers: [], stop: () => endProcess(child) };
-  },
+  start: () => startScript('./bare-server.js'),
+};
+
+export const relay: Subject = {
+  name: 'bare grpc-js relay',
+  protocol: 'session',
+  register: false,
+  start: () => startScript('./relay-server.js'),
 };
 
 /** Where etcd is: ETCD_BIN, the PATH, or a package unpacked under .cache/etcd. */
-export function findEtcd(): string | undefined {
-  const named = process.env.ETCD_BIN;
-  const folders = [...(process.env.PATH ?? '').split(delimiter), join('.cache', 'etcd', 'usr', 'bin')];
+export const findEtcd = (): string | undefined =>
+  find('etcd', process.env.ETCD_BIN, join('.cache', 'etcd', 'usr', 'bin'));
+
+/** Where nats-server is: NATS_BIN, the PATH, or a package unpacked under .cache/nats. */
+export const findNats = (): string | undefined =>
+  find('nats-server', process.env.NATS_BIN, join('.cache', 'nats', 'usr', 'sbin'));
+
+function find(program: string, named: string | undefined, unpacked: string): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', unpacked];
   const candidates = [
     ...(named === undefined ? [] : [named]),
-    ...folders.map((folder) => join(folder, 'etcd')),
+    ...folders.map((folder) => join(folder, program)),
   ];
   return candidates.find((file) => {
     try {
@@ -151,4 +178,39 @@ async function etcdIsHealthy(url: string): Promise<boolean> {
     (response) => response.ok,
     () => false,
   );
+}
+
+/** A server that speaks NATS, with JetStream. */
+export async function startNats(binary: string): Promise<Running> {
+  const directory = mkdtempSync(join(tmpdir(), 'bench-nats-'));
+  const port = await freePort();
+  const child = spawn(
+    binary,
+    ['--jetstream', '--store_dir', directory, '--addr', '127.0.0.1', '--port', `${port}`],
+    { stdio: 'ignore' },
+  );
+  const stop = async () => {
+    await endProcess(child);
+    rmSync(directory, { recursive: true, force: true });
+  };
+  const deadline = performance.now() + 10_000;
+  while (!(await listens(port))) {
+    if (performance.now() < deadline && child.exitCode === null) continue;
+    await stop();
+    throw new Error('nats-server did not start');
+  }
+  return { address: `127.0.0.1:${port}`, pid: child.pid ?? 0, helpers: [], stop };
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    const end = (listening: boolean) => () => {
+      socket.destroy();
+      if (listening) resolve(true);
+      else setTimeout(() => resolve(false), 50);
+    };
+    socket.once('connect', end(true));
+    socket.once('error', end(false));
+  });
 }

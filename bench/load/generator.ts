@@ -2,9 +2,13 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type {
   AnswerDelays,
+  CallLoad,
+  CallResult,
   LoadAnswer,
   LoadCommand,
   LoadCount,
+  MessageLoad,
+  MessageResult,
   RegisterLoad,
   RegisterResult,
   SessionLoad,
@@ -36,6 +40,18 @@ export class LoadGenerator {
   async register(load: Omit<RegisterLoad, 'kind'>): Promise<RegisterResult> {
     const answer = await this.#ask({ kind: 'register', ...load });
     if (answer.kind !== 'registered') throw new Error(`unexpected answer ${answer.kind}`);
+    return answer;
+  }
+
+  async messages(load: Omit<MessageLoad, 'kind'>): Promise<MessageResult> {
+    const answer = await this.#ask({ kind: 'messages', ...load });
+    if (answer.kind !== 'sent') throw new Error(`unexpected answer ${answer.kind}`);
+    return answer;
+  }
+
+  async calls(load: Omit<CallLoad, 'kind'>): Promise<CallResult> {
+    const answer = await this.#ask({ kind: 'calls', ...load });
+    if (answer.kind !== 'called') throw new Error(`unexpected answer ${answer.kind}`);
     return answer;
   }
 

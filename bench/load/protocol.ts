@@ -36,6 +36,8 @@ export interface RegisterLoad {
 export type LoadCommand =
   | SessionLoad
   | RegisterLoad
+  | MessageLoad
+  | CallLoad
   | { kind: 'delays'; delays?: AnswerDelays }
   | { kind: 'count' }
   | { kind: 'close' };
@@ -65,4 +67,62 @@ export type LoadAnswer =
   | { kind: 'ready' }
   | { kind: 'failed'; detail: string }
   | ({ kind: 'count' } & LoadCount)
-  | ({ kind: 'registered' } & RegisterResult);
+  | ({ kind: 'registered' } & RegisterResult)
+  | ({ kind: 'sent' } & MessageResult)
+  | ({ kind: 'called' } & CallResult);
+
+/** Messages from senders to receivers: everybody talks to everybody, in turns. */
+export interface MessageLoad {
+  kind: 'messages';
+  carrier: 'session' | 'jetstream';
+  /** "host:port" */
+  address: string;
+  /** So many senders, and as many receivers, each on a connection of its own. */
+  pairs: number;
+  register: boolean;
+  payloadBytes: number;
+  /** Messages of each sender under way at a time; 0: sent at a rate instead. */
+  window: number;
+  /** Of all senders together. */
+  ratePerSecond: number;
+  warmupMs: number;
+  durationMs: number;
+}
+
+export interface Times {
+  p50Ms: number;
+  p99Ms: number;
+}
+
+/** What came of the messages that were over within the measured time. */
+export interface MessageResult {
+  acknowledged: number;
+  elapsedMs: number;
+  /** From the send: the sender has its answer. */
+  stored: Times;
+  /** The receiver has it. */
+  received: Times;
+  /** The receiver's acknowledgement is stored and answered. */
+  over: Times;
+}
+
+/** Calls: request and reply, in a closed loop. */
+export interface CallLoad {
+  kind: 'calls';
+  carrier: 'session' | 'nats';
+  address: string;
+  /** Callers, each with one call under way, and as many agents that answer. */
+  pairs: number;
+  register: boolean;
+  payloadBytes: number;
+  /** Of all callers together; 0: as fast as they go. */
+  ratePerSecond: number;
+  warmupMs: number;
+  durationMs: number;
+}
+
+export interface CallResult {
+  answered: number;
+  elapsedMs: number;
+  times: Times;
+}

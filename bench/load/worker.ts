@@ -1,9 +1,18 @@
 // The load generator: a process of its own, driven over the IPC channel, so that its cost is not the server's.
-import type { LoadAnswer, LoadCommand } from './protocol.ts';
+import { runCalls } from './calls.ts';
+import type { LoadAnswer, LoadCommand, MessageLoad } from './protocol.ts';
 import { registerAgents } from './register.ts';
+import { SessionCarrier } from './session-carrier.ts';
 import { SessionFleet } from './sessions.ts';
+import { type Carrier, runTraffic } from './traffic.ts';
 
 let fleet: SessionFleet | undefined;
+
+async function carrierOf(load: MessageLoad): Promise<Carrier> {
+  if (load.carrier === 'session') return new SessionCarrier(load);
+  const { JetStreamCarrier } = await import('./jetstream-carrier.ts');
+  return new JetStreamCarrier(load);
+}
 
 async function answer(command: LoadCommand): Promise<LoadAnswer> {
   switch (command.kind) {
@@ -13,6 +22,10 @@ async function answer(command: LoadCommand): Promise<LoadAnswer> {
       return { kind: 'ready' };
     case 'register':
       return { kind: 'registered', ...(await registerAgents(command)) };
+    case 'messages':
+      return { kind: 'sent', ...(await runTraffic(command, await carrierOf(command))) };
+    case 'calls':
+      return { kind: 'called', ...(await runCalls(command)) };
     case 'delays':
       fleet?.delayAnswers(command.delays);
       return { kind: 'ready' };
