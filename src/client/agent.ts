@@ -2,15 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import type { Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
+  type Delivery,
   GoAway_Reason,
-  HelloSchema,
   LeaveSchema,
   type Welcome,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { mayBeRepeated } from './calls.ts';
 import { createCoordination } from './coordination.ts';
 import type { DeliveryDesk } from './deliveries.ts';
 import { createDesk } from './desk.ts';
 import { AgentError, cancelled, unexpected } from './errors.ts';
+import { helloOf } from './hello.ts';
 import { LeaseWatch } from './lease.ts';
 import type { LockControls, LockOptions } from './locks.ts';
 import { afterError, afterSession, type Next } from './next.ts';
@@ -20,7 +22,7 @@ import { Registration } from './registration.ts';
 import { type AgentReport, Reporter } from './reporter.ts';
 import { Session, type SessionEnd } from './session.ts';
 import type { SharedState } from './shared-state.ts';
-import { backoffMs, sleep } from './time.ts';
+import { backoffMs, sleep, withinMs } from './time.ts';
 import type { AgentTransport } from './transport.ts';
 
 export interface AgentDeps {
@@ -28,6 +30,8 @@ export interface AgentDeps {
   createTransport: () => AgentTransport;
   /** Uniform in [0, 1). */
   random: () => number;
+  /** Calls back when the present turn of the event loop is over. Without it, deliveries do not wait for that. */
+  afterTurn?: (then: () => void) => void;
 }
 
 const silent: ClientLogger = { debug: () => {}, info: () => {}, warn: () => {} };
@@ -38,6 +42,14 @@ export class Agent implements AgentHandle {
   readonly instanceId: string;
   readonly shared: SharedState;
   readonly closed: Promise<AgentError | undefined>;
+  readonly send: AgentHandle['send'] = (...given) => this.#coordination.messages.send(...given);
+  readonly publish: AgentHandle['publish'] = (topic, ...rest) => this.send({ topic }, ...rest);
+  readonly call: AgentHandle['call'] = (...given) => this.#coordination.messages.call(...given);
+  readonly subscribe: AgentHandle['subscribe'] = (...given) =>
+    this.#coordination.subscriptions.subscribe(...given);
+  readonly onMessage: AgentHandle['onMessage'] = (...given) =>
+    this.#coordination.handlers.messages.add(...given);
+  readonly onCall: AgentHandle['onCall'] = (...given) => this.#coordination.handlers.calls.add(...given);
   /** Resolves with the first welcome; rejects when there will be none. */
   readonly attached: Promise<void>;
   readonly #options: ConnectAgentOptions;
@@ -56,7 +68,10 @@ export class Agent implements AgentHandle {
   #session: Session | undefined;
   #epoch = 0n;
   #features: readonly string[] = [];
+  #maxFrameBytes = Number.POSITIVE_INFINITY;
   #leaving = false;
+  /** Deliveries that came in the turn of the first welcome; undefined: it is over, or not there yet. */
+  #welcomed: Delivery[] | undefined;
   /** Told to stop, and did: that the service ends the session now is no error. */
   #stopping = false;
   #attachedAt: number | undefined;
@@ -70,11 +85,8 @@ export class Agent implements AgentHandle {
     this.namespace = options.namespace ?? 'default';
     this.instanceId = options.instanceId ?? randomUUID();
     this.#registration = new Registration({
+      ...options,
       namespace: this.namespace,
-      id: options.id ?? '',
-      token: options.token,
-      spec: options.spec,
-      takeover: options.takeover ?? false,
       timeoutMs: this.#timeoutMs,
     });
     const silence = 'silent for a whole lease: the agent counts as lost';
@@ -89,7 +101,15 @@ export class Agent implements AgentHandle {
       prefix: this.instanceId.slice(0, 64),
       transmit: (frame) => this.#session?.send(frame),
     });
-    this.#desk = createDesk(this, options, {
+    this.#coordination = createCoordination({
+      agent: this,
+      handlers: options,
+      session: () => ({ features: this.#features, maxFrameBytes: this.#maxFrameBytes }),
+      transmit: (frame, signal) => this.#outbox.add(frame, { signal, again: mayBeRepeated }),
+      timeoutMs: this.#timeoutMs,
+      log: this.#log,
+    });
+    this.#desk = createDesk(this, options, this.#coordination.messageDesk, {
       stopping: () => {
         this.#stopping = true;
       },
@@ -100,7 +120,6 @@ export class Agent implements AgentHandle {
     this.attached = new Promise((resolve, reject) => {
       this.#settleAttached = { resolve, reject };
     });
-    this.#coordination = createCoordination({ agent: this, timeoutMs: this.#timeoutMs, log: this.#log });
     this.shared = this.#coordination.shared;
     this.closed = this.#run();
   }
@@ -136,7 +155,7 @@ export class Agent implements AgentHandle {
     this.#reporter.drop(what);
   }
 
-  send(frame: EffectFrame): Promise<void> {
+  sendFrame(frame: EffectFrame): Promise<void> {
     return this.#outbox.add(frame);
   }
 
@@ -151,9 +170,7 @@ export class Agent implements AgentHandle {
       const said = this.#outbox
         .add({ case: 'leave', value: create(LeaveSchema, { reason }) })
         .catch((error: unknown) => this.#log.warn({ err: error }, 'the goodbye was not taken'));
-      const waited = new AbortController();
-      await Promise.race([said, session.ended, sleep(this.#timeoutMs, waited.signal)]);
-      waited.abort();
+      await withinMs(this.#timeoutMs, [said, session.ended]);
       session.finish();
     }
     await this.close();
@@ -232,18 +249,13 @@ export class Agent implements AgentHandle {
   }
 
   #open(transport: AgentTransport, token: string): Session {
-    const { maxInFlight = 1, features = [], client = 'orchestrator-ts/0.1' } = this.#options;
-    const report = this.#reporter.take(true);
     const session = new Session({
       transport,
       token,
-      hello: create(HelloSchema, {
+      hello: helloOf(this.#options, {
         held: this.#desk.held(),
-        maxInFlight,
-        features: [...features],
         instanceId: this.instanceId,
-        client,
-        ...(report === undefined ? {} : { report }),
+        report: this.#reporter.take(true),
       }),
       reporter: this.#reporter,
       welcomeTimeoutMs: this.#timeoutMs,
@@ -252,7 +264,7 @@ export class Agent implements AgentHandle {
           this.#coordination.calls.attached({ transport, token, epoch: welcome.epoch });
           this.#welcome(welcome);
         },
-        delivery: (delivery) => this.#desk.take(delivery),
+        delivery: (delivery) => this.#take(delivery),
         revoke: (revoke) => {
           this.#desk.revoke(revoke);
           this.#tell('onRevoke', () => this.#options.onRevoke?.(revoke));
@@ -272,10 +284,25 @@ export class Agent implements AgentHandle {
     this.#registration.proven();
     this.#attachedAt = performance.now();
     for (const work of welcome.revoked) this.#desk.revoke({ work, reason: 'given to another while away' });
-    this.#outbox.resend(welcome.maxFrameBytes || Number.POSITIVE_INFINITY);
+    this.#maxFrameBytes = welcome.maxFrameBytes || Number.POSITIVE_INFINITY;
+    this.#outbox.resend(this.#maxFrameBytes);
     this.#setState({ state: 'connected', epoch: welcome.epoch });
     this.#log.info({ agent: this.id, epoch: String(welcome.epoch), replica: welcome.replicaId }, 'connected');
-    this.#settleAttached?.resolve();
+    if (this.#settleAttached === undefined) return;
+    this.#settleAttached.resolve();
+    this.#settleAttached = undefined;
+    const early: Delivery[] = [];
+    this.#welcomed = this.#deps.afterTurn && early;
+    this.#deps.afterTurn?.(() => {
+      this.#welcomed = undefined;
+      for (const delivery of early) this.#desk.take(delivery);
+    });
+  }
+
+  /** Whoever waits for the agent to be attached may give handlers in that turn: what comes in it waits. */
+  #take(delivery: Delivery): void {
+    if (this.#welcomed === undefined) this.#desk.take(delivery);
+    else this.#welcomed.push(delivery);
   }
 
   #afterSession(end: SessionEnd): Next {

@@ -25,6 +25,9 @@ type Sessioned<M extends DescMethodUnary> = (session: {
   requestId: string;
 }) => MessageInitShape<M['input']>;
 
+/** Further metadata, by lower-case names. */
+type Headers = Readonly<Record<string, string>>;
+
 const BACKOFF = { baseMs: 200, capMs: 2_000, random: Math.random };
 
 /** Unary calls on the agent's own channel, repeated over reconnects until they are answered. */
@@ -107,6 +110,29 @@ export class AgentCalls {
     });
   }
 
+  /**
+   * Something in the agent's present session that is made anew in the next one: only when the service says that it did nothing
+   * in that one, or `again` says so of an error; default: as of all others that may be repeated.
+   */
+  inSession<M extends DescMethodUnary>(
+    method: M,
+    request: (sessionEpoch: bigint) => MessageInitShape<M['input']>,
+    limits: CallLimits,
+    { headers, again = mayBeRepeated }: { headers?: Headers; again?: (error: AgentError) => boolean } = {},
+  ): Promise<MessageShape<M['output']>> {
+    return this.#repeat(
+      limits,
+      (at, timeoutMs, signal) =>
+        at.transport.unary(method, request(at.epoch), {
+          token: at.token,
+          timeoutMs,
+          signal,
+          ...(headers && { headers }),
+        }),
+      (error) => isOfOldSession(error) || again(error),
+    );
+  }
+
   /** The open session, or the next one. Rejects when the time is over or there will be none. */
   async attachment(signal: AbortSignal): Promise<Attachment> {
     for (;;) {
@@ -120,6 +146,7 @@ export class AgentCalls {
   async #repeat<T>(
     { timeoutMs = this.#defaultMs, signal }: CallLimits,
     attempt: (at: Attachment, timeoutMs: number, signal: AbortSignal) => Promise<T>,
+    again: (error: AgentError) => boolean = mayBeRepeated,
   ): Promise<T> {
     const over = new AbortController();
     const end = (): void => over.abort(signal?.reason);
@@ -138,7 +165,7 @@ export class AgentCalls {
           return await attempt(at, Math.min(2 ** 31, Math.max(1, untilMs - performance.now())), ends);
         } catch (error) {
           last = error instanceof AgentError ? error : unexpected(error);
-          if (!mayBeRepeated(last)) throw last;
+          if (!again(last)) throw last;
           if (over.signal.aborted) throw signal?.aborted ? gaveUp(signal) : last;
           await sleep(
             Math.max(last.retryAfterMs ?? 0, backoffMs({ attempt: tries, ...BACKOFF })),
@@ -188,6 +215,7 @@ const isOfOldSession = ({ reason }: AgentError): boolean =>
 
 /** The connection or the service failed under it, or the service says so itself. */
 export function mayBeRepeated({ code, reason }: AgentError): boolean {
+  if (reason === 'RECEIVER_GONE') return false; // an answer, not a failure
   if (code === Code.UNAVAILABLE || reason === 'CONTENTION') return true;
   return (
     reason === '' && (code === Code.CANCELLED || code === Code.DEADLINE_EXCEEDED || code === Code.INTERNAL)

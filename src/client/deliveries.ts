@@ -40,9 +40,11 @@ export interface DeliveryControls {
 export type DeliveryHandler = (delivery: Delivery, controls: DeliveryControls) => Promise<void> | void;
 
 interface Held {
-  /** The attempt that is answered: of a command that is delivered again, the latest. */
+  /** The attempt that is answered: of what is done once and is delivered again, the latest. */
   work: Work;
   readonly command: boolean;
+  /** It is done once, however often it is delivered. */
+  readonly once: boolean;
   readonly name: string;
   readonly abort: AbortController;
   /** The last acceptance, to repeat it for a newer attempt. */
@@ -51,7 +53,7 @@ interface Held {
 
 interface Outcome {
   work: Work;
-  command: boolean;
+  once: boolean;
   update: UpdateInit;
   /** Whether the service has answered it. */
   told: boolean;
@@ -70,6 +72,7 @@ const notOurs: ReadonlySet<string> = new Set(['ATTEMPT_STALE', 'DELIVERY_UNKNOWN
 export class DeliveryDesk {
   readonly #handler: DeliveryHandler | undefined;
   readonly #commands: DeliveryHandler;
+  readonly #messages: (delivery: Delivery) => DeliveryHandler | undefined;
   readonly #send: (effect: EffectFrame) => Promise<void>;
   readonly #progress: (work: Work, done: number | bigint, total?: number | bigint) => void;
   readonly #dropProgress: (work: Work) => void;
@@ -80,8 +83,10 @@ export class DeliveryDesk {
   readonly #watchers = new Set<() => void>();
 
   constructor(options: {
-    /** For messages and tasks; without it they are declined. */
+    /** For messages and tasks that nobody else takes; without it they are declined. */
     handler: DeliveryHandler | undefined;
+    /** For messages, which are then done once: one that comes again meanwhile or later is not handed over anew. */
+    messages?: (delivery: Delivery) => DeliveryHandler | undefined;
     /** For commands. One that returns without an outcome has succeeded. */
     commands: DeliveryHandler;
     send: (effect: EffectFrame) => Promise<void>;
@@ -92,6 +97,7 @@ export class DeliveryDesk {
   }) {
     this.#handler = options.handler;
     this.#commands = options.commands;
+    this.#messages = options.messages ?? (() => undefined);
     this.#send = options.send;
     this.#progress = options.progress;
     this.#dropProgress = options.dropProgress;
@@ -129,21 +135,24 @@ export class DeliveryDesk {
     const held = this.#held.get(work.deliveryId);
     if (held !== undefined) {
       if (held.work.attempt >= work.attempt) return;
-      if (held.command) {
+      if (held.once) {
         this.#goOn(held, work);
         return;
       }
       this.#release(held, 'a newer attempt took its place');
     }
+    const command = delivery.item.case === 'command';
+    const taker = command ? this.#commands : this.#messages(delivery);
     const entry: Held = {
       work,
-      command: delivery.item.case === 'command',
+      command,
+      once: taker !== undefined,
       name: line(nameOf(delivery)),
       abort: new AbortController(),
       accepted: undefined,
     };
     this.#hold(entry);
-    this.#quietly(work, this.#handle(delivery, entry));
+    this.#quietly(work, this.#handle(delivery, entry, taker ?? this.#handler));
   }
 
   revoke(revoke: Pick<Revoke, 'work' | 'reason'>): void {
@@ -157,30 +166,29 @@ export class DeliveryDesk {
     for (const held of [...this.#held.values()]) this.#release(held, reason);
   }
 
-  /** Answers a delivery that is finished already. An order is carried out once, however often it comes. */
+  /** Answers a delivery that is finished already. */
   #repeat(work: Work): boolean {
     const outcome = this.#outcomes.get(work.deliveryId);
     if (outcome === undefined) return false;
     if (work.attempt < outcome.work.attempt) return true;
     if (work.attempt > outcome.work.attempt) {
-      if (!outcome.command || outcome.update.retryable === true) return false;
+      if (!outcome.once || outcome.update.retryable === true) return false;
       outcome.work = work;
     }
     this.#quietly(work, this.#tell({ ...outcome.update, work }));
     return true;
   }
 
-  /** An order that is being carried out came again: it goes on, and the new attempt is answered. */
+  /** What is done once came again while it is being done: it goes on, and the new attempt is answered. */
   #goOn(held: Held, work: Work): void {
     this.#dropProgress(held.work);
     held.work = work;
     if (held.accepted !== undefined) this.#quietly(work, this.#update(held, held.accepted));
   }
 
-  async #handle(delivery: Delivery, held: Held): Promise<void> {
+  async #handle(delivery: Delivery, held: Held, handler: DeliveryHandler | undefined): Promise<void> {
     const controls = this.#controls(held);
-    const handler = held.command ? this.#commands : this.#handler;
-    if (handler === undefined) return controls.decline('this agent takes no deliveries');
+    if (handler === undefined) return controls.decline(`this agent has no handler for ${held.name}`);
     try {
       await handler(delivery, controls);
     } catch (error) {
@@ -220,12 +228,12 @@ export class DeliveryDesk {
   }
 
   async #finish(held: Held, update: UpdateInit): Promise<void> {
-    const { work, command } = held;
+    const { work, once } = held;
     const stored = this.#update(held, update); // first, so that work is never neither held nor on its way
     if (!this.#isHeld(held)) return stored;
     this.#drop(held);
     this.#outcomes.delete(work.deliveryId);
-    this.#outcomes.set(work.deliveryId, { work, command, update, told: false });
+    this.#outcomes.set(work.deliveryId, { work, once, update, told: false });
     const oldest = this.#outcomes.size > maxRemembered ? this.#outcomes.keys().next().value : undefined;
     if (oldest !== undefined) this.#outcomes.delete(oldest);
     await stored;
@@ -240,7 +248,7 @@ export class DeliveryDesk {
     return this.#tell({ ...update, work }).catch((error: unknown) => {
       if (!(error instanceof AgentError && notOurs.has(error.reason))) throw error;
       // A newer attempt has come meanwhile and is answered by itself.
-      if (held.command && this.#attemptOf(work.deliveryId) > work.attempt) return;
+      if (held.once && this.#attemptOf(work.deliveryId) > work.attempt) return;
       if (this.#isHeld(held)) this.#release(held, error.message || 'the service gave this attempt up');
       throw error;
     });

@@ -25,7 +25,7 @@ export const Code = {
 
 /** What went wrong between the agent and the orchestrator. */
 export class AgentError extends Error {
-  override readonly name = 'AgentError';
+  override readonly name: string = 'AgentError';
   /** A google.rpc.Code. */
   readonly code: number;
   /** The service's reason ("TOKEN_INVALID"), or the client's own in lower case ("lease_expired"); may be empty. */
@@ -44,6 +44,40 @@ export class AgentError extends Error {
     this.code = options.code;
     this.reason = options.reason ?? '';
     this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** The agent that was called did not succeed. Its code is FAILED_PRECONDITION, its reason CALL_FAILED. */
+export class CallFailedError extends AgentError {
+  /** Who was called. */
+  readonly agentId: string;
+  /** What became of the call: "failed", "declined", "tries" (it was not taken on, however often it was delivered). */
+  readonly state: string;
+  /** What the agent said; may be empty. */
+  readonly agentError: string;
+
+  constructor(options: { error: AgentError; agentId: string; state: string; agentError: string }) {
+    const { code, message, reason, cause } = options.error;
+    super({ code, message, reason, cause });
+    this.agentId = options.agentId;
+    this.state = options.state;
+    this.agentError = options.agentError;
+  }
+}
+
+/** Thrown by a handler: to try the same message again is of no use. */
+export class PermanentError extends Error {
+  override readonly name = 'PermanentError';
+}
+
+/** What `context.decline` throws. */
+export class DeclineError extends Error {
+  override readonly name = 'DeclineError';
+  readonly retryable: boolean;
+
+  constructor(message: string, options: { retryable?: boolean } = {}) {
+    super(message);
+    this.retryable = options.retryable ?? false;
   }
 }
 

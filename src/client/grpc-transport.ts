@@ -67,7 +67,12 @@ function unary<M extends DescMethodUnary>(
   client: grpc.Client,
   method: M,
   request: MessageInitShape<M['input']>,
-  options: { token: string | undefined; timeoutMs: number; signal: AbortSignal },
+  options: {
+    token: string | undefined;
+    timeoutMs: number;
+    signal: AbortSignal;
+    headers?: Readonly<Record<string, string>>;
+  },
 ): Promise<MessageShape<M['output']>> {
   const { signal } = options;
   const output: DescMessage = method.output;
@@ -77,7 +82,7 @@ function unary<M extends DescMethodUnary>(
       encoderOf(method),
       identity,
       create(method.input, request),
-      bearer(options.token),
+      bearer(options.token, options.headers),
       { deadline: Date.now() + options.timeoutMs },
       (error, bytes) => {
         signal.removeEventListener('abort', cancel);
@@ -181,8 +186,9 @@ function decode(bytes: Buffer) {
   return fromBinary(OpenSessionResponseSchema, bytes);
 }
 
-function bearer(token: string | undefined): grpc.Metadata {
+function bearer(token: string | undefined, headers: Readonly<Record<string, string>> = {}): grpc.Metadata {
   const metadata = new grpc.Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
   return metadata;
 }

@@ -13,12 +13,23 @@ export type {
 export type { CallLimits } from './calls.ts';
 export type { AgentCommand, CommandControls, CommandHandler, CommandHandlers } from './commands.ts';
 export type { DeliveryControls, DeliveryHandler } from './deliveries.ts';
-export { AgentError, Code } from './errors.ts';
+export { AgentError, CallFailedError, Code, PermanentError } from './errors.ts';
 export type { LockControls, LockOptions } from './locks.ts';
+export type {
+  Answerable,
+  IncomingMessage,
+  MessageContext,
+  MessageHandler,
+  MessageHandlers,
+} from './message.ts';
+export type { Answer, CallOptions, Sent } from './messages.ts';
 export type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
 export type { EffectFrame } from './outbox.ts';
+export type { CallTarget, MessageTarget, OutgoingMessage, SendOptions } from './outgoing.ts';
+export type { Content } from './payloads.ts';
 export type { AgentReport } from './reporter.ts';
 export type { PutOptions, SharedChange, SharedState, SharedValue, SharedWrite } from './shared-state.ts';
+export type { Subscription } from './subscriptions.ts';
 export type { TlsOptions } from './transport.ts';
 
 /**
@@ -35,7 +46,7 @@ export type { TlsOptions } from './transport.ts';
  */
 export async function connectAgent(options: ConnectAgentOptions): Promise<AgentHandle> {
   const createTransport = () => createGrpcTransport({ server: options.server, tls: options.tls });
-  const agent = new Agent(options, { createTransport, random: Math.random });
+  const agent = new Agent(options, { createTransport, random: Math.random, afterTurn: setImmediate });
   await agent.attached;
   return agent;
 }

@@ -1,13 +1,18 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { AgentSpecSchema, Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { Revoke } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { CallLimits } from './calls.ts';
 import type { CommandHandlers } from './commands.ts';
 import type { DeliveryHandler } from './deliveries.ts';
 import type { AgentError } from './errors.ts';
 import type { LockControls, LockOptions } from './locks.ts';
+import type { MessageHandler, MessageHandlers } from './message.ts';
+import type { Answer, CallOptions, Sent } from './messages.ts';
 import type { EffectFrame } from './outbox.ts';
+import type { CallTarget, MessageTarget, OutgoingMessage, SendOptions } from './outgoing.ts';
 import type { AgentReport } from './reporter.ts';
 import type { SharedState } from './shared-state.ts';
+import type { Subscription } from './subscriptions.ts';
 import type { TlsOptions } from './transport.ts';
 
 /**
@@ -55,9 +60,12 @@ export interface ConnectAgentOptions {
   instanceId?: string;
   /** Take the agent over although another process has a live session of it; that session is superseded. */
   takeover?: boolean;
-  /** How many deliveries may be unanswered at a time; default 1. */
+  /**
+   * How many deliveries may be unanswered at a time, and how many messages are handled at a time; default 1. An agent whose
+   * handlers call agents that call it back needs more than one: the call back waits for its turn.
+   */
   maxInFlight?: number;
-  /** Optional features that the agent can do, for example "messages/1". */
+  /** Optional features that the agent can do. Default: those of the SDK, "messages/1". */
   features?: readonly string[];
   /** How the client names itself; default "orchestrator-ts/<version>". */
   client?: string;
@@ -65,7 +73,14 @@ export interface ConnectAgentOptions {
   report?: () => AgentReport;
   /** The least time between unprompted reports; answers to pings always carry what changed. Default 1 s. */
   reportIntervalMs?: number;
-  /** Takes messages and tasks. Default: every one is declined. */
+  /**
+   * Takes messages, by their type: { "order.paid": …, "order.*": …, "*": … }; the closest pattern counts. Also calls, unless
+   * `onCall` has a handler for them: what it resolves to is the answer.
+   */
+  onMessage?: MessageHandlers;
+  /** Takes calls only, by their type. */
+  onCall?: MessageHandlers;
+  /** Takes tasks, and messages that no handler takes; without it those are declined. */
   onDelivery?: DeliveryHandler;
   /**
    * Takes commands, by their type. Default: "drain" waits until no message or task is held, "stop" does the same and
@@ -117,10 +132,44 @@ export interface AgentHandle extends AsyncDisposable {
   /** Takes a counter out of the report. */
   endProgress(what: string | Work): void;
   /**
-   * Sends a frame and resolves when its effect is stored; rejects with the AgentError that the service answers. While
-   * there is no connection the frame waits and is sent with the next session.
+   * Sends a message and resolves when it is stored: it is delivered at least once, or becomes a dead letter with its reason.
+   * While there is no connection it waits; sent again after a reconnect it is recognised. Rejects with an AgentError:
+   * - NOT_FOUND: AGENT_NOT_FOUND (no such agent), NO_RECEIVER (nobody has the capability, is subscribed or selected)
+   * - UNAVAILABLE: RECEIVER_GONE (of those with the capability nobody may be given work)
+   * - RESOURCE_EXHAUSTED: MAILBOX_FULL (try again after `retryAfterMs`), LIMIT_REACHED (too many receivers)
+   * - INVALID_ARGUMENT: INVALID_FIELDS (a payload over 64 KiB, a bad topic or selector, an expired "expirytime")
+   * - DEADLINE_EXCEEDED: not_attached or not_acknowledged within `timeoutMs`; in the latter case it may have been stored
    */
-  send(frame: EffectFrame): Promise<void>;
+  send(target: MessageTarget, message: OutgoingMessage, options?: SendOptions): Promise<Sent>;
+  /** Sends a message to everyone who is subscribed to a topic. Errors: as `send`. */
+  publish(topic: string, message: OutgoingMessage, options?: SendOptions): Promise<Sent>;
+  /**
+   * Has the agent receive what is sent to a topic, or with "jobs.*" to all topics below it, and gives it to the handler; without
+   * one, to that of its type. To subscribe again is fine. Rejects with an AgentError: INVALID_ARGUMENT, LIMIT_REACHED.
+   */
+  subscribe(topic: string, handler?: MessageHandler, limits?: CallLimits): Promise<Subscription>;
+  /**
+   * Sends a message to one agent and waits for its answer. Rejects with an AgentError:
+   * - NOT_FOUND: AGENT_NOT_FOUND, NO_RECEIVER; at once
+   * - UNAVAILABLE: RECEIVER_GONE (nobody is there to take it, or who had it is lost); otherwise the connection broke under the
+   *   call, which may have been answered
+   * - FAILED_PRECONDITION: CALL_FAILED, a CallFailedError with what the agent said
+   * - DEADLINE_EXCEEDED: no answer in time, or not_attached
+   * - RESOURCE_EXHAUSTED: MAILBOX_FULL, LIMIT_REACHED
+   */
+  call(target: CallTarget, message: OutgoingMessage, options?: CallOptions): Promise<Answer>;
+  /**
+   * Gives messages of a type, or of a pattern ("order.*", "*"), to a handler; returns what takes it out again. What came before
+   * there was a handler was declined: give handlers in the options, or in the same turn in which `connectAgent` resolves.
+   */
+  onMessage(pattern: string, handler: MessageHandler): () => void;
+  /** The same for calls only. */
+  onCall(pattern: string, handler: MessageHandler): () => void;
+  /**
+   * Sends a frame of the session and resolves when its effect is stored; rejects with the AgentError that the service answers.
+   * While there is no connection the frame waits and is sent with the next session.
+   */
+  sendFrame(frame: EffectFrame): Promise<void>;
   /** Entries that agents and operators share: read, write, compare-and-set, watch. */
   readonly shared: SharedState;
   /**

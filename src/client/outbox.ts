@@ -4,7 +4,7 @@ import {
   OpenSessionRequestSchema,
   type Result,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { AgentError, Code } from './errors.ts';
+import { AgentError, Code, cancelled } from './errors.ts';
 import { toMs } from './time.ts';
 
 /** A frame kind that has an effect worth waiting for. */
@@ -15,6 +15,16 @@ interface Entry {
   resolve: () => void;
   reject: (error: AgentError) => void;
   retry: NodeJS.Timeout | undefined;
+  /** Whether a refusal with a pause is tried again after it. */
+  again: (error: AgentError) => boolean;
+}
+
+/** How long a frame waits for its result, and what it makes of refusals. */
+export interface EffectOptions {
+  /** Gives up: the frame is not sent again. What it says may be stored already. */
+  signal?: AbortSignal;
+  /** Whether a refusal that comes with a pause is tried again after it; default: always. */
+  again?: (error: AgentError) => boolean;
 }
 
 /** At most this many frames wait for their result; the next one is refused. */
@@ -47,7 +57,7 @@ export class Outbox {
   }
 
   /** Sends a frame and resolves once its effect is stored. Rejects with the AgentError that the service names. */
-  add(effect: EffectFrame): Promise<void> {
+  add(effect: EffectFrame, { signal, again = () => true }: EffectOptions = {}): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const frame = create(OpenSessionRequestSchema, {
       frameId: `${this.#prefix}/${this.#next++}`,
@@ -57,16 +67,41 @@ export class Outbox {
     if (problem !== undefined) return Promise.reject(problem);
     const copy = clone(OpenSessionRequestSchema, frame); // callers may go on to change theirs
     return new Promise((resolve, reject) => {
-      this.#entries.set(copy.frameId, { frame: copy, resolve, reject, retry: undefined });
-      this.#transmit(copy);
+      const giveUp = (): void => this.#giveUp(copy.frameId, signal?.reason);
+      const release = (): void => signal?.removeEventListener('abort', giveUp);
+      this.#entries.set(copy.frameId, {
+        frame: copy,
+        resolve: () => {
+          release();
+          resolve();
+        },
+        reject: (error) => {
+          release();
+          reject(error);
+        },
+        retry: undefined,
+        again,
+      });
+      signal?.addEventListener('abort', giveUp, { once: true });
+      if (signal?.aborted) giveUp();
+      else this.#transmit(copy);
     });
+  }
+
+  #giveUp(frameId: string, reason: unknown): void {
+    const entry = this.#entries.get(frameId);
+    if (entry === undefined) return;
+    clearTimeout(entry.retry);
+    this.#entries.delete(frameId);
+    entry.reject(reason instanceof AgentError ? reason : cancelled('the caller gave up'));
   }
 
   /** Takes in a result; false when nobody waits for it. */
   settle(result: Result): boolean {
     const entry = this.#entries.get(result.frameId);
     if (entry === undefined) return false;
-    if (result.code !== Code.OK && result.retryAfter !== undefined) {
+    const error = result.code === Code.OK ? undefined : refusal(result);
+    if (error !== undefined && result.retryAfter !== undefined && entry.again(error)) {
       clearTimeout(entry.retry);
       entry.retry = setTimeout(() => {
         entry.retry = undefined;
@@ -76,8 +111,8 @@ export class Outbox {
     }
     clearTimeout(entry.retry);
     this.#entries.delete(result.frameId);
-    if (result.code === Code.OK) entry.resolve();
-    else entry.reject(new AgentError({ code: result.code, message: result.detail, reason: result.reason }));
+    if (error === undefined) entry.resolve();
+    else entry.reject(error);
     return true;
   }
 
@@ -118,3 +153,6 @@ export class Outbox {
     });
   }
 }
+
+const refusal = ({ code, detail, reason, retryAfter }: Result): AgentError =>
+  new AgentError({ code, message: detail, reason, retryAfterMs: toMs(retryAfter) });

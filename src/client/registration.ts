@@ -21,17 +21,18 @@ export class Registration {
 
   constructor(options: {
     namespace: string;
-    id: string;
-    token: string | undefined;
+    /** Default: the service makes one. */
+    id?: string;
+    token?: string;
     spec: MessageInitShape<typeof AgentSpecSchema>;
-    takeover: boolean;
+    takeover?: boolean;
     timeoutMs: number;
   }) {
     this.#namespace = options.namespace;
-    this.#id = options.id;
+    this.#id = options.id ?? '';
     this.#token = options.token;
     this.#spec = options.spec;
-    this.#takeover = options.takeover;
+    this.#takeover = options.takeover ?? false;
     this.#timeoutMs = options.timeoutMs;
   }
 

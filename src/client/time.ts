@@ -29,6 +29,13 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Resolves with the first of them, or after `ms`. */
+export async function withinMs(ms: number, tasks: readonly Promise<unknown>[]): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([...tasks, sleep(ms, over.signal)]);
+  over.abort();
+}
+
 /**
  * How long to wait before try number `attempt` (0, 1, 2…): exponential, the upper half of each wait random, so that a
  * fleet whose server restarted does not come back in step ("equal jitter": M. Brooker, "Exponential Backoff And Jitter",

@@ -45,7 +45,13 @@ export interface AgentTransport {
   unary<M extends DescMethodUnary>(
     method: M,
     request: MessageInitShape<M['input']>,
-    options: { token: string | undefined; timeoutMs: number; signal: AbortSignal },
+    options: {
+      token: string | undefined;
+      timeoutMs: number;
+      signal: AbortSignal;
+      /** Further metadata, by lower-case names. */
+      headers?: Readonly<Record<string, string>>;
+    },
   ): Promise<MessageShape<M['output']>>;
   /** A watch. Throws an AgentError, also when the signal fires. */
   stream<M extends DescMethodServerStreaming>(

@@ -186,7 +186,7 @@ describe('sending', () => {
 
   test('resolves when the service says that the effect is stored', async () => {
     await it.connected();
-    const sent = it.agent.send(message);
+    const sent = it.agent.sendFrame(message);
     const frame = it.network.stream.up.at(-1);
     it.network.stream.down({ case: 'result', value: { frameId: frame?.frameId ?? '' } });
     await sent;
@@ -194,7 +194,7 @@ describe('sending', () => {
 
   test('rejects with what the service answers', async () => {
     await it.connected();
-    const sent = it.agent.send(message);
+    const sent = it.agent.sendFrame(message);
     const frameId = it.network.stream.up.at(-1)?.frameId ?? '';
     const value = { frameId, code: Code.INVALID_ARGUMENT, reason: 'INVALID_FIELDS', detail: 'id is empty' };
     it.network.stream.down({ case: 'result', value });
@@ -203,7 +203,7 @@ describe('sending', () => {
 
   test('sends the same frame again after the delay that the service asks for', async () => {
     await it.connected();
-    const sent = it.agent.send(message);
+    const sent = it.agent.sendFrame(message);
     const frameId = it.network.stream.up.at(-1)?.frameId ?? '';
     const value = { frameId, code: Code.UNAVAILABLE, retryAfter: { seconds: 2n } };
     it.network.stream.down({ case: 'result', value });
@@ -215,9 +215,9 @@ describe('sending', () => {
 
   test('sends what was not answered again in the next session, in order', async () => {
     await it.connected();
-    const first = it.agent.send(message);
+    const first = it.agent.sendFrame(message);
     it.lost();
-    const second = it.agent.send(message);
+    const second = it.agent.sendFrame(message);
     await it.pass(500);
     expect(it.network.stream.frames('send'), 'not before welcome').toHaveLength(0);
     it.network.stream.welcome(2n);
@@ -231,7 +231,7 @@ describe('sending', () => {
 
   test('does not send again what was stored', async () => {
     await it.connected();
-    const sent = it.agent.send(message);
+    const sent = it.agent.sendFrame(message);
     const frameId = it.network.stream.up.at(-1)?.frameId ?? '';
     it.network.stream.down({ case: 'result', value: { frameId } });
     await sent;
@@ -243,14 +243,14 @@ describe('sending', () => {
 
   test('refuses more than a bounded number of unanswered frames', async () => {
     await it.connected();
-    const waiting = Array.from({ length: 1_024 }, () => it.agent.send(message));
+    const waiting = Array.from({ length: 1_024 }, () => it.agent.sendFrame(message));
     for (const one of waiting) one.catch(() => {});
-    await expect(it.agent.send(message)).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
+    await expect(it.agent.sendFrame(message)).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
   });
 
   test('rejects what waits when the agent is closed', async () => {
     await it.connected();
-    const sent = it.agent.send(message);
+    const sent = it.agent.sendFrame(message);
     await Promise.all([expect(sent).rejects.toMatchObject({ code: Code.CANCELLED }), it.agent.close()]);
   });
 });

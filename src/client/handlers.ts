@@ -1,0 +1,60 @@
+import type { Delivery } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { MessageHandler, MessageHandlers } from './message.ts';
+
+/** Handlers by pattern: "a.b" is exact, "a.*" takes what begins with "a.", "*" takes all. The closest one counts. */
+export class HandlerTable {
+  readonly #byPattern = new Map<string, MessageHandler[]>();
+
+  constructor(handlers: MessageHandlers = {}) {
+    for (const [pattern, handler] of Object.entries(handlers)) this.add(pattern, handler);
+  }
+
+  /**
+   * The latest handler of a pattern counts; to take it out brings the one before back.
+   * @throws RangeError on a pattern with "*" elsewhere than as its last word
+   */
+  add(pattern: string, handler: MessageHandler): () => void {
+    if (pattern === '' || /\*(?!$)|[^.]\*$/.test(pattern)) {
+      throw new RangeError(`not a type, a prefix followed by ".*" or "*": "${pattern}"`);
+    }
+    const handlers = this.#byPattern.get(pattern) ?? [];
+    handlers.push(handler);
+    this.#byPattern.set(pattern, handlers);
+    return () => {
+      const at = handlers.lastIndexOf(handler);
+      if (at >= 0) handlers.splice(at, 1);
+      if (handlers.length === 0 && this.#byPattern.get(pattern) === handlers) this.#byPattern.delete(pattern);
+    };
+  }
+
+  /** The handler for a name. */
+  get(name: string): MessageHandler | undefined {
+    const exact = this.#byPattern.get(name)?.at(-1);
+    if (exact !== undefined || this.#byPattern.size === 0) return exact;
+    for (let dot = name.lastIndexOf('.'); dot > 0; dot = name.lastIndexOf('.', dot - 1)) {
+      const found = this.#byPattern.get(`${name.slice(0, dot)}.*`)?.at(-1);
+      if (found !== undefined) return found;
+    }
+    return this.#byPattern.get('*')?.at(-1);
+  }
+}
+
+/** Who takes a message: the handler of its topic, of calls, of its type. */
+export class Handlers {
+  readonly messages: HandlerTable;
+  /** Calls only; one without a handler here is taken like a message. */
+  readonly calls: HandlerTable;
+  readonly topics = new HandlerTable();
+
+  constructor(options: { onMessage?: MessageHandlers; onCall?: MessageHandlers }) {
+    this.messages = new HandlerTable(options.onMessage);
+    this.calls = new HandlerTable(options.onCall);
+  }
+
+  of({ item, topic, wantsAnswer }: Delivery): MessageHandler | undefined {
+    if (item.case !== 'message') return undefined;
+    const { type } = item.value;
+    const byTopic = topic === '' ? undefined : this.topics.get(topic);
+    return byTopic ?? (wantsAnswer ? this.calls.get(type) : undefined) ?? this.messages.get(type);
+  }
+}
