@@ -1,11 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
-import {
-  type Agent,
-  Agent_Liveness,
-  Relationship_Type,
-} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { Agent } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   type DrainAgentRequest,
   DrainAgentRequestSchema,
@@ -30,17 +26,14 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import type { DeliveriesConfig } from '../../config/config.ts';
 import type { Ids } from '../../lib/ids.ts';
-import { msFromDuration, timestampFromMs } from '../../lib/proto-time.ts';
+import { msFromDuration } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
 import type { StoreTime } from '../../state/store-time.ts';
-import { putCommand } from '../coordination/delivery-record.ts';
 import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import { actorOf, type Caller } from './caller.ts';
 import { type ChangeRequest, changeAgent } from './change-agent.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
-import { mailboxFull, nobodyThere } from './errors.ts';
-import { isAttached } from './liveness.ts';
 import {
   decideDrain,
   decideQuarantine,
@@ -50,8 +43,8 @@ import {
   type OrderDecision,
   type OrderInput,
 } from './order-decisions.ts';
-import { hasRoomForOrder, pendingOrders } from './order-rules.ts';
-import { agentKey, agentOf, copyRecord, encodeRecord, publicAgent } from './record.ts';
+import { PreparedOrders } from './prepared-orders.ts';
+import { publicAgent } from './record.ts';
 
 export interface OrdersOptions {
   store: Store;
@@ -86,9 +79,11 @@ interface Order<I extends DescMessage, O extends DescMessage> {
 /** What may be ordered of an agent: its phase changes at once, and a command tells it, in the same commit. */
 export class Orders {
   readonly #options: OrdersOptions;
+  readonly #prepared: PreparedOrders;
 
   constructor(options: OrdersOptions) {
     this.#options = options;
+    this.#prepared = new PreparedOrders(options);
   }
 
   /** @throws DomainError AGENT_NOT_FOUND, PHASE_REFUSED, MAILBOX_FULL, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
@@ -121,7 +116,7 @@ export class Orders {
       method: 'RestartAgent',
       input: RestartAgentRequestSchema,
       output: RestartAgentResponseSchema,
-      decide: (input) => decideRestart(input, { by: this.#restarter(input.known), expireAfterMs }),
+      decide: (input) => decideRestart(input, { by: this.#prepared.restarter(input.known), expireAfterMs }),
     });
   }
 
@@ -152,7 +147,7 @@ export class Orders {
     caller: Caller,
     order: Order<I, O>,
   ): Promise<MessageShape<O>> {
-    const { directory, ids, wallMs, storeTime, mailboxes } = this.#options;
+    const { directory, ids, storeTime } = this.#options;
     const storeMs = await storeTime.exact();
     const deliveryId = `cmd-${orderId(request, caller, order.method, storeMs) ?? ids.uuid()}`;
     const actor = actorOf(caller, directory);
@@ -173,59 +168,20 @@ export class Orders {
         if (agent !== undefined) agent.revision = revision;
       },
       decide: (known) => {
-        const record = copyRecord(known.record);
-        const input = { known, record, actor, reason: request.reason, storeMs, deliveryId };
-        const decided = order.decide(input);
-        if (decided === undefined) return { type: undefined, response: respond(known, '') };
-        agentOf(record).updateTime = timestampFromMs(wallMs());
-        const told = decided.command === undefined ? [] : [this.#command(input, decided, decided.command)];
+        const prepared = this.#prepared.of(known, order.decide, {
+          actor,
+          reason: request.reason,
+          storeMs,
+          deliveryId,
+        });
+        if (prepared === undefined) return { type: undefined, response: respond(known, '') };
+        const { record, to, ...effect } = prepared;
         return {
-          type: decided.type,
-          message: decided.message,
-          puts: [{ key: agentKey(known.id), value: encodeRecord(record) }, ...told],
-          deletes: decided.replacesOrders ? pendingOrders(mailboxes, known) : [],
-          response: respond({ ...known, record, revision: 0n }, told.length === 0 ? '' : deliveryId),
+          ...effect,
+          response: respond({ ...known, record, revision: 0n }, to === '' ? '' : deliveryId),
         };
       },
     });
-  }
-
-  /** @throws DomainError MAILBOX_FULL */
-  #command(
-    { known, actor, storeMs, deliveryId }: OrderInput,
-    { replacesOrders }: OrderDecision,
-    command: NonNullable<OrderDecision['command']>,
-  ) {
-    const { config, mailboxes, maxMailbox } = this.#options;
-    const { to, type, expireAfterMs = config.expireAfterMs } = command;
-    const hasRoom = replacesOrders
-      ? hasRoomForOrder(mailboxes, known, maxMailbox)
-      : mailboxes.count(known.namespace, to) < maxMailbox;
-    if (!hasRoom) throw mailboxFull(to, maxMailbox);
-    return putCommand({
-      id: deliveryId,
-      agentId: to,
-      subjectAgentId: known.id,
-      type,
-      arguments: command.arguments,
-      actor,
-      storeMs,
-      expireAfterMs,
-      acceptWithinMs: config.acceptWithinMs,
-      maxTries: config.maxTries,
-    });
-  }
-
-  /** Who restarts an agent: its supervisor, if one is attached, else itself. @throws DomainError NOBODY_THERE */
-  #restarter({ namespace, id, record }: KnownAgent): string {
-    const agent = agentOf(record);
-    for (const { type, agentId } of agent.spec?.relationships ?? []) {
-      if (type !== Relationship_Type.SUPERVISED_BY) continue;
-      const supervisor = this.#options.directory.get(namespace, agentId);
-      if (supervisor !== undefined && isAttached(agentOf(supervisor.record).liveness)) return agentId;
-    }
-    if (isAttached(agent.liveness) || agent.liveness === Agent_Liveness.DISCONNECTED) return id;
-    throw nobodyThere(id);
   }
 
   #deadlineMs({ deadline }: Pick<DrainAgentRequest, 'deadline'>): number {

@@ -1,7 +1,8 @@
-import { create, fromBinary, fromJson, type JsonObject, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, fromJson, isMessage, type JsonObject, toBinary } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   CommandSchema,
+  type Payload,
   PayloadSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import {
@@ -21,6 +22,7 @@ export const DEAD_PREFIX = 'dead/';
 /** "mail/<agent id>/<delivery id>"; neither id has a slash. */
 export const mailKey = (agentId: string, deliveryId: string): string => `${MAIL}${agentId}/${deliveryId}`;
 export const isMailKey = (key: string): boolean => key.startsWith(MAIL);
+export const isDeadKey = (key: string): boolean => key.startsWith(DEAD_PREFIX);
 export const deadKey = (agentId: string, deliveryId: string): string =>
   `${DEAD_PREFIX}${agentId}/${deliveryId}`;
 
@@ -36,7 +38,14 @@ export const decodeDelivery = (bytes: Uint8Array): DeliveryRecord => fromBinary(
 /** Commands of one agent come one after the other: a later one waits until the one before is acknowledged. */
 export const COMMAND_ORDER = 'command';
 
-export interface NewCommand {
+/** The fleet operation that a command belongs to, and the trace context of who started it. */
+export interface CommandCause {
+  operationId?: string;
+  traceparent?: string;
+  tracestate?: string;
+}
+
+export interface NewCommand extends CommandCause {
   /** Unique in the namespace. Derive it from what causes the command where that may be decided twice. */
   id: string;
   /** Whose mailbox it goes to. */
@@ -45,7 +54,8 @@ export interface NewCommand {
   subjectAgentId?: string;
   /** As in Command.type. */
   type: string;
-  arguments: JsonObject;
+  /** An object, or a payload as somebody gave it. */
+  arguments: JsonObject | Payload | undefined;
   /** Who caused it: a principal or "rule:<name>". */
   actor: string;
   /** The store's clock. */
@@ -61,6 +71,7 @@ export interface NewCommand {
 /** A command for a mailbox: an effect of the commit that causes it. */
 export function putCommand(command: NewCommand): { key: string; value: Uint8Array } {
   const { id, agentId, storeMs, expireAfterMs } = command;
+  const given = argumentsOf(command.arguments);
   const record = create(DeliveryRecordSchema, {
     format: DELIVERY_FORMAT,
     id,
@@ -72,19 +83,27 @@ export function putCommand(command: NewCommand): { key: string; value: Uint8Arra
     maxTries: command.maxTries,
     actor: command.actor,
     subjectAgentId: command.subjectAgentId ?? '',
+    traceparent: command.traceparent ?? '',
+    tracestate: command.tracestate ?? '',
     item: {
       case: 'command',
       value: create(CommandSchema, {
+        operationId: command.operationId ?? '',
         type: command.type,
-        arguments: create(PayloadSchema, {
-          contentType: 'application/json',
-          data: { case: 'json', value: fromJson(ValueSchema, command.arguments) },
-        }),
+        ...(given === undefined ? {} : { arguments: given }),
       }),
     },
   });
   if (expireAfterMs !== undefined) record.expireTime = timestampFromMs(storeMs + expireAfterMs);
   return { key: mailKey(agentId, id), value: encodeDelivery(record) };
+}
+
+function argumentsOf(given: NewCommand['arguments']): Payload | undefined {
+  if (given === undefined || isMessage(given, PayloadSchema)) return given;
+  return create(PayloadSchema, {
+    contentType: 'application/json',
+    data: { case: 'json', value: fromJson(ValueSchema, given as JsonObject) },
+  });
 }
 
 /** A dead letter in place of the delivery. */
@@ -93,8 +112,11 @@ export function putDeadLetter(
   reason: DeadLetterRecord['reason'],
   error: string,
   storeMs: number,
+  /** How the agent ended it, if it did. */
+  answer: '' | 'declined' | 'failed' = '',
 ): { key: string; value: Uint8Array } {
-  const record = create(DeadLetterRecordSchema, { delivery, reason, error, time: timestampFromMs(storeMs) });
+  const time = timestampFromMs(storeMs);
+  const record = create(DeadLetterRecordSchema, { delivery, reason, error, time, answer });
   return { key: deadKey(delivery.agentId, delivery.id), value: toBinary(DeadLetterRecordSchema, record) };
 }
 
