@@ -13,11 +13,13 @@ const pythonPackages = [
   'opentelemetry-sdk==1.45.2',
   'opentelemetry-exporter-otlp-proto-http==1.45.2',
 ];
-const goTools = {
+const goCommands = {
   grpcurl: 'github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4',
   'protoc-gen-go': 'google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12',
   'protoc-gen-go-grpc': 'google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2',
 };
+
+const goProtos = ['mycosoft/orchestrator/agent', 'mycosoft/orchestrator/coordination'];
 
 /** A lane whose toolchain is not on this machine: it is counted as skipped, never as passed. */
 export class Missing extends Error {}
@@ -104,43 +106,42 @@ async function debian(home, packages) {
 
 async function goTool(name) {
   await need('go', ['version']);
-  await once(name, goTools[name], async () => {
-    await run('go', ['install', goTools[name]], { env: { ...process.env, GOBIN: bin } });
+  await once(name, goCommands[name], async () => {
+    await run('go', ['install', goCommands[name]], { env: { ...process.env, GOBIN: bin } });
   });
   return { command: join(bin, name), args: [] };
 }
 
-/** The Go agent, its client generated with protoc (buf where there is none) and built. */
-async function goAgent(protocReady) {
+/** Builds the Go examples, their client generated with protoc (buf where there is none). */
+async function go(protocReady) {
   const generators = [await goTool('protoc-gen-go'), await goTool('protoc-gen-go-grpc')];
-  const source = join(cache, 'go-agent');
+  const source = join(cache, 'go-agents');
   rmSync(source, { recursive: true, force: true });
-  mkdirSync(source, { recursive: true });
-  for (const file of ['go.mod', 'go.sum', 'main.go']) cpSync(join('examples/go', file), join(source, file));
+  const own = /(^|\/)(go\.mod|go\.sum|main\.go|(client|pair|tracing)(\/.*\.go)?)$/;
+  cpSync('examples/go', source, {
+    recursive: true,
+    filter: (path) => path === 'examples/go' || own.test(path),
+  });
   const option = 'module=mycosoft.dev/orchestrator';
   const compiler = await protocReady.catch(() => undefined);
   if (compiler === undefined) {
     const plugins = generators.map(({ command }) => ({ local: command, out: source, opt: [option] }));
     const template = JSON.stringify({ version: 'v2', plugins });
-    await run('node_modules/.bin/buf', [
-      'generate',
-      'proto',
-      '--path',
-      'proto/mycosoft/orchestrator/agent',
-      '--template',
-      template,
-    ]);
+    const paths = goProtos.flatMap((folder) => ['--path', `proto/${folder}`]);
+    await run('node_modules/.bin/buf', ['generate', 'proto', ...paths, '--template', template]);
   } else {
     const outputs = ['go', 'go-grpc'].flatMap((name) => [
       `--${name}_out=${source}`,
       `--${name}_opt=${option}`,
     ]);
-    await run(compiler.command, ['-I', 'proto', ...outputs, ...protoFiles('mycosoft/orchestrator/agent')], {
+    await run(compiler.command, ['-I', 'proto', ...outputs, ...goProtos.flatMap(protoFiles)], {
       env: { ...process.env, ...compiler.env, PATH: `${process.env.PATH}:${bin}` },
     });
   }
-  await run('go', ['build', '-o', join(bin, 'go-agent'), '.'], { cwd: source });
-  return { command: join(bin, 'go-agent'), args: [] };
+  for (const [program, folder] of Object.entries({ 'go-agent': '.', 'go-pair': './pair' })) {
+    await run('go', ['build', '-o', join(bin, program), folder], { cwd: source });
+  }
+  return (program) => ({ command: join(bin, program), args: [] });
 }
 
 async function strace() {
@@ -180,9 +181,12 @@ export async function prepareTools(log) {
   };
   const protocReady = protoc();
   protocReady.catch(() => {});
-  const go = settle('go-agent', () => goAgent(protocReady)).then(async (agent) => [
+  const goReady = go(protocReady);
+  goReady.catch(() => {});
+  const goTools = settle('go-agent', async () => (await goReady)('go-agent')).then(async (agent) => [
     agent,
-    await settle('grpcurl', () => goTool('grpcurl')), // after the agent: two Go builds at a time gain nothing
+    await settle('go-pair', async () => (await goReady)('go-pair')),
+    await settle('grpcurl', () => goTool('grpcurl')), // after the agents: two Go builds at a time gain nothing
   ]);
   const pythonReady = python();
   pythonReady.catch(() => {});
@@ -193,5 +197,5 @@ export async function prepareTools(log) {
     settle('strace', strace),
     settle('curl', curl),
   ];
-  return Object.fromEntries([...(await Promise.all(others)), ...(await go)]);
+  return Object.fromEntries([...(await Promise.all(others)), ...(await goTools)]);
 }

@@ -1,0 +1,212 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	agentv1 "mycosoft.dev/orchestrator/agent/v1"
+)
+
+const (
+	maxHeld    = 64    // deliveries that are worked on at a time; beyond that they are declined for now
+	remembered = 1_000 // outcomes, so that a delivery that comes again is not carried out again
+)
+
+// Held is a delivery that is being worked on. It may come again with a higher attempt: then that one is answered.
+type Held struct {
+	Message *agentv1.Message // nil for a command
+	Command *agentv1.Command
+
+	frame    *agentv1.Delivery
+	work     *agentv1.Work
+	accepted bool
+	acceptAt time.Time
+	revoke   context.CancelFunc
+}
+
+// Declined refuses a delivery; one that is retryable comes again later.
+type Declined struct {
+	Why       string
+	Retryable bool
+}
+
+func (d Declined) Error() string { return d.Why }
+
+// take begins to work on a delivery, on a goroutine of its own, unless it is known by delivery id and attempt.
+func (a *Agent) take(frame *agentv1.Delivery) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id, attempt := frame.Work.DeliveryId, frame.Work.Attempt
+	if done := a.done[id]; done != nil { // its outcome did not arrive, or was lost with the store: the same again
+		if attempt >= done.Work.Attempt {
+			a.tell(&agentv1.DeliveryUpdate{Work: frame.Work, State: done.State, Output: done.Output, Error: done.Error})
+		}
+		return
+	}
+	if held := a.held[id]; held != nil { // it goes on, and answers the newest attempt
+		if attempt > held.work.Attempt {
+			held.work = frame.Work
+			if held.accepted {
+				a.accept(held)
+			}
+		}
+		return
+	}
+	if len(a.held) >= maxHeld && frame.GetCommand() == nil {
+		declined := agentv1.DeliveryUpdate_STATE_DECLINED
+		a.tell(&agentv1.DeliveryUpdate{Work: frame.Work, State: declined, Error: "busy", Retryable: true})
+		return
+	}
+	within := frame.AcceptWithin.AsDuration()
+	if within == 0 {
+		within = 10 * time.Second
+	}
+	ctx, revoke := context.WithCancel(context.Background())
+	if frame.TimeLeft != nil {
+		ctx, revoke = context.WithTimeout(ctx, frame.TimeLeft.AsDuration())
+	}
+	a.held[id] = &Held{
+		Message: frame.GetMessage(), Command: frame.GetCommand(),
+		frame: frame, work: frame.Work, acceptAt: time.Now().Add(within / 2), revoke: revoke,
+	}
+	go a.carryOut(ctx, a.held[id])
+}
+
+func (a *Agent) carryOut(ctx context.Context, held *Held) {
+	defer held.revoke()
+	update := &agentv1.DeliveryUpdate{State: agentv1.DeliveryUpdate_STATE_SUCCEEDED}
+	output, err := a.outcome(ctx, held)
+	var declined Declined
+	switch {
+	case err == nil:
+		update.Output = output
+	case errors.As(err, &declined):
+		update.State, update.Retryable = agentv1.DeliveryUpdate_STATE_DECLINED, declined.Retryable
+	default:
+		update.State = agentv1.DeliveryUpdate_STATE_FAILED
+	}
+	if err != nil {
+		update.Error = firstCharacters(err.Error(), 4096)
+	}
+	a.finish(held, update)
+	if held.Command.GetType() == "stop" {
+		a.leave()
+	}
+}
+
+func (a *Agent) outcome(ctx context.Context, held *Held) (*agentv1.Payload, error) {
+	switch {
+	case held.Command != nil:
+		return nil, a.obey(ctx, held)
+	case held.Message == nil || a.Handle == nil:
+		return nil, Declined{Why: "this agent takes nothing of the kind"}
+	}
+	ctx, span := startSpan(remote(ctx, held.frame), "process "+held.Message.Type, trace.SpanKindConsumer)
+	answer, err := a.Handle(ctx, held)
+	endSpan(span, err)
+	if err != nil || answer == nil {
+		return nil, err
+	}
+	return Payload(answer)
+}
+
+func (a *Agent) finish(held *Held, update *agentv1.DeliveryUpdate) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := held.work.DeliveryId
+	if a.held[id] != held {
+		return // taken back meanwhile
+	}
+	delete(a.held, id)
+	update.Work = held.work
+	if !update.Retryable {
+		a.done[id] = update
+		a.doneOrder = append(a.doneOrder, id)
+		if len(a.doneOrder) > remembered {
+			delete(a.done, a.doneOrder[0])
+			a.doneOrder = a.doneOrder[1:]
+		}
+	}
+	a.tell(update)
+}
+
+// obey carries a command out.
+func (a *Agent) obey(ctx context.Context, held *Held) error {
+	switch order := held.Command.Type; order {
+	case "resume":
+		a.setDrained(false)
+	case "drain", "stop":
+		a.setDrained(true)
+		for len(a.messagesHeld()) > 0 && ctx.Err() == nil { // finishes what it holds
+			time.Sleep(50 * time.Millisecond)
+		}
+	case "quarantine", "dependency_lost", "dependency_recovered": // notices
+	default:
+		return Declined{Why: "does not know the order " + order}
+	}
+	return nil
+}
+
+func (a *Agent) setDrained(drained bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.drained = drained
+}
+
+// accept says that a delivery is worked on and takes longer.
+func (a *Agent) accept(held *Held) {
+	held.accepted = true
+	update := &agentv1.DeliveryUpdate{Work: held.work, State: agentv1.DeliveryUpdate_STATE_ACCEPTED}
+	if held.Command != nil {
+		update.Running = a.running()
+	}
+	a.upLocked(&agentv1.OpenSessionRequest{Frame: &agentv1.OpenSessionRequest_DeliveryUpdate{DeliveryUpdate: update}})
+}
+
+func (a *Agent) messagesHeld() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.running()
+}
+
+func (a *Agent) running() (types []string) {
+	for _, held := range a.held {
+		if held.Message != nil && len(types) < 64 {
+			types = append(types, held.Message.Type)
+		}
+	}
+	return types
+}
+
+// revoke stops an attempt: nobody wants its outcome any more.
+func (a *Agent) revoke(work *agentv1.Work) {
+	is := func(other *agentv1.Work) bool {
+		return other.GetDeliveryId() == work.GetDeliveryId() && other.GetAttempt() == work.GetAttempt()
+	}
+	if held := a.held[work.GetDeliveryId()]; held != nil && is(held.work) {
+		delete(a.held, work.GetDeliveryId())
+		held.revoke()
+	}
+	kept := a.unanswered[:0:0]
+	for _, effect := range a.unanswered {
+		if update := effect.frame.GetDeliveryUpdate(); update == nil || !is(update.Work) {
+			kept = append(kept, effect)
+		}
+	}
+	a.unanswered = kept
+}
+
+func (a *Agent) tell(update *agentv1.DeliveryUpdate) {
+	frame := &agentv1.OpenSessionRequest_DeliveryUpdate{DeliveryUpdate: update}
+	a.post(&effect{frame: &agentv1.OpenSessionRequest{FrameId: newID(), Frame: frame}})
+}
+
+func firstCharacters(text string, count int) string {
+	if characters := []rune(text); len(characters) > count {
+		return string(characters[:count])
+	}
+	return text
+}
