@@ -34,7 +34,8 @@ class Refused(Exception):
 
 
 class Declined(Exception):
-    """Raise it in a handler to refuse a delivery; with retryable it comes again later."""
+    """Raise it in a handler to refuse a delivery; with retryable it comes again later. After any other exception a
+    message comes again, a few times, and a call has failed: its caller is told."""
 
     def __init__(self, why, retryable=False):
         super().__init__(why)
@@ -48,6 +49,7 @@ class Held:
         self.work = frame.work
         self.message = frame.message if frame.HasField("message") else None
         self.command = frame.command if frame.HasField("command") else None
+        self.wants_answer = frame.wants_answer  # somebody waits for what the handler returns
         self.trace = {"traceparent": frame.traceparent, "tracestate": frame.tracestate}
         self.revoked = threading.Event()  # taken back: stop, nobody wants the outcome
         self.accepted = False
@@ -276,8 +278,8 @@ class Agent:
         except Exception as error:
             declined = isinstance(error, Declined)
             update = frames.DeliveryUpdate(
-                state="STATE_DECLINED" if declined else "STATE_FAILED", error=str(error)[:4096] or repr(error)[:4096],
-                retryable=declined and error.retryable)
+                state="STATE_DECLINED" if declined else "STATE_FAILED", error=(str(error) or repr(error))[:4096],
+                retryable=error.retryable if declined else bool(held.message and not held.wants_answer))
         with self._lock:
             if self._held.get(held.work.delivery_id) is not held:
                 return  # taken back meanwhile

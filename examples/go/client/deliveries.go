@@ -27,7 +27,8 @@ type Held struct {
 	revoke   context.CancelFunc
 }
 
-// Declined refuses a delivery; one that is retryable comes again later.
+// Declined refuses a delivery; one that is retryable comes again later. After any other error a message comes again, a
+// few times, and a call has failed: its caller is told.
 type Declined struct {
 	Why       string
 	Retryable bool
@@ -87,6 +88,7 @@ func (a *Agent) carryOut(ctx context.Context, held *Held) {
 		update.State, update.Retryable = agentv1.DeliveryUpdate_STATE_DECLINED, declined.Retryable
 	default:
 		update.State = agentv1.DeliveryUpdate_STATE_FAILED
+		update.Retryable = held.Message != nil && !held.frame.WantsAnswer
 	}
 	if err != nil {
 		update.Error = firstCharacters(err.Error(), 4096)
