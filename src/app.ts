@@ -2,6 +2,7 @@ import type { Config } from './config/config.ts';
 import { describeConfig } from './config/describe.ts';
 import { PollSessions } from './domain/agent/poll-sessions.ts';
 import type { SessionProtocolOptions } from './domain/agent/session-ports.ts';
+import { TELL_REFUSALS_MS } from './domain/coordination/links/refusals.ts';
 import { EventLog } from './domain/monitoring/event-log.ts';
 import { REPLICA_BEAT_MS, Replicas } from './domain/monitoring/replicas.ts';
 import { SystemStatusReader } from './domain/monitoring/status.ts';
@@ -165,6 +166,7 @@ async function start(
       ['care', CARE_MS, () => fleet.care.tick().then(() => fleet.janitor.sweep())],
       ['store clock', STORE_TIME_MS, async () => void (await fleet.storeTime.exact())],
       ['trim events', TRIM_MS, () => events.trim()],
+      ['tell refusals', TELL_REFUSALS_MS, () => fleet.coordination.refusals.flush()],
     ] as const) {
       closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));
     }

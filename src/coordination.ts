@@ -2,6 +2,10 @@ import type { Config } from './config/config.ts';
 import type { Chore } from './domain/agent/care/chore.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import type { AgentDirectory } from './domain/agent/directory.ts';
+import { LinkPolicies } from './domain/coordination/links/link-policies.ts';
+import { LinkPolicyView } from './domain/coordination/links/link-policy-view.ts';
+import { type LinkMetrics, Links } from './domain/coordination/links/links.ts';
+import { Refusals } from './domain/coordination/links/refusals.ts';
 import { LockUpkeep } from './domain/coordination/locks/lock-upkeep.ts';
 import { LockView } from './domain/coordination/locks/lock-view.ts';
 import { Locks } from './domain/coordination/locks/locks.ts';
@@ -18,6 +22,8 @@ import { Subscriptions } from './domain/coordination/messages/subscriptions.ts';
 import { SharedState } from './domain/coordination/state/shared-state.ts';
 import { StateIndex } from './domain/coordination/state/state-index.ts';
 import { StateUpkeep } from './domain/coordination/state/state-upkeep.ts';
+import { LinkCounts } from './domain/coordination/traffic/link-counts.ts';
+import { Traffic } from './domain/coordination/traffic/traffic.ts';
 import type { EventWriter } from './domain/monitoring/events.ts';
 import type { Background } from './lib/background.ts';
 import type { Clock } from './lib/clock.ts';
@@ -27,7 +33,7 @@ import type { StoreTime } from './state/store-time.ts';
 import type { View } from './state/views.ts';
 
 export interface CoordinationOptions {
-  config: Pick<Config, 'limits' | 'deliveries' | 'events'>;
+  config: Pick<Config, 'id' | 'limits' | 'deliveries' | 'events'>;
   store: Store;
   storeTime: StoreTime;
   directory: AgentDirectory;
@@ -36,12 +42,20 @@ export interface CoordinationOptions {
   clock: Clock;
   ids: Ids;
   background: Background;
+  metrics: LinkMetrics;
 }
 
 /** What agents and operators say to each other and share, wired together: messages, shared state and locks. */
 export function createCoordination(options: CoordinationOptions) {
   const { config, store, storeTime, directory, mailboxes, events, clock, ids, background } = options;
   const { maxMailbox, maxLocks, maxLockWaiters, maxReceivers, maxCalls, maxSubscriptions } = config.limits;
+  const { maxLinkPolicies, maxLinks, watchBuffer } = config.limits;
+  const { metrics } = options;
+  const refusals = new Refusals({ store, storeTime, replicaId: config.id, startMs: clock.wallMs() });
+  const linkPolicyView = new LinkPolicyView({ directory });
+  const links = new Links({ view: linkPolicyView, directory, refusals, clock, metrics });
+  const linkCounts = new LinkCounts({ mailboxes, max: maxLinks });
+  const traffic = new Traffic({ mailboxes, links, counts: linkCounts, storeMs: () => storeTime.ms() });
   const stateIndex = new StateIndex();
   const lockView = new LockView();
   const subscriptionView = new SubscriptionView();
@@ -50,12 +64,24 @@ export function createCoordination(options: CoordinationOptions) {
   const receivers = new Receivers({ directory, mailboxes, subscriptions: subscriptionView });
   const stateUpkeep = new StateUpkeep({ store, directory, index: stateIndex });
   const lockUpkeep = new LockUpkeep({ store, directory, view: lockView, events });
-  const messageUpkeep = new MessageUpkeep({ store, mailboxes, receivers });
-  const shared = { store, storeTime, directory, mailboxes, ids, maxMailbox, config: config.deliveries };
-  const messages = new Messages({ ...shared, receivers, maxReceivers, keptMs: config.events.retentionMs });
+  const messageUpkeep = new MessageUpkeep({ store, mailboxes, receivers, links });
+  const shared = {
+    store,
+    storeTime,
+    directory,
+    mailboxes,
+    links,
+    ids,
+    maxMailbox,
+    config: config.deliveries,
+  };
+  const messages = new Messages({
+    ...{ ...shared, receivers, maxReceivers, metrics },
+    keptMs: config.events.retentionMs,
+  });
   /** Before the mailboxes: a reply is heard before its delivery is missed. */
   const early: View[] = [replies];
-  const views: View[] = [stateIndex, lockView, subscriptionView, fanOuts];
+  const views: View[] = [stateIndex, lockView, subscriptionView, linkPolicyView, fanOuts, traffic];
   const chores: Chore[] = [stateUpkeep, lockUpkeep, fanOuts, messageUpkeep];
   const hooks: LossHook[] = [stateUpkeep, lockUpkeep, messageUpkeep];
   return {
@@ -76,5 +102,11 @@ export function createCoordination(options: CoordinationOptions) {
       maxSubscriptions,
     }),
     deadLetters: new DeadLetters(shared),
+    refusals,
+    linkPolicies: new LinkPolicies({
+      ...{ store, storeTime, directory, events, view: linkPolicyView },
+      maxPolicies: maxLinkPolicies,
+    }),
+    traffic: { traffic, counts: linkCounts, replicaId: config.id, store, watchBuffer },
   };
 }

@@ -25,6 +25,7 @@ import { fleetSilences } from './domain/agent/suspicion.ts';
 import { VerdictWriter } from './domain/agent/verdict-writer.ts';
 import { Deliveries, type DeliveriesOptions } from './domain/coordination/deliveries.ts';
 import { DeliveryUpkeep } from './domain/coordination/delivery-upkeep.ts';
+import type { LinkMetrics } from './domain/coordination/links/links.ts';
 import { Mailboxes } from './domain/coordination/mailboxes.ts';
 import { messageOutcome } from './domain/coordination/messages/replies.ts';
 import { EventWriter } from './domain/monitoring/events.ts';
@@ -47,7 +48,7 @@ export interface FleetOptions {
   log: Logger;
   background: Background;
   loop: EventLoopMonitor;
-  metrics: SessionMetrics & DeliveriesOptions['metrics'];
+  metrics: SessionMetrics & DeliveriesOptions['metrics'] & LinkMetrics;
   replicaAlive(replicaId: string): boolean;
   /** The sessions of all replicas; undefined: this one is alone. */
   shares(): Shares | undefined;
@@ -79,6 +80,7 @@ export function createFleet(options: FleetOptions) {
   const rebalancing = new Rebalancing({ clock, held: () => sessions.size, shares: () => options.shares() });
   const coordination = createCoordination({
     ...{ config, store, storeTime, directory, mailboxes, events, clock, ids, background },
+    metrics: options.metrics,
   });
   const pacing = () => pacingFor(sessions.size, config.session);
   const context: SessionContext = {

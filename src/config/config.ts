@@ -63,6 +63,10 @@ export interface Config {
     maxCalls: number;
     /** `limits.max_subscriptions`: per namespace; default 10,000. */
     maxSubscriptions: number;
+    /** `limits.max_link_policies`: per namespace; default 256. */
+    maxLinkPolicies: number;
+    /** `limits.max_links`: pairs of sender and receiver whose traffic this replica counts; default 10,000. */
+    maxLinks: number;
     /** `limits.max_locks`: per namespace; default 100,000. */
     maxLocks: number;
     /** `limits.max_lock_waiters`: calls that wait for a lock, on this replica; default 1,000. */

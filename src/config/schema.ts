@@ -391,6 +391,14 @@ export const KEYS: readonly KeySpec[] = [
     'Calls of agents that wait for an answer, on this replica.',
   ),
   limit('max_subscriptions', 10_000, [1, 1_000_000], 'subscriptions', 'Subscriptions in one namespace.'),
+  limit('max_link_policies', 256, [1, 10_000], 'policies', 'Link policies in one namespace.'),
+  limit(
+    'max_links',
+    10_000,
+    [1, 1_000_000],
+    'links',
+    'Pairs of sender and receiver whose traffic this replica counts.',
+  ),
   limit('max_locks', 100_000, [1, 10_000_000], 'locks', 'Locks in one namespace.'),
   limit('max_lock_waiters', 1_000, [1, 100_000], 'calls', 'Calls that wait for a lock, on this replica.'),
   limit(

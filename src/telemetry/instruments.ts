@@ -24,8 +24,10 @@ export interface Instruments {
   sessionClosed(reason: string): void;
   sessionCutOff(reason: string): void;
   verdict(liveness: string): void;
-  /** A delivery was answered, or given up ("expired", "tries"). */
-  delivery(outcome: string): void;
+  /** A delivery was answered, or given up ("expired", "tries"), so long after it was stored. */
+  delivery(outcome: string, item: string, latencyMs: number): void;
+  /** Messages, each receiver counted: "sent", "rerouted", "muted" or "throttled". */
+  message(outcome: string, count: number): void;
   connectionRejected(reason: string): void;
   /** `system`: "lmdb" or "redis". */
   storeOperation(operation: StoreOperation, system: string): void;
@@ -46,6 +48,8 @@ const RTT_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 const STORE_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5,
 ];
+/** Seconds: an agent that is there answers in milliseconds, one that is away when it is back. */
+const DELIVERY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3_600];
 /** Seconds; the conventions' advice for rpc.server.call.duration, and finer below 5 ms. */
 const RPC_BUCKETS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
@@ -81,6 +85,12 @@ export function createInstruments(meter: Meter): Instruments {
     '{session}',
   );
   const deliveries = counter(METRIC.deliveries, 'What became of deliveries to agents.', '{delivery}');
+  const deliveryLatency = histogram(
+    METRIC.deliveryLatency,
+    'From the storing of a delivery to its answer.',
+    DELIVERY_BUCKETS,
+  );
+  const messages = counter(METRIC.messages, 'Messages, each receiver counted.', '{message}');
   const verdicts = counter(METRIC.verdicts, 'Changes of an agent’s liveness, by the new one.', '{verdict}');
   const rejected = counter(
     METRIC.connectionsRejected,
@@ -119,7 +129,12 @@ export function createInstruments(meter: Meter): Instruments {
     sessionOpened: () => sessionsOpened.add(1),
     sessionClosed: (reason) => sessionsClosed.add(1, { [ATTR.reason]: reason }),
     sessionCutOff: (reason) => sessionsCutOff.add(1, { [ATTR.reason]: reason }),
-    delivery: (outcome) => deliveries.add(1, { [ATTR.deliveryOutcome]: outcome }),
+    delivery: (outcome, item, latencyMs) => {
+      const attributes = { [ATTR.deliveryOutcome]: outcome, [ATTR.deliveryItem]: item };
+      deliveries.add(1, attributes);
+      deliveryLatency.record(latencyMs / 1_000, attributes);
+    },
+    message: (outcome, count) => messages.add(count, { [ATTR.messageOutcome]: outcome }),
     verdict: (liveness) => verdicts.add(1, { [ATTR.liveness]: liveness }),
     connectionRejected: (reason) => rejected.add(1, { [ATTR.reason]: reason }),
     storeOperation: (operation, system) => {

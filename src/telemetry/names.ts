@@ -35,8 +35,25 @@ export const ATTR = {
   namespace: 'orchestrator.namespace',
   /** "committed", "conflict" or "repeated". */
   storeOutcome: 'orchestrator.store.outcome',
+  messagingSystem: 'messaging.system',
+  messagingOperation: 'messaging.operation.name',
+  messagingOperationType: 'messaging.operation.type',
+  messagingDestination: 'messaging.destination.name',
+  /** As the destination, without ids of agents: "agent/{id}", "capability/sum". */
+  messagingTemplate: 'messaging.destination.template',
+  messageId: 'messaging.message.id',
+  eventType: 'cloudevents.event_type',
+  eventSource: 'cloudevents.event_source',
+  messageReceivers: 'orchestrator.message.receivers',
+  agentId: 'orchestrator.agent.id',
+  deliveryId: 'orchestrator.delivery.id',
+  deliveryTries: 'orchestrator.delivery.tries',
   liveness: 'orchestrator.liveness',
   deliveryOutcome: 'orchestrator.delivery.outcome',
+  /** "message", "task" or "command". */
+  deliveryItem: 'orchestrator.delivery.item',
+  /** "sent", "rerouted", "muted" or "throttled". */
+  messageOutcome: 'orchestrator.message.outcome',
   reason: 'orchestrator.reason',
   version: 'version',
 } as const;
@@ -52,6 +69,8 @@ export const METRIC = {
   sessionsCutOff: 'orchestrator.sessions.cut_off',
   verdicts: 'orchestrator.agent.verdicts',
   deliveries: 'orchestrator.deliveries',
+  deliveryLatency: 'orchestrator.delivery.latency',
+  messages: 'orchestrator.messages',
   agents: 'orchestrator.agents',
   watches: 'orchestrator.watches',
   connectionsRejected: 'orchestrator.connections.rejected',
@@ -68,8 +87,8 @@ export const METRIC = {
   buildInfo: 'orchestrator.build.info',
 } as const;
 
-/** Spans of calls are named "package.Service/Method". */
-export const SPAN = { storeCommit: 'store commit' } as const;
+/** Spans of calls are named "package.Service/Method", those of messages "send <destination template>". */
+export const SPAN = { storeCommit: 'store commit', send: 'send', deliver: 'deliver' } as const;
 
 /** Names of google.rpc.Code by number. */
 const CODES = [

@@ -86,6 +86,8 @@ const DEFAULTS: Config = {
     maxReceivers: 10_000,
     maxCalls: 2_000,
     maxSubscriptions: 10_000,
+    maxLinkPolicies: 256,
+    maxLinks: 10_000,
     maxLocks: 100_000,
     maxLockWaiters: 1_000,
     maxMailbox: 1_000,

@@ -10,6 +10,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Logger } from '../../lib/logger.ts';
+import { msFromTimestamp } from '../../lib/proto-time.ts';
 import type { TimingWheel } from '../../lib/timing-wheel.ts';
 import {
   type Check,
@@ -51,7 +52,7 @@ export interface DeliveriesOptions {
   outcomeRules: ReadonlyMap<string, OutcomeRule>;
   /** The same for messages. */
   messageRule: OutcomeRule;
-  metrics: { delivery(outcome: string): void };
+  metrics: { delivery(outcome: string, item: string, latencyMs: number): void };
 }
 
 /** Why a delivery is given up that nobody answered. */
@@ -196,7 +197,7 @@ export class Deliveries {
       });
       const stored = await store.commit(commit);
       if (stored.kind !== 'conflict') {
-        this.#options.metrics.delivery(stateOf(outcome, update));
+        this.#count(stateOf(outcome, update), known, storeMs);
         await views
           .waitFor(namespace, stored.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS))
           .catch(() => {});
@@ -233,8 +234,14 @@ export class Deliveries {
     const letter = putDeadLetter(known.record, reason, '', storeMs);
     const checks = [...(commit.checks ?? []), ...(fence === undefined ? [] : [fence])];
     const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), letter] });
-    if (outcome.kind === 'committed') this.#options.metrics.delivery(reason);
+    if (outcome.kind === 'committed') this.#count(reason, known, storeMs);
     return outcome;
+  }
+
+  #count(outcome: OutcomeState, { record }: KnownDelivery, storeMs: number): void {
+    const { item, createTime } = record;
+    const latencyMs = createTime === undefined ? 0 : Math.max(0, storeMs - msFromTimestamp(createTime));
+    this.#options.metrics.delivery(outcome, item.case ?? 'unknown', latencyMs);
   }
 
   async #outcomeCommit(options: {
@@ -261,7 +268,8 @@ export class Deliveries {
     if (outcome.kind === 'over') {
       deletes.push(key);
       if (outcome.dead !== undefined && options.input.update !== undefined) {
-        puts.push(putDeadLetter(record, outcome.dead, options.input.update.error, input.storeMs));
+        const answer = outcome.state === 'declined' ? 'declined' : 'failed';
+        puts.push(putDeadLetter(record, outcome.dead, options.input.update.error, input.storeMs, answer));
       }
     } else {
       puts.push({ key, value: encodeDelivery(outcome.record) });

@@ -116,6 +116,8 @@ export type Outcome =
 /** The pause before a delivery that was declined as retryable is tried again: 1 s, doubled with each try. */
 const RETRY_BASE_MS = 1000;
 const RETRY_MAX_MS = 60_000;
+/** What is kept of an agent's error text, characters. */
+const SAID = 512;
 
 /**
  * Decides what an update makes of a delivery. Pure.
@@ -149,6 +151,8 @@ export function decideUpdate(known: KnownDelivery, update: DeliveryUpdate, store
       }
       const next = rewritten(known);
       next.accepted = false;
+      next.lastAnswer = state;
+      next.lastError = update.error.slice(0, SAID);
       const pauseMs = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** Math.max(0, record.tries - 1));
       next.notBefore = timestampFromMs(storeMs + pauseMs);
       return { kind: 'again', record: next };

@@ -24,6 +24,14 @@ interface Mailbox {
 
 export type MailListener = (namespace: string, agentId: string) => void;
 
+/** Told of each change as it is applied, decoded once for all. */
+export interface MailObserver {
+  /** `before` is undefined for what was put there, `after` for what was taken out. */
+  changed(batch: ChangeBatch, before: KnownDelivery | undefined, after: KnownDelivery | undefined): void;
+  /** The mailboxes of a namespace were read anew. */
+  replaced(namespace: string, position: Position): void;
+}
+
 const EMPTY: readonly KnownDelivery[] = [];
 
 /** The view of all mailboxes: unfinished deliveries in memory, by namespace and agent. */
@@ -32,6 +40,11 @@ export class Mailboxes implements View {
   readonly #listeners = new Set<MailListener>();
   readonly #counts = new Map<string, number>();
   readonly #epochs = new Map<string, bigint>();
+  readonly #observers: MailObserver[] = [];
+
+  observe(observer: MailObserver): void {
+    this.#observers.push(observer);
+  }
 
   listen(listener: MailListener): void {
     this.#listeners.add(listener);
@@ -90,6 +103,7 @@ export class Mailboxes implements View {
     }
     this.#namespaces.set(namespace, mailboxes);
     this.#counts.set(namespace, count);
+    for (const observer of this.#observers) observer.replaced(namespace, position);
     for (const agentId of new Set([...(before?.keys() ?? []), ...mailboxes.keys()])) {
       for (const listener of this.#listeners) listener(namespace, agentId);
     }
@@ -100,8 +114,11 @@ export class Mailboxes implements View {
     for (const { key, value } of batch.changes) {
       if (!isMailKey(key)) continue;
       const { agentId, deliveryId } = mailOf(key);
-      if (value === undefined) this.#remove(batch.namespace, agentId, deliveryId);
-      else this.#put(knownDelivery(batch.namespace, key, value, batch.revision));
+      const before = this.get(batch.namespace, agentId, deliveryId);
+      const after = value && knownDelivery(batch.namespace, key, value, batch.revision);
+      if (after === undefined) this.#remove(batch.namespace, agentId, deliveryId);
+      else this.#put(after);
+      for (const observer of this.#observers) observer.changed(batch, before, after);
       for (const listener of this.#listeners) listener(batch.namespace, agentId);
     }
   }

@@ -44,6 +44,7 @@ import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts'
 import { cursorOfNamespace, pageToken, request } from './request-rules.ts';
 import { anything, list, message, optional, type Rule, required } from './rules.ts';
 import { agentId, line, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
+import { trafficRules } from './traffic.ts';
 
 const SECOND_MS = 1000;
 const HOUR_MS = 3600 * SECOND_MS;
@@ -201,6 +202,7 @@ const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>
   ),
   request(GetConfigRequestSchema, {}),
   ...coordinationRules,
+  ...trafficRules,
 ]);
 
 function checkSelfReference(

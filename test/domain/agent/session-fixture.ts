@@ -60,6 +60,7 @@ export class CountingMetrics implements SessionMetrics {
   readonly cutOff: string[] = [];
   readonly verdicts: string[] = [];
   readonly deliveries: string[] = [];
+  readonly messages = new Map<string, number>();
 
   heartbeat(): void {
     this.rtts += 1;
@@ -78,6 +79,9 @@ export class CountingMetrics implements SessionMetrics {
   }
   delivery(outcome: string): void {
     this.deliveries.push(outcome);
+  }
+  message(outcome: string, count: number): void {
+    this.messages.set(outcome, (this.messages.get(outcome) ?? 0) + count);
   }
 
   verdict(liveness: string): void {

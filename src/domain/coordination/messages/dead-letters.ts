@@ -34,7 +34,9 @@ import { agentNotFound, contention, mailboxFull } from '../../agent/errors.ts';
 import { namespaceOf } from '../../namespaces.ts';
 import { Mutation } from '../../requests.ts';
 import { DEAD_PREFIX, deadKey, encodeDelivery, mailKey } from '../delivery-record.ts';
+import type { Links, Routing } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
+import { targetOfDelivery } from './message-record.ts';
 import { afterOf, pageOf, pageSize } from './pages.ts';
 
 export interface DeadLettersOptions {
@@ -42,6 +44,7 @@ export interface DeadLettersOptions {
   storeTime: StoreTime;
   directory: AgentDirectory;
   mailboxes: Mailboxes;
+  links: Links;
   ids: Ids;
   config: DeliveriesConfig;
   maxMailbox: number;
@@ -119,7 +122,11 @@ export class DeadLetters {
     });
   }
 
-  /** @throws DomainError DEAD_LETTER_NOT_FOUND, AGENT_NOT_FOUND, MAILBOX_FULL, REQUEST_ID_REUSED, CONTENTION */
+  /**
+   * What link policies keep back stays a dead letter.
+   * @throws DomainError DEAD_LETTER_NOT_FOUND, AGENT_NOT_FOUND, MAILBOX_FULL, REQUEST_ID_REUSED, CONTENTION; LINK_MUTED,
+   * LINK_THROTTLED when policies keep all of them back
+   */
   async redrive(request: RedriveDeadLettersRequest, caller: Caller): Promise<RedriveDeadLettersResponse> {
     const { store } = this.#options;
     const namespace = namespaceOf(request);
@@ -136,8 +143,8 @@ export class DeadLetters {
     if (earlier !== undefined) return earlier.response;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const letters = await this.#named(namespace, request);
-      const chosen = letters.slice(0, MAX_REDRIVEN);
-      const puts = await this.#back(namespace, chosen, request.toAgentId);
+      const wanted = letters.slice(0, MAX_REDRIVEN);
+      const { chosen, puts, routings } = await this.#back(namespace, wanted, request.toAgentId, caller);
       const response = create(RedriveDeadLettersResponseSchema, {
         redriven: chosen.length,
         left: letters.length - chosen.length,
@@ -149,8 +156,12 @@ export class DeadLetters {
         deletes: chosen.map(({ key }) => key),
         ...mutation.record(response),
       });
+      if (outcome.kind === 'committed') {
+        for (const routing of routings) routing.stored();
+        return response;
+      }
+      for (const routing of routings) routing.undo();
       if (outcome.kind === 'repeated') return mutation.repeated(outcome).response;
-      if (outcome.kind === 'committed') return response;
     }
     throw contention();
   }
@@ -174,15 +185,30 @@ export class DeadLetters {
     });
   }
 
-  async #back(namespace: string, letters: readonly Entry[], toAgentId: string) {
+  async #back(namespace: string, letters: readonly Entry[], toAgentId: string, caller: Caller) {
     const { storeTime, directory, mailboxes, ids, config, maxMailbox } = this.#options;
     const storeMs = await storeTime.exact();
     const added = new Map<string, number>();
-    return letters.map(({ value }, index) => {
-      const { delivery } = fromBinary(DeadLetterRecordSchema, value);
+    const chosen: Entry[] = [];
+    const puts: { key: string; value: Uint8Array }[] = [];
+    const routings: Routing[] = [];
+    let refused: DomainError | undefined;
+    for (const [index, letter] of letters.entries()) {
+      const { delivery } = fromBinary(DeadLetterRecordSchema, letter.value);
       const record = create(DeliveryRecordSchema);
       Object.assign(record, delivery);
-      const agentId = toAgentId === '' ? record.agentId : toAgentId;
+      const wanted = toAgentId === '' ? record.agentId : toAgentId;
+      let routing: Routing | undefined;
+      try {
+        routing = this.#route(namespace, record, wanted, caller);
+      } catch (error) {
+        if (!isKeptBack(error)) throw error;
+        refused ??= error;
+        continue;
+      }
+      const agentId = routing?.to[0] ?? wanted;
+      const mark = routing?.marks.get(agentId);
+      if (routing !== undefined) routings.push(routing);
       if (directory.get(namespace, agentId) === undefined) throw agentNotFound(namespace, agentId);
       const count = added.get(agentId) ?? mailboxes.count(namespace, agentId);
       if (count >= maxMailbox) throw mailboxFull(agentId, maxMailbox);
@@ -198,12 +224,35 @@ export class DeadLetters {
         createdRevision: 0n,
         index,
         wantsAnswer: false,
+        linkPolicyId: mark?.policyId ?? '',
+        reroutedFrom: mark?.reroutedFrom ?? '',
+        lastAnswer: '',
+        lastError: '',
         createTime: timestampFromMs(storeMs),
         expireTime: timestampFromMs(storeMs + config.expireAfterMs),
       });
       delete record.notBefore;
-      return { key: mailKey(agentId, record.id), value: encodeDelivery(record) };
-    });
+      routing?.counted(() => record.id);
+      chosen.push(letter);
+      puts.push({ key: mailKey(agentId, record.id), value: encodeDelivery(record) });
+    }
+    if (refused !== undefined && chosen.length === 0) throw refused;
+    return { chosen, puts, routings };
+  }
+
+  /** Policies look at who sent the message, not at who puts it back. */
+  #route(namespace: string, record: DeliveryRecord, agentId: string, caller: Caller): Routing | undefined {
+    if (record.item.case !== 'message') return undefined;
+    const message = record.item.value;
+    const sent = {
+      namespace,
+      message,
+      agentId: message.source,
+      caller,
+      target: targetOfDelivery(record),
+      call: false,
+    };
+    return this.#options.links.route(sent, [agentId]);
   }
 }
 
@@ -214,6 +263,10 @@ const placeOf = (createdRevision: bigint, record: DeliveryRecord): string =>
 
 const notThere = (id: string): DomainError =>
   new DomainError({ reason: ErrorReason.DEAD_LETTER_NOT_FOUND, message: `there is no dead letter ${id}` });
+
+const isKeptBack = (error: unknown): error is DomainError =>
+  error instanceof DomainError &&
+  (error.reason === ErrorReason.LINK_MUTED || error.reason === ErrorReason.LINK_THROTTLED);
 
 /** A delivery from the outside. */
 function statusOf(record: DeliveryRecord): DeliveryStatus {

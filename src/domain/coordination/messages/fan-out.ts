@@ -8,6 +8,7 @@ import type { ChangeBatch, Entry, Position, Store } from '../../../state/store.t
 import type { View } from '../../../state/views.ts';
 import type { Chore, ChoreContext } from '../../agent/care/chore.ts';
 import { encodeDelivery, mailKey, putDeadLetter } from '../delivery-record.ts';
+import type { Mark } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { CHUNK, decodeFanOut, deliveryIdOf, encodeFanOut, isFanOutKey } from './message-record.ts';
 
@@ -20,11 +21,19 @@ export function putsInto(options: {
   storeMs: number;
   /** There is no other receiver. */
   only?: boolean;
+  /** What link policies made of it. */
+  markOf(agentId: string): Pick<Mark, 'policyId' | 'reroutedFrom' | 'throttled'> | undefined;
 }): { key: string; value: Uint8Array }[] {
-  const { id, delivery, agentIds, isFull, storeMs, only } = options;
+  const { id, delivery, agentIds, isFull, storeMs, only, markOf } = options;
   return agentIds.map((agentId) => {
     const record = create(DeliveryRecordSchema);
     Object.assign(record, delivery, { id: deliveryIdOf(id, agentId, only), agentId });
+    const mark = markOf(agentId);
+    if (mark !== undefined) {
+      record.linkPolicyId = mark.policyId;
+      record.reroutedFrom = mark.reroutedFrom;
+      if (mark.throttled) return putDeadLetter(record, 'throttled', '', storeMs);
+    }
     if (isFull(agentId)) return putDeadLetter(record, 'mailbox_full', '', storeMs);
     return { key: mailKey(agentId, record.id), value: encodeDelivery(record) };
   });
@@ -79,12 +88,14 @@ export class FanOuts implements View, Chore {
         const left = record.agentIds.slice(CHUNK);
         const id = key.slice(key.indexOf('/') + 1);
         const isFull = (agentId: string): boolean => mailboxes.count(namespace, agentId) >= maxMailbox;
+        const { links } = record;
+        const markOf = (agentId: string) => (Object.hasOwn(links, agentId) ? links[agentId] : undefined);
         const next = { ...record, agentIds: left };
         const outcome = await store.commit({
           namespace,
           checks: [fence, { key, revision }],
           puts: [
-            ...putsInto({ id, delivery, agentIds, isFull, storeMs }),
+            ...putsInto({ id, delivery, agentIds, isFull, storeMs, markOf }),
             ...(left.length === 0 ? [] : [{ key, value: encodeFanOut(next) }]),
           ],
           deletes: left.length === 0 ? [key] : [],

@@ -5,6 +5,7 @@ import {
   MessageSchema,
   type Payload,
   PayloadSchema,
+  type SendMessage,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import {
   type DeliveryRecord,
@@ -109,6 +110,7 @@ export function messageDelivery(input: NewMessage): {
     traceparent: message.extensions.traceparent ?? '',
     tracestate: message.extensions.tracestate ?? '',
     payloadKey: blob?.key ?? '',
+    payloadBytes: data?.length ?? 0,
     wantsAnswer: input.wantsAnswer,
     capability: input.capability,
     topic: input.topic,
@@ -116,6 +118,31 @@ export function messageDelivery(input: NewMessage): {
     item: { case: 'message', value: item },
   });
   return { delivery, blob };
+}
+
+/** Bytes of a payload, encoded. */
+export const payloadSize = (payload: Payload | undefined): number =>
+  payload === undefined ? 0 : toBinary(PayloadSchema, payload).length;
+
+/** For whom a sender sends something, in a word: "agent:<id>", "capability:<name>", "topic:<topic>" or "selector". */
+export function targetOf(to: SendMessage['to']): string {
+  switch (to.case) {
+    case 'agentId':
+      return `agent:${to.value}`;
+    case 'capability':
+    case 'topic':
+      return `${to.case}:${to.value}`;
+    default:
+      return 'selector';
+  }
+}
+
+/** The same, of a delivery. */
+export function targetOfDelivery(record: DeliveryRecord): string {
+  if (record.topic !== '') return `topic:${record.topic}`;
+  if (isShared(record)) return 'selector';
+  if (record.capability !== '') return `capability:${record.capability}`;
+  return `agent:${record.reroutedFrom || record.agentId}`;
 }
 
 /** The payload that was kept apart. */

@@ -3,6 +3,7 @@ import type { Store } from '../../../state/store.ts';
 import type { Chore, ChoreContext } from '../../agent/care/chore.ts';
 import type { Loss, LossEffects, LossHook } from '../../agent/care/loss-hook.ts';
 import { encodeDelivery, mailKey } from '../delivery-record.ts';
+import type { Links } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { BLOB_PREFIX, blobExpirySeconds, decodeReply, REPLY_PREFIX } from './message-record.ts';
 import type { Receivers } from './receivers.ts';
@@ -11,6 +12,7 @@ export interface MessageUpkeepOptions {
   store: Store;
   mailboxes: Mailboxes;
   receivers: Receivers;
+  links: Links;
 }
 
 const TRIM_EVERY_MS = 60_000;
@@ -18,6 +20,7 @@ const TRIM_CHUNK = 500;
 /** Longer than anybody waits for an answer. */
 const REPLY_KEPT_MS = 3_700_000;
 const MAX_MOVED = 256;
+const NOBODY = { principal: '', token: undefined };
 
 /** Payloads and replies that nobody needs any more, and messages that a lost agent has not taken on. */
 export class MessageUpkeep implements Chore, LossHook {
@@ -47,7 +50,7 @@ export class MessageUpkeep implements Chore, LossHook {
 
   /** Messages for a capability that the lost agent has not taken on go to another agent that has it. */
   async effects({ namespace, known }: Loss): Promise<LossEffects> {
-    const { mailboxes, receivers } = this.#options;
+    const { mailboxes, receivers, links } = this.#options;
     const checks: { key: string; revision: bigint }[] = [];
     const puts: { key: string; value: Uint8Array }[] = [];
     const deletes: string[] = [];
@@ -55,7 +58,10 @@ export class MessageUpkeep implements Chore, LossHook {
     for (const delivery of mailboxes.of(namespace, known.id)) {
       const { record } = delivery;
       if (record.capability === '' || record.wantsAnswer || (record.accepted && !record.idempotent)) continue;
-      const to = other(receivers, namespace, record.capability, known.id);
+      const message = record.item.case === 'message' ? record.item.value : undefined;
+      const sent = message && { namespace, message, agentId: message.source, caller: NOBODY };
+      const mayReceive = sent && links.mayReceive(sent);
+      const to = other(receivers, namespace, record.capability, known.id, mayReceive);
       if (to === undefined) continue;
       more = puts.length === MAX_MOVED;
       if (more) break;
@@ -108,9 +114,11 @@ function other(
   namespace: string,
   capability: string,
   lost: string,
+  mayReceive: ((agentId: string) => boolean) | undefined,
 ): string | undefined {
   try {
-    return receivers.withCapability(namespace, capability, '', true, lost);
+    const to = receivers.withCapability(namespace, capability, '', true, lost, mayReceive);
+    return mayReceive === undefined || mayReceive(to) ? to : undefined;
   } catch {
     // Nobody else is there: it waits for the lost one, or expires.
     return undefined;

@@ -10,7 +10,10 @@ import {
   SendMessageResponseSchema,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import type { DeliveryRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
-import { FanOutRecordSchema } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import {
+  FanOutRecordSchema,
+  LinkMarkSchema,
+} from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { DeliveriesConfig } from '../../../config/config.ts';
 import type { Ids } from '../../../lib/ids.ts';
 import { msFromDuration } from '../../../lib/proto-time.ts';
@@ -22,9 +25,10 @@ import { contention, invalidFields, limitReached, mailboxFull } from '../../agen
 import { agentKey } from '../../agent/record.ts';
 import { Mutation } from '../../requests.ts';
 import { sessionCaller } from '../bindings.ts';
+import type { LinkMetrics, Links, Marks } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { putsInto } from './fan-out.ts';
-import { CHUNK, deliveryIdOf, encodeFanOut, fanOutKey, messageDelivery } from './message-record.ts';
+import { CHUNK, deliveryIdOf, encodeFanOut, fanOutKey, messageDelivery, targetOf } from './message-record.ts';
 import type { Receivers } from './receivers.ts';
 
 export interface MessagesOptions {
@@ -33,6 +37,7 @@ export interface MessagesOptions {
   directory: AgentDirectory;
   mailboxes: Mailboxes;
   receivers: Receivers;
+  links: Links;
   ids: Ids;
   config: DeliveriesConfig;
   maxMailbox: number;
@@ -40,6 +45,7 @@ export interface MessagesOptions {
   maxReceivers: number;
   /** How long payloads are kept after their message expired: as long as dead letters. */
   keptMs: number;
+  metrics: LinkMetrics;
 }
 
 /** How a message is sent. */
@@ -63,10 +69,11 @@ export class Messages {
 
   /**
    * @throws DomainError AGENT_NOT_FOUND, NO_RECEIVER, RECEIVER_GONE, MAILBOX_FULL, LIMIT_REACHED, EPOCH_STALE,
-   * SESSION_SUPERSEDED, TOKEN_INVALID, INVALID_FIELDS, REQUEST_ID_REUSED, CONTENTION; StoreUnavailableError
+   * SESSION_SUPERSEDED, TOKEN_INVALID, INVALID_FIELDS, REQUEST_ID_REUSED, LINK_MUTED, LINK_THROTTLED, CONTENTION;
+   * StoreUnavailableError
    */
   async send(namespace: string, send: SendMessage, how: SendHow): Promise<SendMessageResponse> {
-    const { store, directory, receivers, storeTime, ids } = this.#options;
+    const { store, directory, receivers, storeTime, ids, links, metrics } = this.#options;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const session = await sessionCaller(store, namespace, how.caller, how.sessionEpoch);
       const message = stamped(send.message, session?.binding.agentId, how.caller);
@@ -83,7 +90,19 @@ export class Messages {
       const earlier = await mutation.earlier();
       if (earlier !== undefined) return Object.assign(earlier.response, { revision: earlier.revision });
       const key = send.orderingKey || message.extensions.partitionkey || '';
-      const to = receivers.of(namespace, send.to, key, how.call !== undefined);
+      const call = how.call !== undefined;
+      const { caller } = how;
+      const sent = {
+        namespace,
+        message,
+        agentId: session?.binding.agentId,
+        caller,
+        target: targetOf(send.to),
+        call,
+      };
+      const picked = receivers.of(namespace, send.to, key, call, links.mayReceive(sent));
+      const routing = links.route(sent, picked);
+      const to = routing?.to ?? picked;
       this.#admit(namespace, to);
       const storeMs = await storeTime.exact();
       const id = ids.uuid();
@@ -105,27 +124,35 @@ export class Messages {
       const [only] = to.length === 1 ? to : [];
       const response = create(SendMessageResponseSchema, {
         messageId: message.id,
-        receivers: to.length,
+        receivers: to.length - (routing?.throttled ?? 0),
+        muted: routing?.muted ?? 0,
+        throttled: routing?.throttled ?? 0,
         agentId: only ?? '',
         deliveryId: only === undefined ? '' : deliveryIdOf(id, only, true),
       });
       const checks: Check[] =
         session === undefined ? [] : [{ key: agentKey(session.known.id), revision: session.known.revision }];
+      routing?.counted((agentId) => deliveryIdOf(id, agentId, to.length === 1));
       const outcome = await store.commit({
         namespace,
         checks,
         puts: [
-          ...this.#puts(namespace, id, delivery, first, storeMs, to.length === 1),
+          ...this.#puts(namespace, id, delivery, first, storeMs, to.length === 1, routing?.marks),
           ...(blob === undefined ? [] : [blob]),
-          ...(rest.length === 0 ? [] : [fanOut(id, delivery, rest)]),
+          ...(rest.length === 0 ? [] : [fanOut(id, delivery, rest, routing?.marks)]),
         ],
         ...mutation.record(response),
       });
+      if (outcome.kind === 'committed') {
+        routing?.stored();
+        metrics.message('sent', response.receivers);
+        return Object.assign(response, { revision: outcome.revision });
+      }
+      routing?.undo();
       if (outcome.kind === 'repeated') {
         const repeated = mutation.repeated(outcome);
         return Object.assign(repeated.response, { revision: repeated.revision });
       }
-      if (outcome.kind === 'committed') return Object.assign(response, { revision: outcome.revision });
     }
     throw contention();
   }
@@ -137,10 +164,19 @@ export class Messages {
     agentIds: readonly string[],
     storeMs: number,
     only: boolean,
+    marks: Marks | undefined,
   ) {
     const { mailboxes, maxMailbox } = this.#options;
     const isFull = (agentId: string): boolean => mailboxes.count(namespace, agentId) >= maxMailbox;
-    return putsInto({ id, delivery, agentIds, isFull, storeMs, only });
+    return putsInto({
+      id,
+      delivery,
+      agentIds,
+      isFull,
+      storeMs,
+      only,
+      markOf: (agentId) => marks?.get(agentId),
+    });
   }
 
   #admit(namespace: string, to: readonly string[]): void {
@@ -167,8 +203,17 @@ export class Messages {
   }
 }
 
-function fanOut(id: string, delivery: DeliveryRecord, agentIds: string[]) {
-  return { key: fanOutKey(id), value: encodeFanOut(create(FanOutRecordSchema, { agentIds, delivery })) };
+function fanOut(id: string, delivery: DeliveryRecord, agentIds: string[], marks: Marks | undefined) {
+  const links = Object.fromEntries(
+    agentIds.flatMap((agentId) => {
+      const mark = marks?.get(agentId);
+      return mark === undefined ? [] : [[agentId, create(LinkMarkSchema, mark)]];
+    }),
+  );
+  return {
+    key: fanOutKey(id),
+    value: encodeFanOut(create(FanOutRecordSchema, { agentIds, delivery, links })),
+  };
 }
 
 /** @throws DomainError INVALID_FIELDS when an agent sends under another name */

@@ -28,9 +28,16 @@ export class Receivers {
   /**
    * The ids of the receivers, without repetition.
    * @param present only agents that are attached will do: somebody waits for an answer
+   * @param mayReceive whom of those with a capability links let receive it; undefined: all
    * @throws DomainError AGENT_NOT_FOUND, NO_RECEIVER, RECEIVER_GONE
    */
-  of(namespace: string, to: SendMessage['to'], orderingKey: string, present: boolean): string[] {
+  of(
+    namespace: string,
+    to: SendMessage['to'],
+    orderingKey: string,
+    present: boolean,
+    mayReceive?: (agentId: string) => boolean,
+  ): string[] {
     const { directory, subscriptions } = this.#options;
     switch (to.case) {
       case 'agentId': {
@@ -41,7 +48,7 @@ export class Receivers {
         return [to.value];
       }
       case 'capability':
-        return [this.withCapability(namespace, to.value, orderingKey, present)];
+        return [this.withCapability(namespace, to.value, orderingKey, present, '', mayReceive)];
       case 'topic':
         return nobodyIs(
           subscriptions.receivers(namespace, to.value),
@@ -64,6 +71,7 @@ export class Receivers {
   /**
    * The agent with a capability that gets the next message. Of those that are attached, or else of those that may come back.
    * @param except one that is not to get it
+   * @param mayReceive preferred are those for whom this holds
    * @throws DomainError NO_RECEIVER, RECEIVER_GONE
    */
   withCapability(
@@ -72,6 +80,7 @@ export class Receivers {
     orderingKey: string,
     present: boolean,
     except = '',
+    mayReceive?: (agentId: string) => boolean,
   ): string {
     const able: KnownAgent[] = [];
     let some = false;
@@ -85,7 +94,10 @@ export class Receivers {
     if (!some) throw noReceiver(`no agent of namespace ${namespace} has the capability ${capability}`);
     const attached = able.filter(({ record }) => isAttached(agentOf(record).liveness));
     const away = able.filter(({ record }) => mayBeThere(agentOf(record).liveness));
-    const candidates = attached.length > 0 || present ? attached : away.length > 0 ? away : able;
+    const there = attached.length > 0 || present ? attached : away.length > 0 ? away : able;
+    const allowed = mayReceive === undefined ? there : there.filter(({ id }) => mayReceive(id));
+    // Where nobody is allowed, the one that is chosen shows which policy forbids it.
+    const candidates = allowed.length > 0 ? allowed : there;
     const chosen =
       orderingKey === '' ? this.#leastLoaded(namespace, candidates) : byKey(candidates, orderingKey);
     if (chosen === undefined)

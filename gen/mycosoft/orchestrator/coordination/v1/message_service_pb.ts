@@ -4,21 +4,21 @@
 // @generated from file mycosoft/orchestrator/coordination/v1/message_service.proto (package mycosoft.orchestrator.coordination.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Work } from "../../agent/v1/agent_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_agent } from "../../agent/v1/agent_pb.ts";
 import type { Command, Message as Message$1, Payload, SendMessage, Task } from "../../agent/v1/session_service_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_session_service } from "../../agent/v1/session_service_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file mycosoft/orchestrator/coordination/v1/message_service.proto.
  */
 export const file_mycosoft_orchestrator_coordination_v1_message_service: GenFile = /*@__PURE__*/
-  fileDesc("CjtteWNvc29mdC9vcmNoZXN0cmF0b3IvY29vcmRpbmF0aW9uL3YxL21lc3NhZ2Vfc2VydmljZS5wcm90bxIlbXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MSJ5ChJTZW5kTWVzc2FnZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEjkKBHNlbmQYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuU2VuZE1lc3NhZ2USFQoNc2Vzc2lvbl9lcG9jaBgDIAEoBCJ1ChNTZW5kTWVzc2FnZVJlc3BvbnNlEhIKCm1lc3NhZ2VfaWQYASABKAkSEQoJcmVjZWl2ZXJzGAIgASgNEhAKCGFnZW50X2lkGAMgASgJEhMKC2RlbGl2ZXJ5X2lkGAQgASgJEhAKCHJldmlzaW9uGAUgASgDIrcBChBDYWxsQWdlbnRSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRI5CgRzZW5kGAIgASgLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlNlbmRNZXNzYWdlEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKaWRlbXBvdGVudBgEIAEoCBIVCg1zZXNzaW9uX2Vwb2NoGAUgASgEIp8BChFDYWxsQWdlbnRSZXNwb25zZRI3CgZvdXRwdXQYASABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUGF5bG9hZBIQCghhZ2VudF9pZBgCIAEoCRITCgtkZWxpdmVyeV9pZBgDIAEoCRIqCgdlbGFwc2VkGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpEBCgxTdWJzY3JpcHRpb24SEQoJbmFtZXNwYWNlGAEgASgJEgoKAmlkGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg0KBXRvcGljGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXZpc2lvbhgGIAEoAyKNAQoZQ3JlYXRlU3Vic2NyaXB0aW9uUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSSQoMc3Vic2NyaXB0aW9uGAIgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdWJzY3JpcHRpb24SEgoKcmVxdWVzdF9pZBgDIAEoCSJnChpDcmVhdGVTdWJzY3JpcHRpb25SZXNwb25zZRJJCgxzdWJzY3JpcHRpb24YASABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiJHChlEZWxldGVTdWJzY3JpcHRpb25SZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIXCg9zdWJzY3JpcHRpb25faWQYAiABKAkiLgoaRGVsZXRlU3Vic2NyaXB0aW9uUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAMiZgoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSKAAQoZTGlzdFN1YnNjcmlwdGlvbnNSZXNwb25zZRJKCg1zdWJzY3JpcHRpb25zGAEgAygLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdWJzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImMKFUxpc3REZWxpdmVyaWVzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkifAoWTGlzdERlbGl2ZXJpZXNSZXNwb25zZRJJCgpkZWxpdmVyaWVzGAEgAygLMjUubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5EZWxpdmVyeVN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkipQMKDkRlbGl2ZXJ5U3RhdHVzEjIKBHdvcmsYASABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuV29yaxIQCghhZ2VudF9pZBgCIAEoCRIQCghhY2NlcHRlZBgDIAEoCBINCgV0cmllcxgEIAEoDRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDG9yZGVyaW5nX2tleRgHIAEoCRI6CgdtZXNzYWdlGAggASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLk1lc3NhZ2VIABI0CgR0YXNrGAkgASgLMiQubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlRhc2tIABI6Cgdjb21tYW5kGAogASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkNvbW1hbmRIAEIGCgRpdGVtImQKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJInsKF0xpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEkcKDGRlYWRfbGV0dGVycxgBIAMoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuRGVhZExldHRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkingEKCkRlYWRMZXR0ZXISRwoIZGVsaXZlcnkYASABKAsyNS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkRlbGl2ZXJ5U3RhdHVzEg4KBnJlYXNvbhgCIAEoCRINCgVlcnJvchgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChlSZWRyaXZlRGVhZExldHRlcnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIUCgxkZWxpdmVyeV9pZHMYAyADKAkSEwoLdG9fYWdlbnRfaWQYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCSI8ChpSZWRyaXZlRGVhZExldHRlcnNSZXNwb25zZRIQCghyZWRyaXZlbhgBIAEoDRIMCgRsZWZ0GAIgASgNMqcJCg5NZXNzYWdlU2VydmljZRKEAQoLU2VuZE1lc3NhZ2USOS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlNlbmRNZXNzYWdlUmVxdWVzdBo6Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU2VuZE1lc3NhZ2VSZXNwb25zZRJ+CglDYWxsQWdlbnQSNy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNhbGxBZ2VudFJlcXVlc3QaOC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNhbGxBZ2VudFJlc3BvbnNlEpkBChJDcmVhdGVTdWJzY3JpcHRpb24SQC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNyZWF0ZVN1YnNjcmlwdGlvblJlcXVlc3QaQS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNyZWF0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEpkBChJEZWxldGVTdWJzY3JpcHRpb24SQC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkRlbGV0ZVN1YnNjcmlwdGlvblJlcXVlc3QaQS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkRlbGV0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEpYBChFMaXN0U3Vic2NyaXB0aW9ucxI/Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0GkAubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEo0BCg5MaXN0RGVsaXZlcmllcxI8Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTGlzdERlbGl2ZXJpZXNSZXF1ZXN0Gj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaXN0RGVsaXZlcmllc1Jlc3BvbnNlEpABCg9MaXN0RGVhZExldHRlcnMSPS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaPi5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEpkBChJSZWRyaXZlRGVhZExldHRlcnMSQC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QaQS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlQjpaOG15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3IvY29vcmRpbmF0aW9uL3YxO2Nvb3JkaW5hdGlvbnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service]);
+  fileDesc("CjtteWNvc29mdC9vcmNoZXN0cmF0b3IvY29vcmRpbmF0aW9uL3YxL21lc3NhZ2Vfc2VydmljZS5wcm90bxIlbXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MSJ5ChJTZW5kTWVzc2FnZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEjkKBHNlbmQYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuU2VuZE1lc3NhZ2USFQoNc2Vzc2lvbl9lcG9jaBgDIAEoBCKXAQoTU2VuZE1lc3NhZ2VSZXNwb25zZRISCgptZXNzYWdlX2lkGAEgASgJEhEKCXJlY2VpdmVycxgCIAEoDRIQCghhZ2VudF9pZBgDIAEoCRITCgtkZWxpdmVyeV9pZBgEIAEoCRIQCghyZXZpc2lvbhgFIAEoAxINCgVtdXRlZBgGIAEoDRIRCgl0aHJvdHRsZWQYByABKA0itwEKEENhbGxBZ2VudFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEjkKBHNlbmQYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuU2VuZE1lc3NhZ2USKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgppZGVtcG90ZW50GAQgASgIEhUKDXNlc3Npb25fZXBvY2gYBSABKAQinwEKEUNhbGxBZ2VudFJlc3BvbnNlEjcKBm91dHB1dBgBIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEhAKCGFnZW50X2lkGAIgASgJEhMKC2RlbGl2ZXJ5X2lkGAMgASgJEioKB2VsYXBzZWQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ikQEKDFN1YnNjcmlwdGlvbhIRCgluYW1lc3BhY2UYASABKAkSCgoCaWQYAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSDQoFdG9waWMYBCABKAkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGAYgASgDIo0BChlDcmVhdGVTdWJzY3JpcHRpb25SZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbhISCgpyZXF1ZXN0X2lkGAMgASgJImcKGkNyZWF0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEkkKDHN1YnNjcmlwdGlvbhgBIAEoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU3Vic2NyaXB0aW9uIkcKGURlbGV0ZVN1YnNjcmlwdGlvblJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCSIuChpEZWxldGVTdWJzY3JpcHRpb25SZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoAyJmChhMaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIoABChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEkoKDXN1YnNjcmlwdGlvbnMYASADKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiYwoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJ8ChZMaXN0RGVsaXZlcmllc1Jlc3BvbnNlEkkKCmRlbGl2ZXJpZXMYASADKAsyNS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkRlbGl2ZXJ5U3RhdHVzEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKlAwoORGVsaXZlcnlTdGF0dXMSMgoEd29yaxgBIAEoCzIkLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5Xb3JrEhAKCGFnZW50X2lkGAIgASgJEhAKCGFjY2VwdGVkGAMgASgIEg0KBXRyaWVzGAQgASgNEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb3JkZXJpbmdfa2V5GAcgASgJEjoKB21lc3NhZ2UYCCABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYCSABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYCiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0iZAoWTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiewoXTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USRwoMZGVhZF9sZXR0ZXJzGAEgAygLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKeAQoKRGVhZExldHRlchJHCghkZWxpdmVyeRgBIAEoCzI1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuRGVsaXZlcnlTdGF0dXMSDgoGcmVhc29uGAIgASgJEg0KBWVycm9yGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIn8KGVJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEhQKDGRlbGl2ZXJ5X2lkcxgDIAMoCRITCgt0b19hZ2VudF9pZBgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJIjwKGlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlEhAKCHJlZHJpdmVuGAEgASgNEgwKBGxlZnQYAiABKA0i2wEKFFdhdGNoTWVzc2FnZXNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIRCglhZ2VudF9pZHMYAiADKAkSDwoHc2VuZGVycxgDIAMoCRIRCglyZWNlaXZlcnMYBCADKAkSDQoFdHlwZXMYBSADKAkSDgoGdG9waWNzGAYgAygJEkcKBXN0ZXBzGAcgAygOMjgubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5NZXNzYWdlVHJhY2UuU3RlcBIRCgl3aXRoX2RhdGEYCCABKAgibgoVV2F0Y2hNZXNzYWdlc1Jlc3BvbnNlEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlEhAKCHJldmlzaW9uGAIgASgDIqQGCgxNZXNzYWdlVHJhY2USRgoEc3RlcBgBIAEoDjI4Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlLlN0ZXASKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YAyABKAMSEwoLZGVsaXZlcnlfaWQYBCABKAkSEgoKbWVzc2FnZV9pZBgFIAEoCRIMCgR0eXBlGAYgASgJEg4KBnNvdXJjZRgHIAEoCRIOCgZ0YXJnZXQYCCABKAkSEAoIYWdlbnRfaWQYCSABKAkSFAoMb3JkZXJpbmdfa2V5GAogASgJEg0KBXRyaWVzGAsgASgNEioKB2xhdGVuY3kYDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFYnl0ZXMYDSABKA0SDAoEY2FsbBgOIAEoCBIOCgZyZWFzb24YDyABKAkSDQoFZXJyb3IYECABKAkSLgoKcmV0cnlfdGltZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcG9saWN5X2lkGBIgASgJEhUKDWZyb21fYWdlbnRfaWQYEyABKAkSDQoFY291bnQYFCABKA0SNQoEZGF0YRgVIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkIvkBCgRTdGVwEhQKEFNURVBfVU5TUEVDSUZJRUQQABIPCgtTVEVQX1NUT1JFRBABEhEKDVNURVBfUkVST1VURUQQAhITCg9TVEVQX0hBTkRFRF9PVVQQAxIRCg1TVEVQX1RBS0VOX09OEAQSDQoJU1RFUF9ET05FEAUSEQoNU1RFUF9ERUNMSU5FRBAGEg8KC1NURVBfRkFJTEVEEAcSFAoQU1RFUF9ERUFEX0xFVFRFUhAIEg4KClNURVBfTU9WRUQQCRISCg5TVEVQX1dJVEhEUkFXThAKEg4KClNURVBfTVVURUQQCxISCg5TVEVQX1RIUk9UVExFRBAMIocBChdMaXN0TWVzc2FnZUxpbmtzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSDgoGc2VuZGVyGAMgASgJEhAKCHJlY2VpdmVyGAQgASgJEhEKCXBhZ2Vfc2l6ZRgFIAEoBRISCgpwYWdlX3Rva2VuGAYgASgJIs0BChhMaXN0TWVzc2FnZUxpbmtzUmVzcG9uc2USQQoFbGlua3MYASADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLk1lc3NhZ2VMaW5rEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyZXBsaWNhX2lkGAQgASgJEhEKCWZvcmdvdHRlbhgFIAEoBCKCAwoLTWVzc2FnZUxpbmsSDgoGc2VuZGVyGAEgASgJEhAKCHJlY2VpdmVyGAIgASgJEgwKBHNlbnQYAyABKAQSEgoKaGFuZGVkX291dBgEIAEoBBIQCgh0YWtlbl9vbhgFIAEoBBIMCgRkb25lGAYgASgEEg4KBmZhaWxlZBgHIAEoBBIRCglrZXB0X2JhY2sYCCABKAQSEQoJaW5fZmxpZ2h0GAkgASgNEg0KBWJ5dGVzGAogASgEEk4KD3Rha2Vfb25fbGF0ZW5jeRgLIAEoCzI1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZUxhdGVuY3kSSwoMZG9uZV9sYXRlbmN5GAwgASgLMjUubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5NZXNzYWdlTGF0ZW5jeRItCglsYXN0X3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpcBCg5NZXNzYWdlTGF0ZW5jeRINCgVjb3VudBgBIAEoBBImCgNwNTAYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoDcDk5GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA21heBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLFAwoKTGlua1BvbGljeRIRCgluYW1lc3BhY2UYASABKAkSCgoCaWQYAiABKAkSDAoEZnJvbRgDIAEoCRIKCgJ0bxgEIAEoCRIQCghwcmlvcml0eRgFIAEoBRI/CgRtdXRlGAYgASgLMi8ubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rTXV0ZUgAEkUKB3Jlcm91dGUYByABKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpbmtSZXJvdXRlSAASRwoIdGhyb3R0bGUYCCABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpbmtUaHJvdHRsZUgAEg4KBnJlYXNvbhgJIAEoCRINCgVhY3RvchgKIAEoCRIvCgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGA0gASgDQggKBmFjdGlvbiIKCghMaW5rTXV0ZSIfCgtMaW5rUmVyb3V0ZRIQCghhZ2VudF9pZBgBIAEoCSJHCgxMaW5rVGhyb3R0bGUSFgoObWF4X3Blcl9zZWNvbmQYASABKAESDQoFYnVyc3QYAiABKA0SEAoIcGVyX2xpbmsYAyABKAgitgEKFFNldExpbmtQb2xpY3lSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJBCgZwb2xpY3kYAiABKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpbmtQb2xpY3kSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKANIAIgBARISCgpyZXF1ZXN0X2lkGAQgASgJQhQKEl9leHBlY3RlZF9yZXZpc2lvbiJaChVTZXRMaW5rUG9saWN5UmVzcG9uc2USQQoGcG9saWN5GAEgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5IokBChdEZWxldGVMaW5rUG9saWN5UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEQoJcG9saWN5X2lkGAIgASgJEh4KEWV4cGVjdGVkX3JldmlzaW9uGAMgASgDSACIAQESEgoKcmVxdWVzdF9pZBgEIAEoCUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iLAoYRGVsZXRlTGlua1BvbGljeVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDIlMKF0xpc3RMaW5rUG9saWNpZXNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJ4ChhMaXN0TGlua1BvbGljaWVzUmVzcG9uc2USQwoIcG9saWNpZXMYASADKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpbmtQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMoUPCg5NZXNzYWdlU2VydmljZRKEAQoLU2VuZE1lc3NhZ2USOS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlNlbmRNZXNzYWdlUmVxdWVzdBo6Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU2VuZE1lc3NhZ2VSZXNwb25zZRJ+CglDYWxsQWdlbnQSNy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNhbGxBZ2VudFJlcXVlc3QaOC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNhbGxBZ2VudFJlc3BvbnNlEpkBChJDcmVhdGVTdWJzY3JpcHRpb24SQC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNyZWF0ZVN1YnNjcmlwdGlvblJlcXVlc3QaQS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkNyZWF0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEpkBChJEZWxldGVTdWJzY3JpcHRpb24SQC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkRlbGV0ZVN1YnNjcmlwdGlvblJlcXVlc3QaQS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkRlbGV0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEpYBChFMaXN0U3Vic2NyaXB0aW9ucxI/Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0GkAubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEo0BCg5MaXN0RGVsaXZlcmllcxI8Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTGlzdERlbGl2ZXJpZXNSZXF1ZXN0Gj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaXN0RGVsaXZlcmllc1Jlc3BvbnNlEpABCg9MaXN0RGVhZExldHRlcnMSPS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaPi5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEpkBChJSZWRyaXZlRGVhZExldHRlcnMSQC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QaQS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlEowBCg1XYXRjaE1lc3NhZ2VzEjsubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5XYXRjaE1lc3NhZ2VzUmVxdWVzdBo8Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuV2F0Y2hNZXNzYWdlc1Jlc3BvbnNlMAESkwEKEExpc3RNZXNzYWdlTGlua3MSPi5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpc3RNZXNzYWdlTGlua3NSZXF1ZXN0Gj8ubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaXN0TWVzc2FnZUxpbmtzUmVzcG9uc2USigEKDVNldExpbmtQb2xpY3kSOy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlNldExpbmtQb2xpY3lSZXF1ZXN0GjwubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TZXRMaW5rUG9saWN5UmVzcG9uc2USkwEKEERlbGV0ZUxpbmtQb2xpY3kSPi5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkRlbGV0ZUxpbmtQb2xpY3lSZXF1ZXN0Gj8ubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5EZWxldGVMaW5rUG9saWN5UmVzcG9uc2USkwEKEExpc3RMaW5rUG9saWNpZXMSPi5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxpc3RMaW5rUG9saWNpZXNSZXF1ZXN0Gj8ubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaXN0TGlua1BvbGljaWVzUmVzcG9uc2VCOlo4bXljb3NvZnQuZGV2L29yY2hlc3RyYXRvci9jb29yZGluYXRpb24vdjE7Y29vcmRpbmF0aW9udjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service]);
 
 /**
  * Sends a message.
@@ -95,6 +95,20 @@ export type SendMessageResponse = Message<"mycosoft.orchestrator.coordination.v1
    * @generated from field: int64 revision = 5;
    */
   revision: bigint;
+
+  /**
+   * Of several receivers, those left out because a link policy mutes them.
+   *
+   * @generated from field: uint32 muted = 6;
+   */
+  muted: number;
+
+  /**
+   * Of several receivers, those that a link policy throttles: they have a dead letter ("throttled").
+   *
+   * @generated from field: uint32 throttled = 7;
+   */
+  throttled: number;
 };
 
 /**
@@ -674,7 +688,7 @@ export type DeadLetter = Message<"mycosoft.orchestrator.coordination.v1.DeadLett
   delivery?: DeliveryStatus | undefined;
 
   /**
-   * Why: "expired", "tries", "declined", "agent_gone".
+   * Why: "expired", "tries", "declined", "agent_gone", "mailbox_full", "throttled".
    *
    * @generated from field: string reason = 2;
    */
@@ -780,6 +794,1009 @@ export const RedriveDeadLettersResponseSchema: GenMessage<RedriveDeadLettersResp
   messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 18);
 
 /**
+ * Follows the traffic. Filters of one kind are alternatives; every kind that is given must hold.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.WatchMessagesRequest
+ */
+export type WatchMessagesRequest = Message<"mycosoft.orchestrator.coordination.v1.WatchMessagesRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Only from or to these agents; at most 32.
+   *
+   * @generated from field: repeated string agent_ids = 2;
+   */
+  agentIds: string[];
+
+  /**
+   * Only from these sources; at most 32.
+   *
+   * @generated from field: repeated string senders = 3;
+   */
+  senders: string[];
+
+  /**
+   * Only to these agents; at most 32.
+   *
+   * @generated from field: repeated string receivers = 4;
+   */
+  receivers: string[];
+
+  /**
+   * Only these types; one that ends in "*" is a prefix; at most 32.
+   *
+   * @generated from field: repeated string types = 5;
+   */
+  types: string[];
+
+  /**
+   * Only what was sent to these topics; one that ends in ".*" is a prefix, as in a subscription; at most 32.
+   *
+   * @generated from field: repeated string topics = 6;
+   */
+  topics: string[];
+
+  /**
+   * Only these steps; at most 32.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.coordination.v1.MessageTrace.Step steps = 7;
+   */
+  steps: MessageTrace_Step[];
+
+  /**
+   * With the payload, in STEP_STORED.
+   *
+   * @generated from field: bool with_data = 8;
+   */
+  withData: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.WatchMessagesRequest.
+ * Use `create(WatchMessagesRequestSchema)` to create a new message.
+ */
+export const WatchMessagesRequestSchema: GenMessage<WatchMessagesRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 19);
+
+/**
+ * News of the traffic. The first response comes at once, without traces: from then on nothing is missed.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.WatchMessagesResponse
+ */
+export type WatchMessagesResponse = Message<"mycosoft.orchestrator.coordination.v1.WatchMessagesResponse"> & {
+  /**
+   * In order; at most 256.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.coordination.v1.MessageTrace traces = 1;
+   */
+  traces: MessageTrace[];
+
+  /**
+   * Everything up to this revision has been told.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.WatchMessagesResponse.
+ * Use `create(WatchMessagesResponseSchema)` to create a new message.
+ */
+export const WatchMessagesResponseSchema: GenMessage<WatchMessagesResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 20);
+
+/**
+ * A step in the life of a message on its way to one receiver.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.MessageTrace
+ */
+export type MessageTrace = Message<"mycosoft.orchestrator.coordination.v1.MessageTrace"> & {
+  /**
+   * What happened.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.MessageTrace.Step step = 1;
+   */
+  step: MessageTrace_Step;
+
+  /**
+   * When, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * The revision of the commit; 0 for what link policies kept back, which is told within a second or so.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * The delivery; empty for what was kept back.
+   *
+   * @generated from field: string delivery_id = 4;
+   */
+  deliveryId: string;
+
+  /**
+   * The message's id.
+   *
+   * @generated from field: string message_id = 5;
+   */
+  messageId: string;
+
+  /**
+   * Its type.
+   *
+   * @generated from field: string type = 6;
+   */
+  type: string;
+
+  /**
+   * Who sent it: an agent's id, or what else the sender called itself.
+   *
+   * @generated from field: string source = 7;
+   */
+  source: string;
+
+  /**
+   * For whom the sender sent it: "agent:<id>", "capability:<name>", "topic:<topic>" or "selector".
+   *
+   * @generated from field: string target = 8;
+   */
+  target: string;
+
+  /**
+   * Who receives it.
+   *
+   * @generated from field: string agent_id = 9;
+   */
+  agentId: string;
+
+  /**
+   * Its ordering key.
+   *
+   * @generated from field: string ordering_key = 10;
+   */
+  orderingKey: string;
+
+  /**
+   * How often it was handed out.
+   *
+   * @generated from field: uint32 tries = 11;
+   */
+  tries: number;
+
+  /**
+   * Since it was stored.
+   *
+   * @generated from field: google.protobuf.Duration latency = 12;
+   */
+  latency?: Duration | undefined;
+
+  /**
+   * Bytes of its payload, encoded.
+   *
+   * @generated from field: uint32 bytes = 13;
+   */
+  bytes: number;
+
+  /**
+   * Somebody waits for its answer: a call.
+   *
+   * @generated from field: bool call = 14;
+   */
+  call: boolean;
+
+  /**
+   * Why, where it ended badly: that of the dead letter, or of an answer ("declined", "failed", "expired", "tries", "agent_gone",
+   * "mailbox_full", "throttled"); "deregistered", "caller_gone".
+   *
+   * @generated from field: string reason = 15;
+   */
+  reason: string;
+
+  /**
+   * What the agent said.
+   *
+   * @generated from field: string error = 16;
+   */
+  error: string;
+
+  /**
+   * When it is handed out again, with STEP_DECLINED and STEP_FAILED; absent: it is over.
+   *
+   * @generated from field: google.protobuf.Timestamp retry_time = 17;
+   */
+  retryTime?: Timestamp | undefined;
+
+  /**
+   * The link policy that concerned it.
+   *
+   * @generated from field: string policy_id = 18;
+   */
+  policyId: string;
+
+  /**
+   * For whom it was before, with STEP_REROUTED and STEP_MOVED.
+   *
+   * @generated from field: string from_agent_id = 19;
+   */
+  fromAgentId: string;
+
+  /**
+   * How many alike this one stands for, with STEP_MUTED and STEP_THROTTLED; else 1.
+   *
+   * @generated from field: uint32 count = 20;
+   */
+  count: number;
+
+  /**
+   * Its payload, if it was asked for and is there still.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Payload data = 21;
+   */
+  data?: Payload | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.MessageTrace.
+ * Use `create(MessageTraceSchema)` to create a new message.
+ */
+export const MessageTraceSchema: GenMessage<MessageTrace> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 21);
+
+/**
+ * What can happen.
+ *
+ * @generated from enum mycosoft.orchestrator.coordination.v1.MessageTrace.Step
+ */
+export const MessageTrace_Step = {
+  /**
+   * Never used.
+   *
+   * @generated from enum value: STEP_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is in the receiver's mailbox.
+   *
+   * @generated from enum value: STEP_STORED = 1;
+   */
+  STORED: 1,
+
+  /**
+   * A link policy sent it to another agent than it was for; it is in that one's mailbox.
+   *
+   * @generated from enum value: STEP_REROUTED = 2;
+   */
+  REROUTED: 2,
+
+  /**
+   * An attempt is on its way to the agent.
+   *
+   * @generated from enum value: STEP_HANDED_OUT = 3;
+   */
+  HANDED_OUT: 3,
+
+  /**
+   * The agent took it on.
+   *
+   * @generated from enum value: STEP_TAKEN_ON = 4;
+   */
+  TAKEN_ON: 4,
+
+  /**
+   * The agent is done.
+   *
+   * @generated from enum value: STEP_DONE = 5;
+   */
+  DONE: 5,
+
+  /**
+   * The agent does not take it; it comes again at retry_time.
+   *
+   * @generated from enum value: STEP_DECLINED = 6;
+   */
+  DECLINED: 6,
+
+  /**
+   * The agent failed; it comes again at retry_time.
+   *
+   * @generated from enum value: STEP_FAILED = 7;
+   */
+  FAILED: 7,
+
+  /**
+   * It is a dead letter, and the agent has not said why.
+   *
+   * @generated from enum value: STEP_DEAD_LETTER = 8;
+   */
+  DEAD_LETTER: 8,
+
+  /**
+   * The agent it was with is lost: it is in the mailbox of another one that has the capability.
+   *
+   * @generated from enum value: STEP_MOVED = 9;
+   */
+  MOVED: 9,
+
+  /**
+   * Nobody wants it any more: its caller is gone, or its receiver was deregistered.
+   *
+   * @generated from enum value: STEP_WITHDRAWN = 10;
+   */
+  WITHDRAWN: 10,
+
+  /**
+   * A link policy refused it, or left this receiver out.
+   *
+   * @generated from enum value: STEP_MUTED = 11;
+   */
+  MUTED: 11,
+
+  /**
+   * A link policy refused it for now.
+   *
+   * @generated from enum value: STEP_THROTTLED = 12;
+   */
+  THROTTLED: 12,
+} as const;
+
+/**
+ * What can happen.
+ *
+ * @generated from enum mycosoft.orchestrator.coordination.v1.MessageTrace.Step
+ */
+export type MessageTrace_Step = (typeof MessageTrace_Step)[keyof typeof MessageTrace_Step] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.coordination.v1.MessageTrace.Step.
+ */
+export const MessageTrace_StepSchema: GenEnum<MessageTrace_Step> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 21, 0);
+
+/**
+ * Asks for the traffic by sender and receiver.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.ListMessageLinksRequest
+ */
+export type ListMessageLinksRequest = Message<"mycosoft.orchestrator.coordination.v1.ListMessageLinksRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Only from or to this agent; empty: all.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * Only from this source; empty: all.
+   *
+   * @generated from field: string sender = 3;
+   */
+  sender: string;
+
+  /**
+   * Only to this agent; empty: all.
+   *
+   * @generated from field: string receiver = 4;
+   */
+  receiver: string;
+
+  /**
+   * At most this many; 0: 100, at most 1,000.
+   *
+   * @generated from field: int32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * From the response before.
+   *
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.ListMessageLinksRequest.
+ * Use `create(ListMessageLinksRequestSchema)` to create a new message.
+ */
+export const ListMessageLinksRequestSchema: GenMessage<ListMessageLinksRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 22);
+
+/**
+ * A page of links.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.ListMessageLinksResponse
+ */
+export type ListMessageLinksResponse = Message<"mycosoft.orchestrator.coordination.v1.ListMessageLinksResponse"> & {
+  /**
+   * By sender and receiver.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.coordination.v1.MessageLink links = 1;
+   */
+  links: MessageLink[];
+
+  /**
+   * For the next page; empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Since when this replica counts, by the store's clock: its start, or the moment at which it had to read the store anew.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Which replica counted.
+   *
+   * @generated from field: string replica_id = 4;
+   */
+  replicaId: string;
+
+  /**
+   * How many links were forgotten since then because there were too many.
+   *
+   * @generated from field: uint64 forgotten = 5;
+   */
+  forgotten: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.ListMessageLinksResponse.
+ * Use `create(ListMessageLinksResponseSchema)` to create a new message.
+ */
+export const ListMessageLinksResponseSchema: GenMessage<ListMessageLinksResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 23);
+
+/**
+ * The traffic from one sender to one receiver, as one replica counted it from the change log.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.MessageLink
+ */
+export type MessageLink = Message<"mycosoft.orchestrator.coordination.v1.MessageLink"> & {
+  /**
+   * Who sends: an agent's id, or what else the sender called itself.
+   *
+   * @generated from field: string sender = 1;
+   */
+  sender: string;
+
+  /**
+   * Who receives.
+   *
+   * @generated from field: string receiver = 2;
+   */
+  receiver: string;
+
+  /**
+   * Messages that were put into the mailbox.
+   *
+   * @generated from field: uint64 sent = 3;
+   */
+  sent: bigint;
+
+  /**
+   * Attempts that were handed out.
+   *
+   * @generated from field: uint64 handed_out = 4;
+   */
+  handedOut: bigint;
+
+  /**
+   * Messages that the agent took on.
+   *
+   * @generated from field: uint64 taken_on = 5;
+   */
+  takenOn: bigint;
+
+  /**
+   * Messages that it is done with.
+   *
+   * @generated from field: uint64 done = 6;
+   */
+  done: bigint;
+
+  /**
+   * Messages that ended otherwise: declined, failed, expired, given up, withdrawn.
+   *
+   * @generated from field: uint64 failed = 7;
+   */
+  failed: bigint;
+
+  /**
+   * Messages that link policies kept back.
+   *
+   * @generated from field: uint64 kept_back = 8;
+   */
+  keptBack: bigint;
+
+  /**
+   * Messages in the mailbox now.
+   *
+   * @generated from field: uint32 in_flight = 9;
+   */
+  inFlight: number;
+
+  /**
+   * Bytes of the payloads of messages that were sent.
+   *
+   * @generated from field: uint64 bytes = 10;
+   */
+  bytes: bigint;
+
+  /**
+   * From storing to taking on.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.MessageLatency take_on_latency = 11;
+   */
+  takeOnLatency?: MessageLatency | undefined;
+
+  /**
+   * From storing to the end, of those that are done.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.MessageLatency done_latency = 12;
+   */
+  doneLatency?: MessageLatency | undefined;
+
+  /**
+   * When something happened last, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 13;
+   */
+  lastTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.MessageLink.
+ * Use `create(MessageLinkSchema)` to create a new message.
+ */
+export const MessageLinkSchema: GenMessage<MessageLink> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 24);
+
+/**
+ * How long something takes. Quantiles are good to about a fifth; older values count less and less: after 1,024 values each
+ * earlier one counts half.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.MessageLatency
+ */
+export type MessageLatency = Message<"mycosoft.orchestrator.coordination.v1.MessageLatency"> & {
+  /**
+   * How many values; absent quantiles: none.
+   *
+   * @generated from field: uint64 count = 1;
+   */
+  count: bigint;
+
+  /**
+   * Median.
+   *
+   * @generated from field: google.protobuf.Duration p50 = 2;
+   */
+  p50?: Duration | undefined;
+
+  /**
+   * 99th percentile.
+   *
+   * @generated from field: google.protobuf.Duration p99 = 3;
+   */
+  p99?: Duration | undefined;
+
+  /**
+   * The longest since the replica counts.
+   *
+   * @generated from field: google.protobuf.Duration max = 4;
+   */
+  max?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.MessageLatency.
+ * Use `create(MessageLatencySchema)` to create a new message.
+ */
+export const MessageLatencySchema: GenMessage<MessageLatency> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 25);
+
+/**
+ * What happens to messages from the agents of one selector to those of another. Commands are never concerned, nor are answers
+ * to calls. Of several policies that match, the first one holds: by falling priority, then by id.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.LinkPolicy
+ */
+export type LinkPolicy = Message<"mycosoft.orchestrator.coordination.v1.LinkPolicy"> & {
+  /**
+   * Output only. Where it is.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Its id: 1 to 128 characters of [A-Za-z0-9._-], beginning and ending with a letter or digit.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * Senders: a label selector; "agent:<id>"; empty: everyone, also who is no agent.
+   *
+   * @generated from field: string from = 3;
+   */
+  from: string;
+
+  /**
+   * Receivers: a label selector; "agent:<id>"; empty: everyone.
+   *
+   * @generated from field: string to = 4;
+   */
+  to: string;
+
+  /**
+   * -1,000 to 1,000; the highest is looked at first.
+   *
+   * @generated from field: int32 priority = 5;
+   */
+  priority: number;
+
+  /**
+   * What happens.
+   *
+   * @generated from oneof mycosoft.orchestrator.coordination.v1.LinkPolicy.action
+   */
+  action: {
+    /**
+     * They do not pass.
+     *
+     * @generated from field: mycosoft.orchestrator.coordination.v1.LinkMute mute = 6;
+     */
+    value: LinkMute;
+    case: "mute";
+  } | {
+    /**
+     * They go to another agent.
+     *
+     * @generated from field: mycosoft.orchestrator.coordination.v1.LinkReroute reroute = 7;
+     */
+    value: LinkReroute;
+    case: "reroute";
+  } | {
+    /**
+     * So many pass.
+     *
+     * @generated from field: mycosoft.orchestrator.coordination.v1.LinkThrottle throttle = 8;
+     */
+    value: LinkThrottle;
+    case: "throttle";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Why; at most 1,024 characters.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * Output only. Who set it.
+   *
+   * @generated from field: string actor = 10;
+   */
+  actor: string;
+
+  /**
+   * Output only. When it was set first, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 11;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When it was set last, by the store's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 12;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * Output only. The revision of its last change.
+   *
+   * @generated from field: int64 revision = 13;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.LinkPolicy.
+ * Use `create(LinkPolicySchema)` to create a new message.
+ */
+export const LinkPolicySchema: GenMessage<LinkPolicy> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 26);
+
+/**
+ * Messages do not pass: one for a single receiver is refused with FAILED_PRECONDITION; of several receivers these are left out,
+ * and counted in the answer. Of those with a capability another one is chosen.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.LinkMute
+ */
+export type LinkMute = Message<"mycosoft.orchestrator.coordination.v1.LinkMute"> & {
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.LinkMute.
+ * Use `create(LinkMuteSchema)` to create a new message.
+ */
+export const LinkMuteSchema: GenMessage<LinkMute> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 27);
+
+/**
+ * Messages go to another agent instead. No policy is applied to them a second time.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.LinkReroute
+ */
+export type LinkReroute = Message<"mycosoft.orchestrator.coordination.v1.LinkReroute"> & {
+  /**
+   * To which.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.LinkReroute.
+ * Use `create(LinkRerouteSchema)` to create a new message.
+ */
+export const LinkRerouteSchema: GenMessage<LinkReroute> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 28);
+
+/**
+ * So many messages pass, over all replicas together (a little more in the moment in which two replicas do not know of each
+ * other's yet). Beyond that, one for a single receiver is refused with RESOURCE_EXHAUSTED and a retry delay; of several
+ * receivers these have a dead letter.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.LinkThrottle
+ */
+export type LinkThrottle = Message<"mycosoft.orchestrator.coordination.v1.LinkThrottle"> & {
+  /**
+   * In the long run; more than 0, at most 1,000,000.
+   *
+   * @generated from field: double max_per_second = 1;
+   */
+  maxPerSecond: number;
+
+  /**
+   * At once, after a pause; 0: max_per_second, at least 1. At most 1,000,000.
+   *
+   * @generated from field: uint32 burst = 2;
+   */
+  burst: number;
+
+  /**
+   * Each pair of sender and receiver by itself; else all that the policy matches together.
+   *
+   * @generated from field: bool per_link = 3;
+   */
+  perLink: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.LinkThrottle.
+ * Use `create(LinkThrottleSchema)` to create a new message.
+ */
+export const LinkThrottleSchema: GenMessage<LinkThrottle> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 29);
+
+/**
+ * Sets a policy.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.SetLinkPolicyRequest
+ */
+export type SetLinkPolicyRequest = Message<"mycosoft.orchestrator.coordination.v1.SetLinkPolicyRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * The policy; one with the same id is replaced.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.LinkPolicy policy = 2;
+   */
+  policy?: LinkPolicy | undefined;
+
+  /**
+   * The revision that the policy must have; 0: it must not exist. Absent: whatever it is.
+   *
+   * @generated from field: optional int64 expected_revision = 3;
+   */
+  expectedRevision?: bigint | undefined;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.SetLinkPolicyRequest.
+ * Use `create(SetLinkPolicyRequestSchema)` to create a new message.
+ */
+export const SetLinkPolicyRequestSchema: GenMessage<SetLinkPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 30);
+
+/**
+ * What was set.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.SetLinkPolicyResponse
+ */
+export type SetLinkPolicyResponse = Message<"mycosoft.orchestrator.coordination.v1.SetLinkPolicyResponse"> & {
+  /**
+   * The policy.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.LinkPolicy policy = 1;
+   */
+  policy?: LinkPolicy | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.SetLinkPolicyResponse.
+ * Use `create(SetLinkPolicyResponseSchema)` to create a new message.
+ */
+export const SetLinkPolicyResponseSchema: GenMessage<SetLinkPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 31);
+
+/**
+ * Removes a policy.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.DeleteLinkPolicyRequest
+ */
+export type DeleteLinkPolicyRequest = Message<"mycosoft.orchestrator.coordination.v1.DeleteLinkPolicyRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Which.
+   *
+   * @generated from field: string policy_id = 2;
+   */
+  policyId: string;
+
+  /**
+   * The revision that the policy must have. Absent: whatever it is.
+   *
+   * @generated from field: optional int64 expected_revision = 3;
+   */
+  expectedRevision?: bigint | undefined;
+
+  /**
+   * Makes repeats safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.DeleteLinkPolicyRequest.
+ * Use `create(DeleteLinkPolicyRequestSchema)` to create a new message.
+ */
+export const DeleteLinkPolicyRequestSchema: GenMessage<DeleteLinkPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 32);
+
+/**
+ * What was removed.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.DeleteLinkPolicyResponse
+ */
+export type DeleteLinkPolicyResponse = Message<"mycosoft.orchestrator.coordination.v1.DeleteLinkPolicyResponse"> & {
+  /**
+   * The revision of that.
+   *
+   * @generated from field: int64 revision = 1;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.DeleteLinkPolicyResponse.
+ * Use `create(DeleteLinkPolicyResponseSchema)` to create a new message.
+ */
+export const DeleteLinkPolicyResponseSchema: GenMessage<DeleteLinkPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 33);
+
+/**
+ * Asks for policies.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.ListLinkPoliciesRequest
+ */
+export type ListLinkPoliciesRequest = Message<"mycosoft.orchestrator.coordination.v1.ListLinkPoliciesRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * At most this many; 0: 100, at most 1,000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From the response before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.ListLinkPoliciesRequest.
+ * Use `create(ListLinkPoliciesRequestSchema)` to create a new message.
+ */
+export const ListLinkPoliciesRequestSchema: GenMessage<ListLinkPoliciesRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 34);
+
+/**
+ * A page of policies.
+ *
+ * @generated from message mycosoft.orchestrator.coordination.v1.ListLinkPoliciesResponse
+ */
+export type ListLinkPoliciesResponse = Message<"mycosoft.orchestrator.coordination.v1.ListLinkPoliciesResponse"> & {
+  /**
+   * By falling priority, then by id.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.coordination.v1.LinkPolicy policies = 1;
+   */
+  policies: LinkPolicy[];
+
+  /**
+   * For the next page; empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.coordination.v1.ListLinkPoliciesResponse.
+ * Use `create(ListLinkPoliciesResponseSchema)` to create a new message.
+ */
+export const ListLinkPoliciesResponseSchema: GenMessage<ListLinkPoliciesResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 35);
+
+/**
  * Carries messages. A message is shaped like a CloudEvent and is delivered at least once, in order for each sender and
  * receiver (or ordering key), until it expires; what cannot be delivered becomes a dead letter with its reason.
  *
@@ -792,7 +1809,7 @@ export const MessageService: GenService<{
    * Stores a message in the mailboxes of its receivers. The same source and id within 24 hours is the same message: the
    * first answer comes again. Errors: INVALID_ARGUMENT (all violated fields), NOT_FOUND (no such agent; nobody has the
    * capability; the topic or selector reaches nobody), ABORTED (session_epoch is not the present one), RESOURCE_EXHAUSTED
-   * (mailbox full, too many receivers), UNAVAILABLE.
+   * (mailbox full, too many receivers, throttled by a link policy), FAILED_PRECONDITION (muted by one), UNAVAILABLE.
    *
    * @generated from rpc mycosoft.orchestrator.coordination.v1.MessageService.SendMessage
    */
@@ -873,6 +1890,60 @@ export const MessageService: GenService<{
     methodKind: "unary";
     input: typeof RedriveDeadLettersRequestSchema;
     output: typeof RedriveDeadLettersResponseSchema;
+  },
+  /**
+   * Follows the traffic of all replicas: each step of each message, without payloads unless asked for. It begins now: what was
+   * before is not told, and a watch that broke begins anew. Errors: RESOURCE_EXHAUSTED (reads too slowly), OUT_OF_RANGE (the
+   * store was replaced: begin anew).
+   *
+   * @generated from rpc mycosoft.orchestrator.coordination.v1.MessageService.WatchMessages
+   */
+  watchMessages: {
+    methodKind: "server_streaming";
+    input: typeof WatchMessagesRequestSchema;
+    output: typeof WatchMessagesResponseSchema;
+  },
+  /**
+   * Lists who sends to whom, with counts and latencies, by sender and receiver. Every replica reckons them from the change log
+   * since it started; those of the least recent use are forgotten beyond limits.max_links.
+   *
+   * @generated from rpc mycosoft.orchestrator.coordination.v1.MessageService.ListMessageLinks
+   */
+  listMessageLinks: {
+    methodKind: "unary";
+    input: typeof ListMessageLinksRequestSchema;
+    output: typeof ListMessageLinksResponseSchema;
+  },
+  /**
+   * Mutes, reroutes or throttles the messages that go from the agents of one selector to those of another. Errors: NOT_FOUND
+   * (the agent to reroute to), ABORTED (expected_revision does not hold), RESOURCE_EXHAUSTED (too many policies).
+   *
+   * @generated from rpc mycosoft.orchestrator.coordination.v1.MessageService.SetLinkPolicy
+   */
+  setLinkPolicy: {
+    methodKind: "unary";
+    input: typeof SetLinkPolicyRequestSchema;
+    output: typeof SetLinkPolicyResponseSchema;
+  },
+  /**
+   * Removes a policy. Errors: NOT_FOUND, ABORTED (expected_revision does not hold).
+   *
+   * @generated from rpc mycosoft.orchestrator.coordination.v1.MessageService.DeleteLinkPolicy
+   */
+  deleteLinkPolicy: {
+    methodKind: "unary";
+    input: typeof DeleteLinkPolicyRequestSchema;
+    output: typeof DeleteLinkPolicyResponseSchema;
+  },
+  /**
+   * Lists policies in the order in which they are looked at: by falling priority, then by id.
+   *
+   * @generated from rpc mycosoft.orchestrator.coordination.v1.MessageService.ListLinkPolicies
+   */
+  listLinkPolicies: {
+    methodKind: "unary";
+    input: typeof ListLinkPoliciesRequestSchema;
+    output: typeof ListLinkPoliciesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 0);

@@ -14,7 +14,7 @@ import type { Command, Message as Message$1, Payload, Task } from "../../agent/v
 import { file_mycosoft_orchestrator_agent_v1_session_service } from "../../agent/v1/session_service_pb.ts";
 import type { Lock } from "../../coordination/v1/lock_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_lock_service } from "../../coordination/v1/lock_service_pb.ts";
-import type { Subscription } from "../../coordination/v1/message_service_pb.ts";
+import type { LinkPolicy, MessageTrace, Subscription } from "../../coordination/v1/message_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_message_service } from "../../coordination/v1/message_service_pb.ts";
 import type { StateEntry } from "../../coordination/v1/state_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_state_service } from "../../coordination/v1/state_service_pb.ts";
@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQivwYKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImMKDEZhbk91dFJlY29yZBIRCglhZ2VudF9pZHMYASADKAkSQAoIZGVsaXZlcnkYAiABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQibwoSU3Vic2NyaXB0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiKdAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKC0xlYXNlUmVjb3JkEgwKBGR1dHkYASABKAkSEgoKcmVwbGljYV9pZBgCIAEoCRIYChByZXBsaWNhX3N0YXJ0X21zGAMgASgDEhUKDWZlbmNpbmdfdG9rZW4YBCABKAQSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiwEKDEZyZWV6ZVJlY29yZBINCgVhY3RvchgBIAEoCRIOCgZyZWFzb24YAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIs0BCgxCcmFrZXNSZWNvcmQSQgoGYnJha2VzGAEgAygLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkJyYWtlc1JlY29yZC5CcmFrZRp5CgVCcmFrZRIMCgR6b25lGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2ZhaWxpbmcYAyABKAUSDgoGYWdlbnRzGAQgASgFEhEKCXRocmVzaG9sZBgFIAEoASJLCg5WZXJkaWN0SGlzdG9yeRI5Cgh2ZXJkaWN0cxgBIAMoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0IsUCCg1SZXBsaWNhUmVjb3JkEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAQgASgFEiIKGmV2ZW50X2xvb3BfZGVsYXlfcDk5X25hbm9zGAUgASgDEiIKGmV2ZW50X2xvb3BfZGVsYXlfbWF4X25hbm9zGAYgASgDEhEKCWNwdV9jb3JlcxgHIAEoARIUCgxtZW1vcnlfYnl0ZXMYCCABKAMSGwoTcGluZ19pbnRlcnZhbF9uYW5vcxgJIAEoAxIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgKIAEoARIQCghkcmFpbmluZxgLIAEoCCKrBAoRT2JzZXJ2YXRpb25SZWNvcmQSEgoKb2JzZXJ2ZV9tcxgBIAEoARISCgpyZXBsaWNhX2lkGAIgASgJEhUKDXNlc3Npb25fZXBvY2gYAyABKAQSEwoLaW5zdGFuY2VfaWQYBCABKAkSDAoEcGVlchgFIAEoCRIRCglhdHRhY2hfbXMYBiABKAESDgoGY2xpZW50GAcgASgJEhIKCnJlc3BvbnNpdmUYCCABKAESEwoLcHJvZ3Jlc3NpbmcYCSABKAESEAoIaGVhZHJvb20YCiABKAESDwoHcmVhc29ucxgLIAMoCRITCgtydHRfc2FtcGxlcxgMIAEoDRITCgtydHRfbGFzdF9tcxgNIAEoARIXCg9ydHRfc21vb3RoZWRfbXMYDiABKAESGAoQcnR0X3ZhcmlhdGlvbl9tcxgPIAEoARISCgpydHRfcDUwX21zGBAgASgBEhIKCnJ0dF9wOTVfbXMYESABKAESEgoKcnR0X3A5OV9tcxgSIAEoARIcCg9jbG9ja19vZmZzZXRfbXMYEyABKAFIAIgBARI2CgZyZXBvcnQYFCABKAsyJi5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUmVwb3J0EhEKCXJlcG9ydF9tcxgVIAEoARISCgpoZWFydGJlYXRzGBYgASgBEg4KBm1pc3NlZBgXIAEoARILCgNwaGkYGCABKAFCEgoQX2Nsb2NrX29mZnNldF9tcyKPAQoLU3RhdGVSZWNvcmQSDgoGZm9ybWF0GAEgASgNEkAKBWVudHJ5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdGF0ZUVudHJ5EhkKEWJvdW5kX2luc3RhbmNlX2lkGAMgASgJEhMKC2JvdW5kX2Vwb2NoGAQgASgEIrABCgpMb2NrUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRI5CgRsb2NrGAIgASgLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5Mb2NrEhAKCGxlYXNlX21zGAMgASgBEhUKDWxvY2tfZGVsYXlfbXMYBCABKAESGQoRYm91bmRfaW5zdGFuY2VfaWQYBSABKAkSEwoLYm91bmRfZXBvY2gYBiABKARCLFoqbXljb3NvZnQuZGV2L29yY2hlc3RyYXRvci9zdG9yZS92MTtzdG9yZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoMCCgxGYW5PdXRSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImYKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlEg8KB29taXR0ZWQYAiABKA0ibwoSU3Vic2NyaXB0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiKtAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYW5zd2VyGAUgASgJIooBCgtMZWFzZVJlY29yZBIMCgRkdXR5GAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAkSGAoQcmVwbGljYV9zdGFydF9tcxgDIAEoAxIVCg1mZW5jaW5nX3Rva2VuGAQgASgEEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIosBCgxGcmVlemVSZWNvcmQSDQoFYWN0b3IYASABKAkSDgoGcmVhc29uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLNAQoMQnJha2VzUmVjb3JkEkIKBmJyYWtlcxgBIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5CcmFrZXNSZWNvcmQuQnJha2UaeQoFQnJha2USDAoEem9uZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdmYWlsaW5nGAMgASgFEg4KBmFnZW50cxgEIAEoBRIRCgl0aHJlc2hvbGQYBSABKAEiSwoOVmVyZGljdEhpc3RvcnkSOQoIdmVyZGljdHMYASADKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdCLFAgoNUmVwbGljYVJlY29yZBIKCgJpZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXNzaW9ucxgEIAEoBRIiChpldmVudF9sb29wX2RlbGF5X3A5OV9uYW5vcxgFIAEoAxIiChpldmVudF9sb29wX2RlbGF5X21heF9uYW5vcxgGIAEoAxIRCgljcHVfY29yZXMYByABKAESFAoMbWVtb3J5X2J5dGVzGAggASgDEhsKE3BpbmdfaW50ZXJ2YWxfbmFub3MYCSABKAMSHAoUbWF4X3BpbmdzX3Blcl9zZWNvbmQYCiABKAESEAoIZHJhaW5pbmcYCyABKAgiqwQKEU9ic2VydmF0aW9uUmVjb3JkEhIKCm9ic2VydmVfbXMYASABKAESEgoKcmVwbGljYV9pZBgCIAEoCRIVCg1zZXNzaW9uX2Vwb2NoGAMgASgEEhMKC2luc3RhbmNlX2lkGAQgASgJEgwKBHBlZXIYBSABKAkSEQoJYXR0YWNoX21zGAYgASgBEg4KBmNsaWVudBgHIAEoCRISCgpyZXNwb25zaXZlGAggASgBEhMKC3Byb2dyZXNzaW5nGAkgASgBEhAKCGhlYWRyb29tGAogASgBEg8KB3JlYXNvbnMYCyADKAkSEwoLcnR0X3NhbXBsZXMYDCABKA0SEwoLcnR0X2xhc3RfbXMYDSABKAESFwoPcnR0X3Ntb290aGVkX21zGA4gASgBEhgKEHJ0dF92YXJpYXRpb25fbXMYDyABKAESEgoKcnR0X3A1MF9tcxgQIAEoARISCgpydHRfcDk1X21zGBEgASgBEhIKCnJ0dF9wOTlfbXMYEiABKAESHAoPY2xvY2tfb2Zmc2V0X21zGBMgASgBSACIAQESNgoGcmVwb3J0GBQgASgLMiYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlcG9ydBIRCglyZXBvcnRfbXMYFSABKAESEgoKaGVhcnRiZWF0cxgWIAEoARIOCgZtaXNzZWQYFyABKAESCwoDcGhpGBggASgBQhIKEF9jbG9ja19vZmZzZXRfbXMijwEKC1N0YXRlUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJACgVlbnRyeRgCIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU3RhdGVFbnRyeRIZChFib3VuZF9pbnN0YW5jZV9pZBgDIAEoCRITCgtib3VuZF9lcG9jaBgEIAEoBCKwAQoKTG9ja1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEbG9jaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTG9jaxIQCghsZWFzZV9tcxgDIAEoARIVCg1sb2NrX2RlbGF5X21zGAQgASgBEhkKEWJvdW5kX2luc3RhbmNlX2lkGAUgASgJEhMKC2JvdW5kX2Vwb2NoGAYgASgEQixaKm15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3Ivc3RvcmUvdjE7c3RvcmV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -398,6 +398,41 @@ export type DeliveryRecord = Message<"mycosoft.orchestrator.store.v1.DeliveryRec
   idempotent: boolean;
 
   /**
+   * For whom it was, where a link policy rerouted it; empty: for its agent.
+   *
+   * @generated from field: string rerouted_from = 26;
+   */
+  reroutedFrom: string;
+
+  /**
+   * Bytes of the payload, encoded.
+   *
+   * @generated from field: uint32 payload_bytes = 27;
+   */
+  payloadBytes: number;
+
+  /**
+   * "declined" or "failed": why it comes again; empty: the agent has not refused it.
+   *
+   * @generated from field: string last_answer = 28;
+   */
+  lastAnswer: string;
+
+  /**
+   * What the agent said then.
+   *
+   * @generated from field: string last_error = 29;
+   */
+  lastError: string;
+
+  /**
+   * The link policy that concerned it; empty: none did.
+   *
+   * @generated from field: string link_policy_id = 33;
+   */
+  linkPolicyId: string;
+
+  /**
    * The topic that it was sent to; empty: none.
    *
    * @generated from field: string topic = 25;
@@ -511,6 +546,13 @@ export type FanOutRecord = Message<"mycosoft.orchestrator.store.v1.FanOutRecord"
    * @generated from field: mycosoft.orchestrator.store.v1.DeliveryRecord delivery = 2;
    */
   delivery?: DeliveryRecord | undefined;
+
+  /**
+   * What link policies made of it, by agent; nothing for most.
+   *
+   * @generated from field: map<string, mycosoft.orchestrator.store.v1.LinkMark> links = 3;
+   */
+  links: { [key: string]: LinkMark };
 };
 
 /**
@@ -519,6 +561,97 @@ export type FanOutRecord = Message<"mycosoft.orchestrator.store.v1.FanOutRecord"
  */
 export const FanOutRecordSchema: GenMessage<FanOutRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 5);
+
+/**
+ * What a link policy made of one delivery.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.LinkMark
+ */
+export type LinkMark = Message<"mycosoft.orchestrator.store.v1.LinkMark"> & {
+  /**
+   * The policy.
+   *
+   * @generated from field: string policy_id = 1;
+   */
+  policyId: string;
+
+  /**
+   * For whom it was, where it was rerouted; else empty.
+   *
+   * @generated from field: string rerouted_from = 2;
+   */
+  reroutedFrom: string;
+
+  /**
+   * It was too much: a dead letter takes the place of the delivery.
+   *
+   * @generated from field: bool throttled = 3;
+   */
+  throttled: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.LinkMark.
+ * Use `create(LinkMarkSchema)` to create a new message.
+ */
+export const LinkMarkSchema: GenMessage<LinkMark> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 6);
+
+/**
+ * A link policy, under "link/<id>". The revision stands beside it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.LinkPolicyRecord
+ */
+export type LinkPolicyRecord = Message<"mycosoft.orchestrator.store.v1.LinkPolicyRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without namespace and revision.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.LinkPolicy policy = 2;
+   */
+  policy?: LinkPolicy | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.LinkPolicyRecord.
+ * Use `create(LinkPolicyRecordSchema)` to create a new message.
+ */
+export const LinkPolicyRecordSchema: GenMessage<LinkPolicyRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7);
+
+/**
+ * What link policies kept back at one replica since it told the last time: a live record under "refused/<replica id>".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.RefusalsRecord
+ */
+export type RefusalsRecord = Message<"mycosoft.orchestrator.store.v1.RefusalsRecord"> & {
+  /**
+   * The first of them; at most 64, alike ones counted together.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.coordination.v1.MessageTrace traces = 1;
+   */
+  traces: MessageTrace[];
+
+  /**
+   * How many messages are not among them.
+   *
+   * @generated from field: uint32 omitted = 2;
+   */
+  omitted: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.RefusalsRecord.
+ * Use `create(RefusalsRecordSchema)` to create a new message.
+ */
+export const RefusalsRecordSchema: GenMessage<RefusalsRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 8);
 
 /**
  * A subscription, under "sub/<id>". The revision stands beside it.
@@ -546,7 +679,7 @@ export type SubscriptionRecord = Message<"mycosoft.orchestrator.store.v1.Subscri
  * Use `create(SubscriptionRecordSchema)` to create a new message.
  */
 export const SubscriptionRecordSchema: GenMessage<SubscriptionRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 6);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 9);
 
 /**
  * A delivery that was given up, under "dead/<agent id>/<delivery id>".
@@ -562,7 +695,7 @@ export type DeadLetterRecord = Message<"mycosoft.orchestrator.store.v1.DeadLette
   delivery?: DeliveryRecord | undefined;
 
   /**
-   * Why: "expired", "tries", "declined", "agent_gone", "mailbox_full".
+   * Why: "expired", "tries", "declined", "agent_gone", "mailbox_full", "throttled".
    *
    * @generated from field: string reason = 2;
    */
@@ -581,6 +714,13 @@ export type DeadLetterRecord = Message<"mycosoft.orchestrator.store.v1.DeadLette
    * @generated from field: google.protobuf.Timestamp time = 4;
    */
   time?: Timestamp | undefined;
+
+  /**
+   * "declined" or "failed", where the agent's answer ended it; else empty.
+   *
+   * @generated from field: string answer = 5;
+   */
+  answer: string;
 };
 
 /**
@@ -588,7 +728,7 @@ export type DeadLetterRecord = Message<"mycosoft.orchestrator.store.v1.DeadLette
  * Use `create(DeadLetterRecordSchema)` to create a new message.
  */
 export const DeadLetterRecordSchema: GenMessage<DeadLetterRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10);
 
 /**
  * Who does what must happen once in a namespace, under "lease/<duty>". Written only when it changes hands: commits of the
@@ -638,7 +778,7 @@ export type LeaseRecord = Message<"mycosoft.orchestrator.store.v1.LeaseRecord"> 
  * Use `create(LeaseRecordSchema)` to create a new message.
  */
 export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 8);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 11);
 
 /**
  * Automatic action is frozen, under "freeze".
@@ -680,7 +820,7 @@ export type FreezeRecord = Message<"mycosoft.orchestrator.store.v1.FreezeRecord"
  * Use `create(FreezeRecordSchema)` to create a new message.
  */
 export const FreezeRecordSchema: GenMessage<FreezeRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 9);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 12);
 
 /**
  * The mass-failure brakes of a namespace that are set, under "brakes".
@@ -701,7 +841,7 @@ export type BrakesRecord = Message<"mycosoft.orchestrator.store.v1.BrakesRecord"
  * Use `create(BrakesRecordSchema)` to create a new message.
  */
 export const BrakesRecordSchema: GenMessage<BrakesRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 13);
 
 /**
  * One that is set.
@@ -750,7 +890,7 @@ export type BrakesRecord_Brake = Message<"mycosoft.orchestrator.store.v1.BrakesR
  * Use `create(BrakesRecord_BrakeSchema)` to create a new message.
  */
 export const BrakesRecord_BrakeSchema: GenMessage<BrakesRecord_Brake> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10, 0);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 13, 0);
 
 /**
  * The verdicts before the present one.
@@ -771,7 +911,7 @@ export type VerdictHistory = Message<"mycosoft.orchestrator.store.v1.VerdictHist
  * Use `create(VerdictHistorySchema)` to create a new message.
  */
 export const VerdictHistorySchema: GenMessage<VerdictHistory> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 11);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 14);
 
 /**
  * The soft state of a replica, as a live record under "replica/<id>" in the system database.
@@ -862,7 +1002,7 @@ export type ReplicaRecord = Message<"mycosoft.orchestrator.store.v1.ReplicaRecor
  * Use `create(ReplicaRecordSchema)` to create a new message.
  */
 export const ReplicaRecordSchema: GenMessage<ReplicaRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 12);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 15);
 
 /**
  * What was measured of an agent, as a live record under "agent/<id>". Flat, with plain milliseconds: it is written for
@@ -1045,7 +1185,7 @@ export type ObservationRecord = Message<"mycosoft.orchestrator.store.v1.Observat
  * Use `create(ObservationRecordSchema)` to create a new message.
  */
 export const ObservationRecordSchema: GenMessage<ObservationRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 13);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 16);
 
 /**
  * An entry of the shared state, under "state/<key>". The revision stands beside it.
@@ -1087,7 +1227,7 @@ export type StateRecord = Message<"mycosoft.orchestrator.store.v1.StateRecord"> 
  * Use `create(StateRecordSchema)` to create a new message.
  */
 export const StateRecordSchema: GenMessage<StateRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 14);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 17);
 
 /**
  * A lock, under "lock/<name>". It stays when it is free, so that fencing tokens go on growing.
@@ -1143,5 +1283,5 @@ export type LockRecord = Message<"mycosoft.orchestrator.store.v1.LockRecord"> & 
  * Use `create(LockRecordSchema)` to create a new message.
  */
 export const LockRecordSchema: GenMessage<LockRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 15);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 18);
 

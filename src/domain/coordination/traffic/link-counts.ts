@@ -1,0 +1,182 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type ListMessageLinksRequest,
+  type MessageLink,
+  MessageLinkSchema,
+  MessageTrace_Step,
+} from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import { timestampFromMs } from '../../../lib/proto-time.ts';
+import type { Mailboxes } from '../mailboxes.ts';
+import { Latency } from './latency.ts';
+
+interface Counts {
+  readonly namespace: string;
+  readonly sender: string;
+  readonly receiver: string;
+  sent: number;
+  handedOut: number;
+  takenOn: number;
+  done: number;
+  failed: number;
+  keptBack: number;
+  inFlight: number;
+  bytes: number;
+  lastMs: number;
+  takeOnLatency: Latency | undefined;
+  doneLatency: Latency | undefined;
+}
+
+/** One step of a message, as the counts need it. */
+export interface Counted {
+  namespace: string;
+  sender: string;
+  receiver: string;
+  step: MessageTrace_Step;
+  /** It comes again. */
+  again: boolean;
+  timeMs: number;
+  /** Since it was stored. */
+  latencyMs: number;
+  bytes: number;
+  count: number;
+}
+
+const S = MessageTrace_Step;
+
+/** Counts and latencies of each pair of sender and receiver; the least recently used beyond `max` are forgotten. */
+export class LinkCounts {
+  readonly #mailboxes: Mailboxes;
+  readonly #max: number;
+  readonly #links = new Map<string, Counts>();
+  #forgotten = 0;
+
+  constructor(options: { mailboxes: Mailboxes; max: number }) {
+    this.#mailboxes = options.mailboxes;
+    this.#max = options.max;
+  }
+
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
+  /** Call it when the mailboxes show what the step left behind. */
+  count(counted: Counted): void {
+    const { step, count, latencyMs } = counted;
+    const { counts, isNew } = this.#of(counted);
+    counts.lastMs = counted.timeMs;
+    switch (step) {
+      case S.STORED:
+      case S.REROUTED:
+      case S.MOVED:
+        counts.sent += 1;
+        counts.bytes += counted.bytes;
+        if (!isNew) counts.inFlight += 1;
+        break;
+      case S.HANDED_OUT:
+        counts.handedOut += 1;
+        break;
+      case S.TAKEN_ON:
+        counts.takenOn += 1;
+        counts.takeOnLatency ??= new Latency();
+        counts.takeOnLatency.add(latencyMs);
+        break;
+      case S.MUTED:
+      case S.THROTTLED:
+        counts.keptBack += count;
+        break;
+      default:
+        if (counted.again) break;
+        if (!isNew) counts.inFlight = Math.max(0, counts.inFlight - 1);
+        if (step === S.DONE) {
+          counts.done += 1;
+          counts.doneLatency ??= new Latency();
+          counts.doneLatency.add(latencyMs);
+        } else {
+          counts.failed += 1;
+        }
+    }
+  }
+
+  /** It left this receiver for another one. */
+  left(namespace: string, sender: string, receiver: string): void {
+    const counts = this.#links.get(keyOf(namespace, sender, receiver));
+    if (counts !== undefined) counts.inFlight = Math.max(0, counts.inFlight - 1);
+  }
+
+  /** A namespace was read anew: its counts begin anew, with what is in its mailboxes. */
+  restart(namespace: string): void {
+    for (const [key, counts] of this.#links) if (counts.namespace === namespace) this.#links.delete(key);
+    for (const { agentId, record } of this.#mailboxes.all(namespace)) {
+      if (record.item.case !== 'message' || this.#links.size >= this.#max) continue;
+      this.#of({ namespace, sender: record.item.value.source, receiver: agentId });
+    }
+  }
+
+  /** By sender and receiver. */
+  list({ agentId, sender, receiver }: ListMessageLinksRequest, namespace: string): MessageLink[] {
+    const found: Counts[] = [];
+    for (const counts of this.#links.values()) {
+      if (counts.namespace !== namespace) continue;
+      if (sender !== '' && counts.sender !== sender) continue;
+      if (receiver !== '' && counts.receiver !== receiver) continue;
+      if (agentId !== '' && counts.sender !== agentId && counts.receiver !== agentId) continue;
+      found.push(counts);
+    }
+    return found.sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1)).map(shown);
+  }
+
+  #of({ namespace, sender, receiver }: Pick<Counted, 'namespace' | 'sender' | 'receiver'>) {
+    const key = keyOf(namespace, sender, receiver);
+    const found = this.#links.get(key);
+    if (found !== undefined) {
+      // The newest last.
+      this.#links.delete(key);
+      this.#links.set(key, found);
+      return { counts: found, isNew: false };
+    }
+    const counts: Counts = {
+      ...{ namespace, sender, receiver, sent: 0, handedOut: 0, takenOn: 0, done: 0, failed: 0, keptBack: 0 },
+      ...{ inFlight: this.#inMailbox(namespace, sender, receiver), bytes: 0, lastMs: 0 },
+      ...{ takeOnLatency: undefined, doneLatency: undefined },
+    };
+    this.#links.set(key, counts);
+    const oldest = this.#links.size > this.#max ? this.#links.keys().next().value : undefined;
+    if (oldest !== undefined && this.#links.delete(oldest)) this.#forgotten += 1;
+    return { counts, isNew: true };
+  }
+
+  #inMailbox(namespace: string, sender: string, receiver: string): number {
+    let count = 0;
+    for (const { record } of this.#mailboxes.of(namespace, receiver))
+      if (record.item.case === 'message' && record.item.value.source === sender) count += 1;
+    return count;
+  }
+}
+
+// Neither namespace nor agent has a NUL, and a source is visible ASCII.
+const keyOf = (namespace: string, sender: string, receiver: string): string =>
+  `${namespace}\0${sender}\0${receiver}`;
+
+/** A link's place among those of its namespace. */
+export const placeOf = ({ sender, receiver }: { sender: string; receiver: string }): string =>
+  `${sender}\0${receiver}`;
+
+const NO_LATENCY = new Latency();
+
+function shown(counts: Counts): MessageLink {
+  return create(MessageLinkSchema, {
+    sender: counts.sender,
+    receiver: counts.receiver,
+    sent: BigInt(counts.sent),
+    handedOut: BigInt(counts.handedOut),
+    takenOn: BigInt(counts.takenOn),
+    done: BigInt(counts.done),
+    failed: BigInt(counts.failed),
+    keptBack: BigInt(counts.keptBack),
+    inFlight: counts.inFlight,
+    bytes: BigInt(counts.bytes),
+    takeOnLatency: (counts.takeOnLatency ?? NO_LATENCY).shown(),
+    doneLatency: (counts.doneLatency ?? NO_LATENCY).shown(),
+    ...(counts.lastMs === 0 ? {} : { lastTime: timestampFromMs(counts.lastMs) }),
+  });
+}
