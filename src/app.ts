@@ -136,6 +136,7 @@ async function start(
       background,
       loop,
       metrics: instruments,
+      tracing: telemetry.tracer.messages,
       replicaAlive: (id) => replicas.isAlive(id),
       shares: () => replicas.shares(),
     });

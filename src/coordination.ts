@@ -13,6 +13,7 @@ import type { Mailboxes } from './domain/coordination/mailboxes.ts';
 import { Calls } from './domain/coordination/messages/calls.ts';
 import { DeadLetters } from './domain/coordination/messages/dead-letters.ts';
 import { FanOuts } from './domain/coordination/messages/fan-out.ts';
+import type { MessageTracing } from './domain/coordination/messages/message-tracing.ts';
 import { MessageUpkeep } from './domain/coordination/messages/message-upkeep.ts';
 import { Messages } from './domain/coordination/messages/messages.ts';
 import { Receivers } from './domain/coordination/messages/receivers.ts';
@@ -43,11 +44,12 @@ export interface CoordinationOptions {
   ids: Ids;
   background: Background;
   metrics: LinkMetrics;
+  tracing?: MessageTracing | undefined;
 }
 
 /** What agents and operators say to each other and share, wired together: messages, shared state and locks. */
 export function createCoordination(options: CoordinationOptions) {
-  const { config, store, storeTime, directory, mailboxes, events, clock, ids, background } = options;
+  const { config, store, storeTime, directory, mailboxes, events, clock, ids, background, tracing } = options;
   const { maxMailbox, maxLocks, maxLockWaiters, maxReceivers, maxCalls, maxSubscriptions } = config.limits;
   const { maxLinkPolicies, maxLinks, watchBuffer } = config.limits;
   const { metrics } = options;
@@ -78,6 +80,7 @@ export function createCoordination(options: CoordinationOptions) {
   const messages = new Messages({
     ...{ ...shared, receivers, maxReceivers, metrics },
     keptMs: config.events.retentionMs,
+    tracing,
   });
   /** Before the mailboxes: a reply is heard before its delivery is missed. */
   const early: View[] = [replies];

@@ -27,6 +27,7 @@ import { Deliveries, type DeliveriesOptions } from './domain/coordination/delive
 import { DeliveryUpkeep } from './domain/coordination/delivery-upkeep.ts';
 import type { LinkMetrics } from './domain/coordination/links/links.ts';
 import { Mailboxes } from './domain/coordination/mailboxes.ts';
+import type { MessageTracing } from './domain/coordination/messages/message-tracing.ts';
 import { messageOutcome } from './domain/coordination/messages/replies.ts';
 import { EventWriter } from './domain/monitoring/events.ts';
 import { validateSpec } from './domain/validation/agent-spec.ts';
@@ -49,6 +50,8 @@ export interface FleetOptions {
   background: Background;
   loop: EventLoopMonitor;
   metrics: SessionMetrics & DeliveriesOptions['metrics'] & LinkMetrics;
+  /** Follows messages; undefined: nothing is traced. */
+  tracing?: MessageTracing | undefined;
   replicaAlive(replicaId: string): boolean;
   /** The sessions of all replicas; undefined: this one is alone. */
   shares(): Shares | undefined;
@@ -81,6 +84,7 @@ export function createFleet(options: FleetOptions) {
   const coordination = createCoordination({
     ...{ config, store, storeTime, directory, mailboxes, events, clock, ids, background },
     metrics: options.metrics,
+    tracing: options.tracing,
   });
   const pacing = () => pacingFor(sessions.size, config.session);
   const context: SessionContext = {
@@ -178,6 +182,7 @@ export function createFleet(options: FleetOptions) {
     outcomeRules: ORDER_OUTCOMES,
     messageRule: messageOutcome,
     metrics: options.metrics,
+    tracing: options.tracing,
   });
   const orders = new Orders({
     store,

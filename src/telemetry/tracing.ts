@@ -11,6 +11,7 @@ import {
 } from '@opentelemetry/api';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { outcomeAttributes } from './instruments.ts';
+import { type ActiveSpan, createMessageSpans, type MessageSpans } from './message-tracing.ts';
 import { ATTR, type Protocol, rpcSystem, SERVER_FAULTS, SPAN } from './names.ts';
 import { scrub } from './scrub.ts';
 
@@ -56,6 +57,8 @@ export interface Tracing {
     work: () => Promise<T>,
     outcome: (result: T) => string,
   ): Promise<T>;
+  /** Spans of messages on their way through the service; undefined: nothing is traced. */
+  messages: MessageSpans | undefined;
   /** Ids of the active span, or undefined. */
   activeIds(): TraceIds | undefined;
   /** The active context, for log records. */
@@ -68,9 +71,13 @@ const noSpan: RpcSpan = { run: (work) => work(), recordError: () => {}, end: () 
 export const noTracing: Tracing = {
   startRpcSpan: () => noSpan,
   withStoreSpan: (_options, work) => work(),
+  messages: undefined,
   activeIds: () => undefined,
   activeContext: () => undefined,
 };
+
+/** Calls whose span lasts as long as a session: what happens in one belongs to other traces. */
+const SESSIONS: ReadonlySet<string> = new Set(['OpenSession', 'PollSession']);
 
 const propagator = new W3CTraceContextPropagator();
 const headerGetter = {
@@ -84,8 +91,9 @@ const headerGetter = {
  * context costs every promise of the process.
  */
 export function createTracing(tracer: Tracer): Tracing {
-  const active = new AsyncLocalStorage<{ context: Context; span: Span }>();
+  const active = new AsyncLocalStorage<ActiveSpan>();
   return {
+    messages: createMessageSpans({ tracer, active, propagator, noteError }),
     startRpcSpan: (options) => {
       const parent = propagator.extract(ROOT_CONTEXT, options.carrier, headerGetter);
       const method = `${options.service}/${options.method}`;
@@ -97,7 +105,9 @@ export function createTracing(tracer: Tracer): Tracing {
       };
       const span = tracer.startSpan(method, { kind: SpanKind.SERVER, attributes }, parent);
       if (!span.isRecording()) return noSpan;
-      const entry = { context: trace.setSpan(parent, span), span };
+      const session = SESSIONS.has(options.method);
+      const remote = trace.getSpan(parent) !== undefined;
+      const entry = { context: trace.setSpan(parent, span), span, session, remote };
       return {
         run: (work) => active.run(entry, work),
         recordError: (error) => noteError(span, error),

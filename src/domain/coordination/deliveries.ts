@@ -34,6 +34,7 @@ import { adopted, claimed, decideUpdate, type Outcome } from './delivery-rules.t
 import { loadDelivery } from './load-delivery.ts';
 import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
 import { decodePayload } from './messages/message-record.ts';
+import type { MessageTracing } from './messages/message-tracing.ts';
 import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } from './outcomes.ts';
 
 export interface DeliveriesOptions {
@@ -53,6 +54,7 @@ export interface DeliveriesOptions {
   /** The same for messages. */
   messageRule: OutcomeRule;
   metrics: { delivery(outcome: string, item: string, latencyMs: number): void };
+  tracing?: Pick<MessageTracing, 'settled'> | undefined;
 }
 
 /** Why a delivery is given up that nobody answered. */
@@ -198,6 +200,7 @@ export class Deliveries {
       const stored = await store.commit(commit);
       if (stored.kind !== 'conflict') {
         this.#count(stateOf(outcome, update), known, storeMs);
+        if (outcome.kind !== 'accepted') this.#traced(known, stateOf(outcome, update), storeMs);
         await views
           .waitFor(namespace, stored.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS))
           .catch(() => {});
@@ -234,8 +237,20 @@ export class Deliveries {
     const letter = putDeadLetter(known.record, reason, '', storeMs);
     const checks = [...(commit.checks ?? []), ...(fence === undefined ? [] : [fence])];
     const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), letter] });
-    if (outcome.kind === 'committed') this.#count(reason, known, storeMs);
+    if (outcome.kind === 'committed') {
+      this.#count(reason, known, storeMs);
+      this.#traced(known, reason, storeMs);
+    }
     return outcome;
+  }
+
+  #traced({ namespace, agentId, id, record }: KnownDelivery, state: string, storeMs: number): void {
+    const { tracing, clock } = this.#options;
+    if (tracing === undefined || record.traceparent === '') return;
+    const sentMs = this.#pumps.get(keyOf(namespace, agentId))?.sentMs(id);
+    const createMs = record.createTime === undefined ? storeMs : msFromTimestamp(record.createTime);
+    const elapsedMs = sentMs === undefined ? storeMs - createMs : clock.monoMs() - sentMs;
+    tracing.settled(record, state, Math.max(0, elapsedMs));
   }
 
   #count(outcome: OutcomeState, { record }: KnownDelivery, storeMs: number): void {

@@ -148,6 +148,11 @@ export class DeliveryPump implements WheelTask {
     return this.#handedOut.get(id)?.attempt === attempt;
   }
 
+  /** When a delivery was handed out in this session, monotonic milliseconds; undefined: it was not. */
+  sentMs(id: string): number | undefined {
+    return this.#handedOut.get(id)?.sentMs || undefined;
+  }
+
   #run(): void {
     if (this.#closed) return;
     const { mailboxes, session, clock, wheel, held } = this.#options;

@@ -18,6 +18,7 @@ import {
 import { durationFromMs, timestampFromMs } from '../../../lib/proto-time.ts';
 import { QUIET_PREFIX } from '../../../state/store.ts';
 import { DELIVERY_FORMAT } from '../delivery-record.ts';
+import type { TraceContext } from './message-tracing.ts';
 
 /** Payloads up to here stand in the mailbox entry itself. */
 const INLINE_BYTES = 1024;
@@ -80,6 +81,7 @@ export interface NewMessage {
   idempotent: boolean;
   capability: string;
   topic: string;
+  trace: TraceContext;
   /** How long its payload is kept after it expired: dead letters refer to it. */
   keptMs: number;
   /** Unique in the namespace; names the payload. */
@@ -107,8 +109,7 @@ export function messageDelivery(input: NewMessage): {
     acceptWithin: durationFromMs(input.acceptWithinMs),
     maxTries: input.maxTries,
     actor: input.actor,
-    traceparent: message.extensions.traceparent ?? '',
-    tracestate: message.extensions.tracestate ?? '',
+    ...input.trace,
     payloadKey: blob?.key ?? '',
     payloadBytes: data?.length ?? 0,
     wantsAnswer: input.wantsAnswer,

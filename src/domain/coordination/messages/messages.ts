@@ -29,6 +29,7 @@ import type { LinkMetrics, Links, Marks } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { putsInto } from './fan-out.ts';
 import { CHUNK, deliveryIdOf, encodeFanOut, fanOutKey, messageDelivery, targetOf } from './message-record.ts';
+import { type MessageTracing, type TraceContext, untraced } from './message-tracing.ts';
 import type { Receivers } from './receivers.ts';
 
 export interface MessagesOptions {
@@ -45,6 +46,8 @@ export interface MessagesOptions {
   maxReceivers: number;
   /** How long payloads are kept after their message expired: as long as dead letters. */
   keptMs: number;
+  /** Default: what senders say is passed on. */
+  tracing?: MessageTracing | undefined;
   metrics: LinkMetrics;
 }
 
@@ -72,7 +75,17 @@ export class Messages {
    * SESSION_SUPERSEDED, TOKEN_INVALID, INVALID_FIELDS, REQUEST_ID_REUSED, LINK_MUTED, LINK_THROTTLED, CONTENTION;
    * StoreUnavailableError
    */
-  async send(namespace: string, send: SendMessage, how: SendHow): Promise<SendMessageResponse> {
+  send(namespace: string, send: SendMessage, how: SendHow): Promise<SendMessageResponse> {
+    const { tracing = untraced } = this.#options;
+    return tracing.send(namespace, send, (trace) => this.#send(namespace, send, how, trace));
+  }
+
+  async #send(
+    namespace: string,
+    send: SendMessage,
+    how: SendHow,
+    trace: TraceContext,
+  ): Promise<SendMessageResponse> {
     const { store, directory, receivers, storeTime, ids, links, metrics } = this.#options;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const session = await sessionCaller(store, namespace, how.caller, how.sessionEpoch);
@@ -107,7 +120,7 @@ export class Messages {
       const storeMs = await storeTime.exact();
       const id = ids.uuid();
       const { delivery, blob } = messageDelivery({
-        ...{ message, storeMs, id },
+        ...{ message, storeMs, id, trace },
         orderingKey: key || message.source,
         actor: actorOf(how.caller, directory),
         expireAfterMs: how.call?.timeoutMs ?? this.#expireAfterMs(send, storeMs),
