@@ -74,7 +74,10 @@ describe(`SIGKILL of one of two replicas under ${count} agents`, () => {
         expect(events.judgedTwice()).toEqual([]);
         const lost = [...events.verdicts].filter(([, all]) => all.some(({ type }) => type === 'agent.lost'));
         expect(lost.map(([whom]) => whom.split(' ')[0]).sort()).toEqual(quitters.map(({ id }) => id).sort());
-        expect([...rig.agents.flatMap(({ records }) => records.faults), ...rig.reader.faults]).toEqual([]);
+        expect([
+          ...rig.agents.flatMap(({ records }) => records.faults),
+          ...(rig.reader?.faults ?? []),
+        ]).toEqual([]);
         for (const { records } of rig.agents) {
           const epochs = records.sessions.map(({ epoch }) => epoch);
           expect(new Set(epochs).size).toBe(epochs.length);

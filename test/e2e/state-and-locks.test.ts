@@ -240,7 +240,7 @@ describe(`shared state and locks under random faults, seed ${seed}`, () => {
         await playAll('redis', replicated, (_, random) => ({
           addresses: rig.replicas.map(({ fromAgents }) => fromAgents.address),
           trouble: async () => {
-            const plan = planRound(random, rig.replicas.length);
+            const plan = planRound(random, { replicas: rig.replicas.length });
             await rig.play(plan);
             return { what: plan.map(describeFault).join('; ') };
           },

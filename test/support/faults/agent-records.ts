@@ -6,16 +6,26 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 
 interface DeliveryBook {
-  /** The order's reason. */
-  reason: string;
+  /** The order's reason; undefined: it is a message. */
+  reason: string | undefined;
   /** Attempts that came, in their order, with the session. */
   attempts: Map<bigint, bigint>;
   /** Attempts of which it said that they succeeded. */
   said: Set<bigint>;
-  /** Attempts of which the service answered that this is stored. */
+  /** Attempts that it declined for good. */
+  declined: Set<bigint>;
+  /** Attempts of which the service answered that their success is stored. */
   stored: Set<bigint>;
   /** All of it in its order, for people. */
   story: string[];
+}
+
+interface Said {
+  deliveryId: string;
+  attempt: bigint;
+  state: State;
+  /** Declined, and not to be tried again. */
+  forGood: boolean;
 }
 
 export interface SessionBook {
@@ -62,7 +72,8 @@ export class AgentRecords {
     return this.deliveries.get(deliveryId)?.attempts.size ?? 0;
   }
 
-  delivered({ deliveryId, attempt }: Work, epoch: bigint, reason: string): void {
+  /** @param reason of an order; undefined: it is a message */
+  delivered({ deliveryId, attempt }: Work, epoch: bigint, reason: string | undefined): void {
     const book = this.#book(deliveryId);
     book.reason = reason;
     this.#tell(book, `attempt ${attempt} in ${epoch}`);
@@ -79,10 +90,11 @@ export class AgentRecords {
     book.attempts.set(attempt, epoch);
   }
 
-  said({ deliveryId, attempt, state }: { deliveryId: string; attempt: bigint; state: State }): void {
+  said({ deliveryId, attempt, state, forGood }: Said): void {
     const book = this.#book(deliveryId);
     this.#tell(book, `said ${wordOf(state)} of ${attempt}`);
     if (state === State.SUCCEEDED) book.said.add(attempt);
+    else if (forGood) book.declined.add(attempt);
   }
 
   revoked({ deliveryId, attempt }: Work): void {
@@ -110,7 +122,8 @@ export class AgentRecords {
   #book(deliveryId: string): DeliveryBook {
     let book = this.deliveries.get(deliveryId);
     if (book === undefined) {
-      book = { reason: '', attempts: new Map(), said: new Set(), stored: new Set(), story: [] };
+      const none = () => new Set<bigint>();
+      book = { reason: '', attempts: new Map(), said: none(), declined: none(), stored: none(), story: [] };
       this.deliveries.set(deliveryId, book);
     }
     return book;

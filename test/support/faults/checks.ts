@@ -7,7 +7,8 @@ import {
 import { decodeDelivery } from '../../../src/domain/coordination/delivery-record.ts';
 import type { Clients } from '../clients.ts';
 import type { LogLine } from '../service.ts';
-import { until } from '../until.ts';
+import { pause, until } from '../until.ts';
+import { deadMessages } from './dead-messages.ts';
 import { EventBook } from './event-book.ts';
 import type { FaultRig } from './rig.ts';
 
@@ -16,6 +17,11 @@ const ATTACHED_MS = 15_000;
 /** And everything that was ordered is over so long after that. */
 const FINISHED_MS = 20_000;
 const AGREED_MS = 10_000;
+/** Everything is well for so long before what is written, sent and called ends. */
+const CALM_MS = 300;
+
+/** Of what is in mailboxes, a few. */
+const MAIL = { prefix: 'mail/', limit: 5 };
 
 /** What must hold after each round. Every method returns what does not, in words. */
 export class Checks {
@@ -38,12 +44,17 @@ export class Checks {
       await until(absent, nobody, { what: 'nobody to be absent', timeoutMs: left, everyMs: 50 });
     }
     const attachedMs = since();
-    await Promise.all(rig.writers.map((writer) => writer.stop()));
+    for (const caller of rig.callers) caller.calm();
+    await pause(CALM_MS);
+    await Promise.all([...rig.writers, ...rig.couriers, ...rig.callers].map((each) => each.stop()));
     // What was acknowledged last may not have reached a replica's views yet.
-    const last = () => rig.reader.store.position('default');
-    const { revision: minRevision } = await until(last, Boolean, { what: 'the store to be read' });
-    for (const { clients } of rig.replicas) {
-      await clients.agents.listAgents({ pageSize: 1, minRevision }, { timeoutMs: AGREED_MS });
+    const { reader } = rig;
+    if (reader !== undefined) {
+      const last = () => reader.store.position('default');
+      const { revision: minRevision } = await until(last, Boolean, { what: 'the store to be read' });
+      for (const { clients } of rig.replicas) {
+        await clients.agents.listAgents({ pageSize: 1, minRevision }, { timeoutMs: AGREED_MS });
+      }
     }
     const unfinished = async () => {
       const busy = rig.agents.filter((agent) => agent.busy).map(({ id }) => id);
@@ -67,8 +78,8 @@ export class Checks {
   async agreement(): Promise<string[]> {
     const { replicas, agents } = this.#rig;
     const look = async (): Promise<string[]> => {
-      const [first, second] = replicas.map(({ clients }) => clients);
-      if (first === undefined || second === undefined) return ['two replicas are needed'];
+      const [first, second = first] = replicas.map(({ clients }) => clients);
+      if (first === undefined || second === undefined) return ['there is no replica'];
       const ahead = await list(first, 0n);
       const one = await list(second, ahead.revision);
       const other = await list(first, one.revision);
@@ -148,7 +159,7 @@ export class Checks {
     for (const [deliveryId, [event]] of outcomes) {
       if (event?.type !== 'command.succeeded') continue;
       const book = byId.get(event.attributes.by ?? '')?.deliveries.get(deliveryId);
-      const finished = reader.finished.get(deliveryId);
+      const finished = reader?.finished.get(deliveryId);
       if (book === undefined || book.said.size === 0) wrong.push(`nobody did ${deliveryId}`);
       else if (finished !== undefined && !book.said.has(finished.attempt)) {
         wrong.push(
@@ -159,6 +170,7 @@ export class Checks {
     for (const { records } of agents) {
       const byReason = new Map<string, string>();
       for (const [deliveryId, { stored, reason }] of records.deliveries) {
+        if (reason === undefined) continue;
         const ends = outcomes.get(deliveryId) ?? [];
         if (stored.size > 0 && (ends.length !== 1 || ends[0]?.type !== 'command.succeeded')) {
           wrong.push(`${deliveryId} was stored as done, and has ${ends.length} outcomes`);
@@ -176,10 +188,23 @@ export class Checks {
     return wrong;
   }
 
+  /** Every acknowledged message came, or is a dead letter with its reason, in order, and as one. After history(). */
+  async messages(): Promise<string[]> {
+    const { agents, messages, replicas } = this.#rig;
+    const [replica] = replicas;
+    if (replica === undefined) return ['there is no replica'];
+    const records = new Map(agents.map((agent) => [agent.id, agent.records]));
+    const dead = await deadMessages(replica.service.grpc);
+    return messages.wrong({ records, dead, movedFrom: this.events.takeMovedFrom() });
+  }
+
   /** What agents, writers and the reader of the log saw that must not be; each is told once. */
   seen(): string[] {
-    const { agents, acknowledged, reader, replicas } = this.#rig;
-    const faults = [...agents.map(({ records }) => records.faults), acknowledged.faults, reader.faults];
+    const { agents, acknowledged, messages, reader, replicas } = this.#rig;
+    const faults = [
+      ...agents.map(({ records }) => records.faults),
+      ...[acknowledged.faults, messages.faults, reader?.faults ?? []],
+    ];
     const isBad = ({ level, msg }: LogLine) =>
       // A replica that starts while Redis is away says so, and tries again.
       (level === 'error' || level === 'fatal') && !msg.startsWith('cannot use Redis');
@@ -196,14 +221,15 @@ export class Checks {
 
   /** What still is in mailboxes, a few. */
   async #unfinished(): Promise<string[]> {
-    const { entries } = await this.#rig.reader.store.scan('default', { prefix: 'mail/', limit: 5 });
+    const busy = this.#rig.agents.filter((agent) => agent.busy).map((agent) => agent.told);
+    const { entries } = (await this.#rig.reader?.store.scan('default', MAIL)) ?? { entries: [] };
     const looks = entries.map(async ({ key, value }) => {
       const [, agentId = '', deliveryId = ''] = key.split('/');
       const { attempt, accepted, sessionEpoch, tries } = decodeDelivery(value);
       const state = `attempt ${attempt} for ${sessionEpoch}, ${accepted ? 'accepted' : 'unanswered'}, tries ${tries}`;
       return `${key} (${state}): ${await this.#whereIs(agentId, deliveryId)}`;
     });
-    return Promise.all(looks);
+    return [...busy.slice(0, 5), ...(await Promise.all(looks))];
   }
 
   /** What is known of a delivery, for whoever looks for its end. */
@@ -211,9 +237,9 @@ export class Checks {
     const { agents, reader } = this.#rig;
     const book = agents.find(({ id }) => id === agentId)?.records.deliveries.get(deliveryId);
     const [mail, dead] = await Promise.all(
-      ['mail', 'dead'].map((kind) => reader.store.get('default', `${kind}/${agentId}/${deliveryId}`)),
+      ['mail', 'dead'].map((kind) => reader?.store.get('default', `${kind}/${agentId}/${deliveryId}`)),
     );
-    const finished = reader.finished.get(deliveryId);
+    const finished = reader?.finished.get(deliveryId);
     return [
       book?.story.join('; ') ?? 'it never came',
       `in the mailbox at ${mail?.revision}, dead at ${dead?.revision}, ended with ${finished?.attempt}`,

@@ -17,6 +17,8 @@ export class EventBook {
   readonly orders = new Map<string, number>();
   /** Verdicts in their order, by "agent epoch". */
   readonly verdicts = new Map<string, Event[]>();
+  /** Agents whose messages were given to others, since they were asked for. */
+  #movedFrom = new Set<string>();
   count = 0;
   #readTo = 0n;
 
@@ -38,10 +40,18 @@ export class EventBook {
     const { type, attributes, message, agentId } = event;
     if (OUTCOMES.has(type)) push(this.outcomes, attributes.delivery_id ?? '', event);
     if (VERDICTS.has(type)) push(this.verdicts, `${agentId} ${attributes.epoch}`, event);
+    if (type === 'agent.loss_handled' && message.includes('messages given to others'))
+      this.#movedFrom.add(agentId);
     if (type === 'agent.restart_ordered') {
       const reason = message.slice(message.lastIndexOf(': ') + 2);
       this.orders.set(reason, (this.orders.get(reason) ?? 0) + 1);
     }
+  }
+
+  takeMovedFrom(): ReadonlySet<string> {
+    const taken = this.#movedFrom;
+    this.#movedFrom = new Set();
+    return taken;
   }
 
   /** What was judged twice: the same verdict on a session again, with no other in between. */

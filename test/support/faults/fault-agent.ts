@@ -1,15 +1,16 @@
 import type { Client as GrpcClient } from '@grpc/grpc-js';
-import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import {
-  type Delivery,
-  type Result,
-  type Revoke,
-  DeliveryUpdate_State as State,
-  type Welcome,
+import type {
+  Delivery,
+  Result,
+  Revoke,
+  Welcome,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { msFromDuration } from '../../../src/lib/proto-time.ts';
 import { AgentRecords } from './agent-records.ts';
+import { Desk } from './desk.ts';
 import { FaultSession, type SessionListener } from './fault-session.ts';
+import { answerTo, messageOf, reasonOf } from './items.ts';
+import type { MessageBook } from './message-book.ts';
+import { Outbox } from './outbox.ts';
 import type { Random } from './random.ts';
 
 export interface FaultAgentOptions {
@@ -20,19 +21,8 @@ export interface FaultAgentOptions {
   random: Random;
   /** Silence after which it looks elsewhere, milliseconds: its lease. */
   patienceMs: number;
-}
-
-/** A delivery that this process works on, or has finished without knowing that this is stored. */
-interface Job {
-  work: Work;
-  finished: boolean;
-  timer: NodeJS.Timeout | undefined;
-}
-
-interface Waiting {
-  deliveryId: string;
-  attempt: bigint;
-  state: State;
+  /** Of the messages of all agents. */
+  book: MessageBook;
 }
 
 /** What a try to attach waits before the next one, milliseconds. */
@@ -46,27 +36,33 @@ const MAX_IN_FLIGHT = 4;
  */
 export class FaultAgent implements SessionListener {
   readonly records: AgentRecords;
+  readonly desk: Desk;
+  readonly outbox: Outbox;
   readonly #options: FaultAgentOptions;
-  readonly #jobs = new Map<string, Job>();
-  /** Updates without an answer, by frame id, in their order. */
-  readonly #waiting = new Map<string, Waiting>();
   #current: FaultSession | undefined;
   /** Takes the place of the current one once it is welcomed. */
   #twin: FaultSession | undefined;
   /** Sessions that another one took the place of, still open as far as this process knows. */
   readonly #old = new Set<FaultSession>();
   #timer: NodeJS.Timeout | undefined;
+  #thawing: NodeJS.Timeout | undefined;
   #failures = 0;
-  #frames = 0;
   #closed = false;
 
   constructor(options: FaultAgentOptions) {
+    const { id, random, book } = options;
     this.#options = options;
-    this.records = new AgentRecords(options.id);
+    this.records = new AgentRecords(id);
+    this.desk = new Desk({ records: this.records, random, current: () => this.#current });
+    this.outbox = new Outbox({ book, session: () => (this.#current?.open ? this.#current : undefined) });
   }
 
   get id(): string {
     return this.#options.id;
+  }
+
+  get token(): string {
+    return this.#options.token;
   }
 
   /** Of its open session; 0: it has none. */
@@ -79,12 +75,12 @@ export class FaultAgent implements SessionListener {
   }
 
   get busy(): boolean {
-    return this.#jobs.size > 0 || this.#waiting.size > 0;
+    return this.desk.busy || this.outbox.size > 0;
   }
 
-  /** Whether it has something to lose. */
-  get working(): boolean {
-    return [...this.#jobs.values()].some(({ finished }) => !finished);
+  /** For people: what it has not finished. */
+  get told(): string {
+    return `${this.id} in ${this.epoch} ${this.desk.told}, sends ${this.outbox.size}`;
   }
 
   start(): void {
@@ -94,6 +90,7 @@ export class FaultAgent implements SessionListener {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#thawing);
     this.#forget();
     for (const session of [this.#current, this.#twin, ...this.#old]) session?.break('closed');
   }
@@ -113,6 +110,16 @@ export class FaultAgent implements SessionListener {
     if (this.#twin === undefined && this.#current?.open && !this.#closed) this.#twin = this.#open();
   }
 
+  /** It stands still as a process that is paused: nothing is read, nothing said. */
+  freeze(ms: number): void {
+    const sessions = [this.#current, this.#twin, ...this.#old].filter((each) => each !== undefined);
+    for (const session of sessions) session.freeze();
+    clearTimeout(this.#thawing);
+    this.#thawing = setTimeout(() => {
+      for (const session of [this.#current, this.#twin, ...this.#old]) session?.thaw();
+    }, ms);
+  }
+
   welcomed(session: FaultSession, { epoch, revoked, replicaId }: Welcome): void {
     this.#failures = 0;
     this.records.welcomed(epoch, replicaId);
@@ -122,73 +129,37 @@ export class FaultAgent implements SessionListener {
       this.#current = session;
       if (old !== undefined && !old.over) {
         this.#old.add(old);
-        this.#probe(old);
+        this.desk.probe(old);
       }
     }
-    for (const work of revoked) {
-      this.records.revoked(work);
-      this.#drop(work, false);
-    }
-    for (const [frameId, waiting] of this.#waiting) this.#send(frameId, waiting);
+    for (const work of revoked) this.desk.revoked(work);
+    this.desk.again();
+    this.outbox.again();
   }
 
   delivered(session: FaultSession, delivery: Delivery): void {
-    const { work } = delivery;
+    const { work, wantsAnswer } = delivery;
     if (work === undefined) return;
     this.records.delivered(work, session.epoch, reasonOf(delivery));
-    if (session !== this.#current) return;
-    const { random } = this.#options;
-    const known = this.#jobs.get(work.deliveryId);
-    if (known !== undefined) {
-      // An order is carried out once, however often it comes: the new attempt is answered.
-      this.#unsay(work.deliveryId);
-      known.work = work;
-      this.#say(work, known.finished ? State.SUCCEEDED : State.ACCEPTED);
-      return;
+    const current = session === this.#current;
+    const message = messageOf(delivery);
+    if (message !== undefined) {
+      const { deliveryId, attempt } = work;
+      this.#options.book.arrived({ receiver: this.id, ...message, deliveryId, attempt, current });
     }
-    // Not noticed: it comes again.
-    if (random.chance(0.03)) return;
-    if (random.chance(0.02) && this.records.attemptsOf(work.deliveryId) === 1) {
-      this.#say(work, State.DECLINED);
-      return;
-    }
-    const job: Job = { work, finished: false, timer: undefined };
-    this.#jobs.set(work.deliveryId, job);
-    if (random.chance(0.85)) this.#say(work, State.ACCEPTED);
-    const takesMs = random.chance(0.3) ? random.between(300, 1500) : random.between(0, 100);
-    job.timer = setTimeout(() => {
-      job.finished = true;
-      this.#say(job.work, State.SUCCEEDED);
-    }, takesMs);
+    if (!current) return;
+    const answer = message && wantsAnswer ? answerTo(this.id, message, work) : undefined;
+    this.desk.take({ work, isMessage: message !== undefined, answer });
   }
 
   revoked(session: FaultSession, { work }: Revoke): void {
     if (work === undefined) return;
-    this.records.revoked(work);
-    // What is finished is said again until that is answered.
-    if (session === this.#current) this.#drop(work, false);
+    if (session === this.#current) this.desk.revoked(work);
+    else this.records.revoked(work);
   }
 
   answered(session: FaultSession, result: Result): void {
-    if (result.frameId.startsWith('probe')) {
-      if (result.code === 0) this.records.fault(`its superseded session ${session.epoch} was obeyed`);
-      return;
-    }
-    const waiting = this.#waiting.get(result.frameId);
-    // What an old session refuses, the present one is asked again; the service may know sooner that it is an old one.
-    const isOld = session !== this.#current || result.reason === 'SESSION_SUPERSEDED';
-    if (waiting === undefined || (result.code !== 0 && isOld)) return;
-    if (result.retryAfter !== undefined && result.code !== 0) {
-      const again = () => this.#send(result.frameId, waiting);
-      setTimeout(again, msFromDuration(result.retryAfter)).unref();
-      return;
-    }
-    this.#waiting.delete(result.frameId);
-    this.records.answered(waiting, result);
-    const job = this.#jobs.get(waiting.deliveryId);
-    if (job === undefined || job.work.attempt !== waiting.attempt) return;
-    const isOver = waiting.state === State.SUCCEEDED || result.code !== 0;
-    if (isOver) this.#drop(job.work, true);
+    if (!this.outbox.answered(session, result)) this.desk.answered(session, result);
   }
 
   over(session: FaultSession): void {
@@ -211,71 +182,20 @@ export class FaultAgent implements SessionListener {
 
   #open(): FaultSession {
     const { doors, token, patienceMs, random, id } = this.#options;
-    const held = [...this.#jobs.values()].map(({ work }) => work);
     return new FaultSession({
       channel: random.pick(doors),
       token,
       patienceMs,
       listener: this,
-      hello: { held, maxInFlight: MAX_IN_FLIGHT, instanceId: id, client: 'faults/1' },
+      hello: {
+        ...{ held: this.desk.held, maxInFlight: MAX_IN_FLIGHT, instanceId: id },
+        ...{ features: ['messages/1'], client: 'faults/1' },
+      },
     });
   }
 
-  /** Says on a superseded session that something is done: it must not be believed. */
-  #probe(old: FaultSession): void {
-    const job = [...this.#jobs.values()].find(({ finished }) => !finished);
-    if (job === undefined) return;
-    this.records.probes += 1;
-    this.#frames += 1;
-    const value = { work: job.work, state: State.SUCCEEDED };
-    old.send({ frameId: `probe-${this.#frames}`, frame: { case: 'deliveryUpdate', value } });
-  }
-
-  #say({ deliveryId, attempt }: Work, state: State): void {
-    this.#frames += 1;
-    const waiting: Waiting = { deliveryId, attempt, state };
-    const frameId = `${this.#frames}`;
-    this.#waiting.set(frameId, waiting);
-    this.#send(frameId, waiting);
-  }
-
-  #send(frameId: string, waiting: Waiting): void {
-    if (!this.#current?.open || this.#waiting.get(frameId) !== waiting) return;
-    const { deliveryId, attempt, state } = waiting;
-    this.records.said(waiting);
-    const retryable = state === State.DECLINED;
-    const value = { work: { deliveryId, attempt }, state, retryable, error: retryable ? 'not now' : '' };
-    this.#current.send({ frameId, frame: { case: 'deliveryUpdate', value } });
-  }
-
-  /** @param wholly also what was not answered; else that is said again, and the service answers what it knows */
-  #drop(work: Work, wholly: boolean): void {
-    const job = this.#jobs.get(work.deliveryId);
-    if (job === undefined || job.work.attempt !== work.attempt) return;
-    if (!wholly && job.finished) return;
-    clearTimeout(job.timer);
-    this.#jobs.delete(work.deliveryId);
-    this.#unsay(work.deliveryId);
-  }
-
-  #unsay(deliveryId: string): void {
-    for (const [frameId, waiting] of this.#waiting) {
-      if (waiting.deliveryId === deliveryId) this.#waiting.delete(frameId);
-    }
-  }
-
   #forget(): void {
-    for (const { timer } of this.#jobs.values()) clearTimeout(timer);
-    this.#jobs.clear();
-    this.#waiting.clear();
+    this.desk.forget();
+    this.outbox.forget();
   }
-}
-
-/** What an order gave as its reason: the request that caused it. */
-function reasonOf({ item }: Delivery): string {
-  if (item.case !== 'command') return '';
-  const data = item.value.arguments?.data;
-  if (data?.case !== 'json' || data.value.kind.case !== 'structValue') return '';
-  const kind = data.value.kind.value.fields.reason?.kind;
-  return kind?.case === 'stringValue' ? kind.value : '';
 }

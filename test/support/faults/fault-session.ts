@@ -44,6 +44,8 @@ export class FaultSession {
   readonly #options: FaultSessionOptions;
   readonly #stream: ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>;
   #timer: NodeJS.Timeout | undefined;
+  /** What its agent, which stands still, is about to say. */
+  #held: MessageInitShape<typeof OpenSessionRequestSchema>[] | undefined;
 
   constructor(options: FaultSessionOptions) {
     this.#options = options;
@@ -67,7 +69,26 @@ export class FaultSession {
   }
 
   send(frame: MessageInitShape<typeof OpenSessionRequestSchema>): void {
-    if (!this.over && !this.#stream.destroyed) this.#stream.write(create(OpenSessionRequestSchema, frame));
+    if (this.over || this.#stream.destroyed) return;
+    if (this.#held !== undefined) this.#held.push(frame);
+    else this.#stream.write(create(OpenSessionRequestSchema, frame));
+  }
+
+  /** Its agent stands still. */
+  freeze(): void {
+    if (this.over) return;
+    this.#held ??= [];
+    this.#stream.pause();
+    clearTimeout(this.#timer);
+  }
+
+  thaw(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    if (this.over) return;
+    this.#wait();
+    for (const frame of held) this.send(frame);
+    this.#stream.resume();
   }
 
   break(why: string): void {

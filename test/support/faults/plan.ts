@@ -39,12 +39,25 @@ const KINDS = [
   ...['cut-redis', 'cut-agents', 'reset-agents'],
 ] as const satisfies readonly Fault['kind'][];
 
+/** Those that an embedded store leaves. */
+const OF_SERVICE = ['kill-replica', 'pause-replica', 'cut-agents', 'reset-agents'] as const;
+
+export interface PlanOptions {
+  replicas: number;
+  /** Default: with those of Redis. */
+  of?: 'service';
+  /** How long a fault lasts, milliseconds, mostly little more than the least: many rounds find more than long ones. */
+  leastMs?: number;
+  mostMs?: number;
+}
+
 /** One fault or two, the second in the first's time more often than not. Pure but for the random source. */
-export function planRound(random: Random, replicas: number): Planned[] {
-  const first = { afterMs: random.between(100, 600), fault: drawFault(random, replicas) };
+export function planRound(random: Random, options: PlanOptions): Planned[] {
+  const first = { afterMs: random.between(100, 600), fault: drawFault(random, options) };
   if (random.chance(0.5)) return [first];
   for (;;) {
-    const second = { afterMs: random.between(100, 2000), fault: drawFault(random, replicas) };
+    const afterMs = random.between(100, 2 * (options.leastMs ?? LEAST_MS));
+    const second = { afterMs, fault: drawFault(random, options) };
     if (!isSame(first.fault, second.fault)) return [first, second];
   }
 }
@@ -52,12 +65,17 @@ export function planRound(random: Random, replicas: number): Planned[] {
 const isSame = (a: Fault, b: Fault): boolean =>
   a.kind === b.kind && ('replica' in a ? a.replica : 0) === ('replica' in b ? b.replica : 0);
 
-function drawFault(random: Random, replicas: number): Fault {
-  const kind = random.pick(KINDS);
+const LEAST_MS = 1000;
+const MOST_MS = 6000;
+
+function drawFault(
+  random: Random,
+  { replicas, of, leastMs = LEAST_MS, mostMs = MOST_MS }: PlanOptions,
+): Fault {
+  const kind = random.pick<Fault['kind']>(of === 'service' ? OF_SERVICE : KINDS);
   const replica = random.between(0, replicas - 1);
-  // 1 to 6 s, mostly short: many rounds find more than long ones.
-  const pausedMs = Math.round(1000 + 5000 * random.next() ** 3);
-  const downMs = random.between(0, 1500);
+  const pausedMs = Math.round(leastMs + (mostMs - leastMs) * random.next() ** 3);
+  const downMs = random.between(0, Math.round(leastMs * 1.5));
   const cut = random.pick(['refuse', 'blackhole'] as const);
   const late = random.chance(0.5);
   switch (kind) {

@@ -1,11 +1,16 @@
 import type { Client as GrpcClient } from '@grpc/grpc-js';
+import { MessageService } from '../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { type Clients, connectClients } from '../clients.ts';
 import { ServiceProcess } from '../service.ts';
-import { grpcChannel } from '../sim-agent.ts';
+import { grpcChannel, unary } from '../sim-agent.ts';
 import { pause, until } from '../until.ts';
+import { Addresses, specOf, subscriptionOf } from './addresses.ts';
+import { Caller } from './caller.ts';
+import { Courier } from './courier.ts';
 import { FaultAgent } from './fault-agent.ts';
 import { Gate } from './gate.ts';
 import { LogReader } from './log-reader.ts';
+import { MessageBook } from './message-book.ts';
 import type { Fault, Planned } from './plan.ts';
 import type { Random } from './random.ts';
 import { RedisPair } from './redis-pair.ts';
@@ -14,6 +19,8 @@ import { Acknowledged, Writer } from './writer.ts';
 export interface FaultRigOptions {
   random: Random;
   agents: number;
+  /** One replica with the embedded store, instead of two on Redis. */
+  embedded?: boolean;
   /** Redis is a primary with a replica. */
   paired?: boolean;
   /** Default 0. */
@@ -24,17 +31,19 @@ export interface FaultRigOptions {
   env?: Record<string, string>;
 }
 
-/** A replica of the service, behind a gate, with a gate of its own to Redis. */
+/** A replica of the service, behind a gate, with a gate of its own to Redis if that is its store. */
 interface Replica {
   service: ServiceProcess;
   fromAgents: Gate;
-  toRedis: Gate;
+  toRedis: Gate | undefined;
   /** Direct, for looking at it. */
   clients: Clients;
 }
 
 const REPLICAS = 2;
 const WRITERS = 8;
+const COURIERS = 4;
+const CALLERS = 3;
 const AGENTS_A_CHANNEL = 10;
 const LEASE_MS = 2_000;
 const times: Record<string, string> = {
@@ -49,14 +58,20 @@ const times: Record<string, string> = {
   ORCHESTRATOR_FAILURES_QUARANTINE: 'off',
 };
 
-/** Two replicas of the service on one Redis, agents and writers that never give up, and every link through a gate. */
+/**
+ * Two replicas of the service on one Redis, or one with the embedded store; agents, writers, couriers and callers that
+ * never give up, and every link through a gate.
+ */
 export class FaultRig {
   readonly replicas: Replica[] = [];
   readonly agents: FaultAgent[] = [];
   readonly writers: Writer[] = [];
+  readonly couriers: Courier[] = [];
+  readonly callers: Caller[] = [];
   readonly acknowledged = new Acknowledged();
+  readonly messages = new MessageBook();
   readonly options: FaultRigOptions;
-  readonly redis: RedisPair;
+  readonly #redis: RedisPair | undefined;
   #reader: LogReader | undefined;
   #readerGate: Gate | undefined;
   readonly #channels: GrpcClient[] = [];
@@ -64,13 +79,14 @@ export class FaultRig {
   readonly #gates: Gate[] = [];
   #disturbing: NodeJS.Timeout | undefined;
 
-  private constructor(options: FaultRigOptions, redis: RedisPair) {
+  private constructor(options: FaultRigOptions, redis: RedisPair | undefined) {
     this.options = options;
-    this.redis = redis;
+    this.#redis = redis;
   }
 
   static async start(options: FaultRigOptions): Promise<FaultRig> {
-    const rig = new FaultRig(options, await RedisPair.start(options.paired ?? false));
+    const redis = options.embedded ? undefined : await RedisPair.start(options.paired ?? false);
+    const rig = new FaultRig(options, redis);
     try {
       await rig.#start();
     } catch (error) {
@@ -80,18 +96,25 @@ export class FaultRig {
     return rig;
   }
 
-  get reader(): LogReader {
-    if (this.#reader === undefined) throw new Error('not started');
+  get redis(): RedisPair {
+    if (this.#redis === undefined) throw new Error('the store is embedded');
+    return this.#redis;
+  }
+
+  /** Of what is in Redis; the embedded store lets nobody else in. */
+  get reader(): LogReader | undefined {
     return this.#reader;
   }
 
   async #start(): Promise<void> {
-    const { random } = this.options;
-    this.replicas.push(
-      ...(await Promise.all(Array.from({ length: REPLICAS }, (_, index) => this.#startReplica(index)))),
-    );
-    this.#readerGate = await Gate.start(this.redis.primary.port);
-    this.#reader = await LogReader.open(`redis://${this.#readerGate.address}`);
+    const { random, embedded, agents } = this.options;
+    const start = (_: unknown, index: number) => this.#startReplica(index);
+    this.replicas.push(...(await Promise.all(Array.from({ length: embedded ? 1 : REPLICAS }, start))));
+    if (!embedded) {
+      this.#readerGate = await Gate.start(this.redis.primary.port);
+      this.#reader = await LogReader.open(`redis://${this.#readerGate.address}`);
+    }
+    if (agents === 0) return;
     await this.#startAgents();
     const ids = this.agents.map(({ id }) => id);
     for (let index = 0; index < WRITERS; index++) {
@@ -104,12 +127,25 @@ export class FaultRig {
       });
       this.writers.push(writer);
     }
+    const { agents: couriersFor, messages: book } = this;
+    const addresses = new Addresses(ids);
+    for (let index = 0; index < COURIERS; index++) {
+      const name = `courier-${index}`;
+      const own = { name, doors: this.#doors(), random: random.fork(name) };
+      this.couriers.push(new Courier({ ...own, addresses, book, agents: couriersFor }));
+    }
+    const records = new Map(this.agents.map((agent) => [agent.id, agent.records]));
+    for (let index = 0; index < CALLERS; index++) {
+      const name = `caller-${index}`;
+      const own = { name, doors: this.#doors(), random: random.fork(name) };
+      this.callers.push(new Caller({ ...own, addresses, book, recordsOf: (id) => records.get(id) }));
+    }
   }
 
   async #startReplica(index: number): Promise<Replica> {
-    const toRedis = await Gate.start(this.redis.primary.port);
+    const toRedis = this.#redis && (await Gate.start(this.#redis.primary.port));
     const fromAgents = await Gate.start(0);
-    this.#gates.push(toRedis, fromAgents);
+    this.#gates.push(fromAgents, ...(toRedis === undefined ? [] : [toRedis]));
     const env = {
       ...times,
       ORCHESTRATOR_SESSION_LEASE: `${this.options.leaseMs ?? LEASE_MS}ms`,
@@ -117,7 +153,8 @@ export class FaultRig {
       ORCHESTRATOR_ID: `replica-${index}`,
       ORCHESTRATOR_REDIS_MIN_REPLICAS: `${this.options.minReplicas ?? 0}`,
     };
-    const service = await ServiceProcess.start({ store: `redis://${toRedis.address}`, env });
+    const store = toRedis && { store: `redis://${toRedis.address}` };
+    const service = await ServiceProcess.start({ ...store, env });
     this.#services.push(service);
     fromAgents.lead(portOf(service.grpc));
     return { service, fromAgents, toRedis, clients: connectClients(service.grpc) };
@@ -137,11 +174,16 @@ export class FaultRig {
 
   async #startAgent(id: string, doors: readonly GrpcClient[], random: Random): Promise<void> {
     const [replica] = this.replicas;
-    const made = await replica?.clients.agents.registerAgent({ agentId: id });
+    const made = await replica?.clients.agents.registerAgent({ agentId: id, spec: specOf(id) });
     const token = made?.agentToken ?? '';
     const patienceMs = this.options.leaseMs ?? LEASE_MS;
-    const agent = new FaultAgent({ id, token, doors, patienceMs, random });
+    const agent = new FaultAgent({ id, token, doors, patienceMs, random, book: this.messages });
     this.agents.push(agent);
+    const subscription = subscriptionOf(id);
+    const [door] = doors;
+    if (subscription !== undefined && door !== undefined) {
+      await unary(door, MessageService.method.createSubscription, { subscription });
+    }
     agent.start();
   }
 
@@ -152,20 +194,24 @@ export class FaultRig {
     return doors;
   }
 
-  /** Writers write, and now and then an agent crashes, or attaches although it is attached. */
+  /** Everybody writes, sends and calls, and now and then an agent crashes, stands still, or attaches although it is attached. */
   disturb(random: Random): void {
-    for (const writer of this.writers) writer.start();
+    for (const each of [...this.writers, ...this.couriers, ...this.callers]) each.start();
+    for (const { desk } of this.agents) desk.diligent = false;
     this.#disturbing = setInterval(() => {
-      const busy = this.agents.filter((agent) => agent.working);
+      const busy = this.agents.filter(({ desk }) => desk.working);
       const agent = random.pick(busy.length === 0 ? this.agents : busy);
-      if (random.chance(0.7)) agent.attachAgain();
-      else agent.crash();
+      const draw = random.next();
+      if (draw < 0.6) agent.attachAgain();
+      else if (draw < 0.9) agent.crash();
+      else agent.freeze(Math.round(200 + 2300 * random.next() ** 3));
     }, 100);
   }
 
-  /** No agent is disturbed any more; writers go on. */
+  /** No agent is disturbed any more, and all do what they are told; what is written and sent goes on. */
   calm(): void {
     clearInterval(this.#disturbing);
+    for (const { desk } of this.agents) desk.diligent = true;
   }
 
   /** Resolves when all faults are over and what they ended runs again. */
@@ -187,14 +233,15 @@ export class FaultRig {
   }
 
   async #inflict(fault: Fault): Promise<void> {
-    const { primary } = this.redis;
     if (fault.kind === 'kill-redis') {
+      const { primary } = this.redis;
       await primary.kill('SIGKILL');
       await pause(fault.ms);
       await primary.restart();
       return;
     }
     if (fault.kind === 'pause-redis') {
+      const { primary } = this.redis;
       await primary.kill('SIGSTOP');
       await pause(fault.ms);
       await primary.kill('SIGCONT');
@@ -220,9 +267,9 @@ export class FaultRig {
       fromAgents.reset();
     } else {
       const gate = fault.kind === 'cut-redis' ? toRedis : fromAgents;
-      gate.shut(fault.cut);
+      gate?.shut(fault.cut);
       await pause(fault.ms);
-      gate.open(fault.late);
+      gate?.open(fault.late);
     }
   }
 
@@ -234,7 +281,7 @@ export class FaultRig {
     for (const { clients } of this.replicas) clients.close();
     await Promise.all(this.#services.map((service) => service.stop()));
     for (const gate of [...this.#gates, this.#readerGate]) await gate?.close();
-    await this.redis.stop();
+    await this.#redis?.stop();
   }
 }
 

@@ -36,7 +36,7 @@ export interface WriterOptions {
 }
 
 /** Answers that leave open whether the call had its effect, or say that it had none: it is repeated as it was. */
-const REPEATED = new Set([
+export const REPEATED: ReadonlySet<status> = new Set([
   ...[status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.ABORTED, status.CANCELLED],
   // A stream that was reset: the service itself answers INTERNAL with an id.
   status.INTERNAL,
