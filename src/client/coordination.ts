@@ -1,12 +1,13 @@
 import { AgentCalls } from './calls.ts';
 import { Handlers } from './handlers.ts';
+import { SDK_VERSION } from './hello.ts';
 import { AgentLocks } from './locks.ts';
 import { MessageDesk } from './message-desk.ts';
 import { AgentMessages, type AgentMessagesOptions } from './messages.ts';
 import type { ClientLogger, ConnectAgentOptions } from './options.ts';
 import { SharedState } from './shared-state.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { noTracing } from './tracing.ts';
+import { messageTracing } from './tracing.ts';
 
 /** What an agent says to others and shares with them, wired together. */
 export function createCoordination(options: {
@@ -19,7 +20,7 @@ export function createCoordination(options: {
 }) {
   const { agent, timeoutMs, log, session, transmit } = options;
   const { namespace } = agent;
-  const tracing = noTracing;
+  const tracing = messageTracing(SDK_VERSION);
   const calls = new AgentCalls({ timeoutMs });
   const handlers = new Handlers(options.handlers);
   return {

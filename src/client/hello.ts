@@ -3,6 +3,9 @@ import type { Report, Work } from '../../gen/mycosoft/orchestrator/agent/v1/agen
 import { type Hello, HelloSchema } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { ConnectAgentOptions } from './options.ts';
 
+/** Of the package. */
+export const SDK_VERSION = '0.1';
+
 /** Frames beyond the basics that the SDK can do. */
 const FEATURES = ['messages/1'];
 
@@ -11,7 +14,7 @@ export function helloOf(
   options: Pick<ConnectAgentOptions, 'maxInFlight' | 'features' | 'client'>,
   now: { held: Work[]; instanceId: string; report: Report | undefined },
 ): Hello {
-  const { maxInFlight = 1, features = FEATURES, client = 'orchestrator-ts/0.1' } = options;
+  const { maxInFlight = 1, features = FEATURES, client = `orchestrator-ts/${SDK_VERSION}` } = options;
   const { held, instanceId, report } = now;
   return create(HelloSchema, {
     held,
