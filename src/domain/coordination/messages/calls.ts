@@ -147,6 +147,6 @@ function callFailed({ state, error, agentId }: ReplyRecord): DomainError {
   return new DomainError({
     reason: ErrorReason.CALL_FAILED,
     message: `agent ${agentId} ${how}${why}`,
-    metadata: { agent_id: agentId, state },
+    metadata: { agent_id: agentId, state, error },
   });
 }
