@@ -76,8 +76,8 @@ export class DeliveryPump implements WheelTask {
    * mailbox that still shows one, or an earlier one, lags behind, or its store fell back to before the end.
    */
   readonly #ended = new Map<string, { attempt: bigint; epoch: bigint; created: bigint | undefined }>();
-  /** Deliveries with a commit of this replica under way. */
-  readonly #busy = new Set<string>();
+  /** What this replica has under way with the store about deliveries, how much of it for each. */
+  readonly #busy = new Map<string, number>();
   #planned = false;
   #closed = false;
 
@@ -117,11 +117,13 @@ export class DeliveryPump implements WheelTask {
 
   /** Something about this attempt is being stored: its delivery is left alone until the returned function is called. */
   hold(id: string, attempt: bigint): (result: Stored) => void {
-    this.#busy.add(id);
+    this.#busy.set(id, (this.#busy.get(id) ?? 0) + 1);
     const epoch = this.#epoch;
     const created = this.#created(id) ?? this.#handedOut.get(id)?.created;
     return (result) => {
-      this.#busy.delete(id);
+      const more = (this.#busy.get(id) ?? 1) - 1;
+      if (more === 0) this.#busy.delete(id);
+      else this.#busy.set(id, more);
       const handedOut = this.#handedOut.get(id);
       if (result === 'over' || result === 'again') this.#remember(id, { attempt, epoch, created });
       else if (result === 'accepted' && handedOut !== undefined) handedOut.dueMs = undefined;

@@ -1,8 +1,12 @@
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Agent_Liveness } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { DeregisterAgentRequestSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
-import { DeliveryUpdate_State } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import {
+  DeliverySchema,
+  DeliveryUpdate_State,
+  PayloadSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { encodeFrame, resultFrame } from '../../../src/domain/agent/frames.ts';
 import { DEAD_PREFIX } from '../../../src/domain/coordination/delivery-record.ts';
 import { StoreUnavailableError } from '../../../src/state/store.ts';
@@ -359,6 +363,29 @@ describe('deliveries', () => {
     expect(idle).toBe(false);
     resolve();
     await closing;
+  });
+
+  it('come once, also if an earlier attempt is answered while their payload is read', async () => {
+    agent.breakOff();
+    await turns();
+    await mail(fleet, 'a1', 'm1', { payloadKey: 'payload/m1' });
+    const value = toBinary(PayloadSchema, create(PayloadSchema));
+    await fleet.store.commit({ namespace: 'default', puts: [{ key: 'payload/m1', value }] });
+    let resolve = (): void => {};
+    const promise = new Promise<void>((done) => {
+      resolve = done;
+    });
+    const read = fleet.store.get.bind(fleet.store);
+    fleet.store.get = async (namespace, key) => {
+      if (key === 'payload/m1') await promise;
+      return read(namespace, key);
+    };
+    const next = await attach(fleet, protocolOptions(), token);
+    const early = create(DeliverySchema, { work: { deliveryId: 'm1', attempt: 1n } });
+    expect(await next.say(early, SUCCEEDED)).toBe('ATTEMPT_STALE');
+    resolve();
+    await fleet.pass(100);
+    expect(next.deliveries()).toHaveLength(1);
   });
 
   it('that wait for a store that is away keep nobody from closing', async () => {
