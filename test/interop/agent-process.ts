@@ -15,8 +15,11 @@ export class AgentProcess {
   readonly exited: Promise<number | null>;
   readonly #child: ChildProcess;
 
-  constructor(tool: Tool, args: readonly string[]) {
-    const child = spawn(tool.command, [...tool.args, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  constructor(tool: Tool, args: readonly string[], env: Record<string, string> = {}) {
+    const child = spawn(tool.command, [...tool.args, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...tool.env, ...env },
+    });
     this.#child = child;
     const keep = (text: string) => this.lines.push({ text, at: performance.now() });
     createInterface({ input: child.stdout }).on('line', keep);

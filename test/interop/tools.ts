@@ -9,6 +9,8 @@ export interface Tool {
   env?: Record<string, string>;
 }
 
+const nothing: Tool = { command: '', args: [] };
+
 type Prepared = Tool | { missing: string } | { broken: string };
 type ToolName =
   | 'python-agent'
@@ -24,14 +26,27 @@ const prepared = JSON.parse(readFileSync('.cache/interop/tools.json', 'utf8')) a
 
 /** A suite that needs a tool: skipped, with the reason in its name, where the machine lacks the toolchain. */
 export function suiteWith(name: ToolName, title: string, body: (tool: Tool) => void): void {
-  const tool = prepared[name];
-  if ('missing' in tool)
-    describe.skip(`${title} [not run: ${tool.missing}]`, () => body({ command: '', args: [] }));
-  else if ('broken' in tool) {
-    describe(title, () => {
-      throw new Error(`${name} could not be set up: ${tool.broken}`);
-    });
-  } else describe(title, () => body(tool));
+  suiteWithAll([name], title, ([tool = nothing]) => body(tool));
+}
+
+/** The same for a suite that needs several. */
+export function suiteWithAll(names: readonly ToolName[], title: string, body: (tools: Tool[]) => void): void {
+  const tools: Tool[] = [];
+  for (const name of names) {
+    const tool = prepared[name];
+    if ('missing' in tool) {
+      describe.skip(`${title} [not run: ${tool.missing}]`, () => body(names.map(() => nothing)));
+      return;
+    }
+    if ('broken' in tool) {
+      describe(title, () => {
+        throw new Error(`${name} could not be set up: ${tool.broken}`);
+      });
+      return;
+    }
+    tools.push(tool);
+  }
+  describe(title, () => body(tools));
 }
 
 export interface Output {

@@ -12,6 +12,7 @@ import {
   OpenSessionResponseSchema,
   SessionService,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 
 export type DownFrame = NonNullable<MessageInitShape<typeof OpenSessionResponseSchema>['frame']>;
 type UpFrame = OpenSessionRequest['frame'];
@@ -103,9 +104,10 @@ export class FakeSessionServer {
   readonly #waiting: ((session: FakeSession) => void)[] = [];
   address = '';
 
-  static async start(): Promise<FakeSessionServer> {
+  /** With `holdCalls` it takes calls of agents, and never answers them. */
+  static async start({ holdCalls = false } = {}): Promise<FakeSessionServer> {
     const fake = new FakeSessionServer();
-    await fake.#listen();
+    await fake.#listen(holdCalls);
     return fake;
   }
 
@@ -121,7 +123,7 @@ export class FakeSessionServer {
     this.#server.forceShutdown();
   }
 
-  async #listen(): Promise<void> {
+  async #listen(holdCalls: boolean): Promise<void> {
     const { openSession } = SessionService.method;
     const { registerAgent } = AgentService.method;
     const raw = { requestSerialize: same, requestDeserialize: same, responseSerialize: same };
@@ -135,6 +137,10 @@ export class FakeSessionServer {
       { openSession: { ...stream, path: `/${SessionService.typeName}/${openSession.name}` } },
       { openSession: this.#open.bind(this) },
     );
+    if (holdCalls) {
+      const path = `/${MessageService.typeName}/${MessageService.method.callAgent.name}`;
+      this.#server.addService({ callAgent: { ...unary, path } }, { callAgent: () => {} });
+    }
     const credentials = grpc.ServerCredentials.createInsecure();
     const port = await new Promise<number>((resolve, reject) => {
       this.#server.bindAsync('127.0.0.1:0', credentials, (error, bound) =>
