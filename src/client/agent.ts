@@ -12,6 +12,7 @@ import { createCoordination } from './coordination.ts';
 import type { DeliveryDesk } from './deliveries.ts';
 import { createDesk } from './desk.ts';
 import { AgentError, cancelled, unexpected } from './errors.ts';
+import { FirstTurn } from './first-turn.ts';
 import { helloOf } from './hello.ts';
 import { LeaseWatch } from './lease.ts';
 import type { LockControls, LockOptions } from './locks.ts';
@@ -60,6 +61,7 @@ export class Agent implements AgentHandle {
   readonly #reporter: Reporter;
   readonly #outbox: Outbox;
   readonly #desk: DeliveryDesk;
+  readonly #deliveries = new FirstTurn<Delivery>((delivery) => this.#desk.take(delivery));
   readonly #registration: Registration;
   readonly #lease: LeaseWatch;
   readonly #coordination: ReturnType<typeof createCoordination>;
@@ -70,8 +72,6 @@ export class Agent implements AgentHandle {
   #features: readonly string[] = [];
   #maxFrameBytes = Number.POSITIVE_INFINITY;
   #leaving = false;
-  /** Deliveries that came in the turn of the first welcome; undefined: it is over, or not there yet. */
-  #welcomed: Delivery[] | undefined;
   /** Told to stop, and did: that the service ends the session now is no error. */
   #stopping = false;
   #attachedAt: number | undefined;
@@ -89,8 +89,10 @@ export class Agent implements AgentHandle {
       namespace: this.namespace,
       timeoutMs: this.#timeoutMs,
     });
-    const silence = 'silent for a whole lease: the agent counts as lost';
-    this.#lease = new LeaseWatch({ onExpired: () => this.#log.warn({ agent: this.id }, silence) });
+    this.#lease = new LeaseWatch({
+      onExpired: () =>
+        this.#log.warn({ agent: this.id }, 'silent for a whole lease: the agent counts as lost'),
+    });
     this.#reporter = new Reporter({
       pull: options.report,
       minIntervalMs: options.reportIntervalMs ?? 1_000,
@@ -264,7 +266,7 @@ export class Agent implements AgentHandle {
           this.#coordination.calls.attached({ transport, token, epoch: welcome.epoch });
           this.#welcome(welcome);
         },
-        delivery: (delivery) => this.#take(delivery),
+        delivery: (delivery) => this.#deliveries.take(delivery),
         revoke: (revoke) => {
           this.#desk.revoke(revoke);
           this.#tell('onRevoke', () => this.#options.onRevoke?.(revoke));
@@ -282,6 +284,7 @@ export class Agent implements AgentHandle {
     this.#epoch = welcome.epoch;
     this.#features = welcome.features;
     this.#registration.proven();
+    if (this.#registration.isNew()) this.#coordination.subscriptions.renew();
     this.#attachedAt = performance.now();
     for (const work of welcome.revoked) this.#desk.revoke({ work, reason: 'given to another while away' });
     this.#maxFrameBytes = welcome.maxFrameBytes || Number.POSITIVE_INFINITY;
@@ -291,18 +294,7 @@ export class Agent implements AgentHandle {
     if (this.#settleAttached === undefined) return;
     this.#settleAttached.resolve();
     this.#settleAttached = undefined;
-    const early: Delivery[] = [];
-    this.#welcomed = this.#deps.afterTurn && early;
-    this.#deps.afterTurn?.(() => {
-      this.#welcomed = undefined;
-      for (const delivery of early) this.#desk.take(delivery);
-    });
-  }
-
-  /** Whoever waits for the agent to be attached may give handlers in that turn: what comes in it waits. */
-  #take(delivery: Delivery): void {
-    if (this.#welcomed === undefined) this.#desk.take(delivery);
-    else this.#welcomed.push(delivery);
+    if (this.#deps.afterTurn !== undefined) this.#deliveries.begin(this.#deps.afterTurn);
   }
 
   #afterSession(end: SessionEnd): Next {

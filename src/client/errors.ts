@@ -32,18 +32,22 @@ export class AgentError extends Error {
   readonly reason: string;
   /** When a repeat may help: after how long, in milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** What the service adds to its reason; may be empty. */
+  readonly metadata: Readonly<Record<string, string>>;
 
   constructor(options: {
     code: number;
     message: string;
     reason?: string;
     retryAfterMs?: number | undefined;
+    metadata?: Readonly<Record<string, string>>;
     cause?: unknown;
   }) {
     super(options.message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = options.code;
     this.reason = options.reason ?? '';
     this.retryAfterMs = options.retryAfterMs;
+    this.metadata = options.metadata ?? {};
   }
 }
 
@@ -56,12 +60,12 @@ export class CallFailedError extends AgentError {
   /** What the agent said; may be empty. */
   readonly agentError: string;
 
-  constructor(options: { error: AgentError; agentId: string; state: string; agentError: string }) {
-    const { code, message, reason, cause } = options.error;
-    super({ code, message, reason, cause });
-    this.agentId = options.agentId;
-    this.state = options.state;
-    this.agentError = options.agentError;
+  constructor(error: AgentError) {
+    const { code, message, reason, metadata, cause } = error;
+    super({ code, message, reason, metadata, cause });
+    this.agentId = metadata.agent_id ?? '';
+    this.state = metadata.state ?? '';
+    this.agentError = metadata.error ?? '';
   }
 }
 

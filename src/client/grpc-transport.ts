@@ -13,7 +13,10 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
+import { anyUnpack } from '@bufbuild/protobuf/wkt';
 import * as grpc from '@grpc/grpc-js';
+import { ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
+import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import {
   type OpenSessionRequest,
@@ -205,6 +208,20 @@ function toAgentError(error: grpc.ServiceError): AgentError {
     message: (error.details || error.message).replace(/ Resolution note: $/, ''), // grpc-js's, when it has none
     reason: text('error-reason') ?? '',
     retryAfterMs: Number.isFinite(retry) && retry >= 0 ? retry : undefined,
+    metadata: metadataOf(error),
     cause: error,
   });
+}
+
+/** Of google.rpc.ErrorInfo among the details. */
+function metadataOf({ metadata }: grpc.ServiceError): Record<string, string> {
+  const status = metadata?.get('grpc-status-details-bin')[0];
+  if (!(status instanceof Uint8Array)) return {};
+  try {
+    const { details } = fromBinary(StatusSchema, status);
+    const info = details.map((detail) => anyUnpack(detail, ErrorInfoSchema)).find(Boolean);
+    return { ...info?.metadata };
+  } catch {
+    return {}; // it says no more than the rest
+  }
 }

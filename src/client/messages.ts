@@ -9,7 +9,7 @@ import {
   MessageService,
 } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { type AgentCalls, type CallLimits, mayBeRepeated } from './calls.ts';
-import { AgentError, Code } from './errors.ts';
+import { AgentError, CallFailedError, Code, cancelled } from './errors.ts';
 import type { EffectFrame } from './outbox.ts';
 import {
   type CallTarget,
@@ -53,6 +53,8 @@ export interface Answer {
 
 const FEATURE = 'messages/1';
 const CALL_MS = 30_000;
+/** The service takes no call with less time. */
+const LEAST_MS = 100;
 /** So much longer than the call itself may take the way to the service and back. */
 const WAY_MS = 500;
 /** Around a message in its frame: its id and lengths. */
@@ -148,16 +150,32 @@ export class AgentMessages {
     if (timeoutMs <= 0) throw noTimeLeft();
     const { calls, namespace } = this.#options;
     const untilMs = performance.now() + timeoutMs;
-    return calls.inSession(
+    const answer = calls.inSession(
       MessageService.method.callAgent,
       (sessionEpoch) => {
         const leftMs = Math.min(timeoutMs, untilMs - performance.now());
+        if (leftMs < LEAST_MS && leftMs < timeoutMs) throw noTimeLeft();
         return { namespace, send, idempotent, sessionEpoch, timeout: toDuration(leftMs) };
       },
       { timeoutMs: timeoutMs + WAY_MS, ...(signal && { signal }) },
-      { headers, again: (error) => idempotent && mayBeRepeated(error) && untilMs - performance.now() > 100 },
+      {
+        headers,
+        again: (error) => idempotent && mayBeRepeated(error) && untilMs - performance.now() > LEAST_MS,
+      },
     );
+    return answer.catch((error: unknown) => {
+      throw error instanceof AgentError ? told(error, signal) : error;
+    });
   }
+}
+
+/** The error of a call as its caller is to see it. */
+function told(error: AgentError, signal: AbortSignal | undefined): AgentError {
+  if (error.reason === 'CALL_FAILED') return new CallFailedError(error);
+  if (error.code !== Code.CANCELLED || error.reason !== '') return error;
+  if (signal?.aborted) return cancelled('the caller gave up');
+  const message = 'the connection broke under the call, which may have been answered';
+  return new AgentError({ code: Code.UNAVAILABLE, reason: 'connection_lost', message, cause: error });
 }
 
 const notAcknowledged = (timeoutMs: number): AgentError =>
@@ -171,5 +189,5 @@ const noTimeLeft = (): AgentError =>
   new AgentError({
     code: Code.DEADLINE_EXCEEDED,
     reason: 'deadline_passed',
-    message: 'the time for the call was over before it began',
+    message: 'the time for the call was over before it could be made',
   });

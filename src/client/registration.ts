@@ -14,6 +14,7 @@ export class Registration {
   #id: string;
   #token: string | undefined;
   #current = false;
+  #new = false;
   /** Stays the same until the registration is answered, so that repeats are safe. */
   #requestId = randomUUID();
   /** A token was refused since the last welcome: a second refusal is final. */
@@ -62,8 +63,16 @@ export class Registration {
     this.#id = answer.agent?.id ?? this.#id;
     this.#token = answer.agentToken;
     this.#current = true;
+    this.#new = true;
     this.#requestId = randomUUID();
     return answer.agentToken;
+  }
+
+  /** Whether the agent was registered since this was asked last: what belonged to it before may be gone. */
+  isNew(): boolean {
+    const isNew = this.#new;
+    this.#new = false;
+    return isNew;
   }
 
   /** A session was opened with the token. */
