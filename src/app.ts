@@ -6,6 +6,7 @@ import { TELL_REFUSALS_MS } from './domain/coordination/links/refusals.ts';
 import { EventLog } from './domain/monitoring/event-log.ts';
 import { REPLICA_BEAT_MS, Replicas } from './domain/monitoring/replicas.ts';
 import { SystemStatusReader } from './domain/monitoring/status.ts';
+import { namespaceOf } from './domain/namespaces.ts';
 import { validateFrame } from './domain/validation/frames.ts';
 import { validateRequest } from './domain/validation/requests.ts';
 import { createFleet } from './fleet.ts';
@@ -20,7 +21,9 @@ import { RollingP99 } from './lib/rolling-p99.ts';
 import { useNodeTextEncoding } from './lib/text-encoding.ts';
 import { packageVersion } from './lib/version.ts';
 import { createAgentService } from './rpc/agent-service.ts';
+import { callerOf } from './rpc/caller.ts';
 import { ErrorMapper } from './rpc/errors.ts';
+import { createFleetOperationService } from './rpc/fleet-operation-service.ts';
 import { startGrpcListener } from './rpc/grpc.ts';
 import { createHealth } from './rpc/health.ts';
 import { createLockService } from './rpc/lock-service.ts';
@@ -245,6 +248,7 @@ async function start(
           watch: { store, storeTime: fleet.storeTime, views: fleet.views },
         }),
         createLockService({ locks: fleet.coordination.locks }),
+        createFleetOperationService({ ...fleet.coordination.operations, store, views: fleet.views }),
         createMessageService(fleet.coordination),
       ],
       monitoring: [
@@ -287,6 +291,15 @@ async function start(
         version,
         metrics: async () => ({ contentType: PROMETHEUS, body: await telemetry.renderMetrics() }),
         readiness: () => ({ ready: state === 'ready', parts: { state } }),
+      },
+      events: {
+        validate: validateRequest,
+        send: (request, context, trace) => {
+          const { send, sessionEpoch } = request;
+          if (send === undefined) throw new Error('an event without its message passed validation');
+          const how = { caller: callerOf(context), sessionEpoch, ...(trace === undefined ? {} : { trace }) };
+          return fleet.coordination.messages.send(namespaceOf(request), send, how);
+        },
       },
     });
     closing.push('HTTP listener', () => http.close({ graceMs: GRACE_MS }));

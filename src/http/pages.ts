@@ -4,7 +4,9 @@ import { Code } from '../rpc/codes.ts';
 import { connectErrorJson } from '../rpc/connect-errors.ts';
 import type { NodeRequest, NodeResponse } from '../rpc/connect-response.ts';
 import { describeRefusal } from '../rpc/errors.ts';
+import { EVENTS_PATH } from './events.ts';
 import { landingPage, landingPolicy } from './landing.ts';
+import { type Page, write } from './write-page.ts';
 
 /** Whether this replica takes calls, and its parts. `ready` is false only while it starts or leaves. */
 export interface Readiness {
@@ -22,13 +24,8 @@ export interface PagesOptions {
   metrics: () => Promise<{ contentType: string; body: string }>;
   readiness: () => Readiness;
   log: Logger;
-}
-
-interface Page {
-  status: number;
-  contentType: string;
-  body: string | Uint8Array;
-  headers?: Record<string, string>;
+  /** Takes events by POST; undefined: none are taken here. */
+  events?: (request: NodeRequest, response: NodeResponse) => void;
 }
 
 const json = 'application/json; charset=utf-8';
@@ -56,16 +53,14 @@ export function createPages(options: PagesOptions): (request: NodeRequest, respo
   };
   return (request, response) => {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    if (path === EVENTS_PATH && options.events !== undefined) {
+      if (request.method === 'POST') return options.events(request, response);
+      return notAllowed(request, response, `${path} takes events with POST`, 'POST');
+    }
     const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
     if (page === undefined) return notFound(path, request, response);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      const body = JSON.stringify({ code: 'unimplemented', message: `${path} is read with GET` });
-      return write(request, response, {
-        status: 405,
-        contentType: json,
-        body,
-        headers: { allow: 'GET, HEAD' },
-      });
+      return notAllowed(request, response, `${path} is read with GET`, 'GET, HEAD');
     }
     (async () => write(request, response, await page()))().catch((error: unknown) => {
       options.log.error({ err: error, path }, 'a page could not be made');
@@ -73,6 +68,11 @@ export function createPages(options: PagesOptions): (request: NodeRequest, respo
       write(request, response, { status: 500, contentType: json, body });
     });
   };
+}
+
+function notAllowed(request: NodeRequest, response: NodeResponse, message: string, allow: string): void {
+  const body = JSON.stringify({ code: 'unimplemented', message });
+  write(request, response, { status: 405, contentType: json, body, headers: { allow } });
 }
 
 /** Nothing there: for a gRPC client as a status, for everyone else as an error of the Connect protocol. */
@@ -93,23 +93,4 @@ function notFound(path: string, request: NodeRequest, response: NodeResponse): v
     body: connectErrorJson(error),
     headers,
   });
-}
-
-function write(request: NodeRequest, response: NodeResponse, page: Page): void {
-  if (response.headersSent || response.destroyed) return;
-  const body = Buffer.from(page.body);
-  // The types of node:http and node:http2's responses have no common signature.
-  const out = response as unknown as {
-    writeHead(status: number, headers: Record<string, string | number>): void;
-    end(body?: Buffer): void;
-  };
-  out.writeHead(page.status, {
-    'content-type': page.contentType,
-    'content-length': body.byteLength,
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    ...page.headers,
-  });
-  if (request.method === 'HEAD') out.end();
-  else out.end(body);
 }

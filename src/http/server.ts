@@ -10,6 +10,7 @@ import type { NodeRequest, NodeResponse } from '../rpc/connect-response.ts';
 import type { RunningListener } from '../rpc/grpc.ts';
 import type { Pipeline } from '../rpc/pipeline.ts';
 import type { ServiceBinding } from '../rpc/service.ts';
+import { createEventsRoute, type EventsOptions } from './events.ts';
 import { createPages, type PagesOptions } from './pages.ts';
 import { Requests } from './requests.ts';
 
@@ -19,7 +20,9 @@ export interface HttpListenerOptions {
   services: readonly ServiceBinding[];
   maxMessageBytes: number;
   /** What the pages show: see PagesOptions. */
-  pages: Omit<PagesOptions, 'services' | 'log'>;
+  pages: Omit<PagesOptions, 'services' | 'log' | 'events'>;
+  /** How events are sent that come by POST /events; absent: none are taken. */
+  events?: EventsOptions;
   /** How long a client may leave the end of an answer unread. */
   drainTimeoutMs: number;
   log: Logger;
@@ -49,7 +52,12 @@ export async function startHttpListener(options: HttpListenerOptions): Promise<R
   const requests = new Requests({ requestTimeoutMs, drainTimeoutMs: options.drainTimeoutMs, sweepMs });
   const connect = createConnectHandler(options);
   const names = options.services.filter(({ gated }) => gated !== true).map(({ service }) => service.typeName);
-  const pages = createPages({ ...options.pages, services: names, log: options.log });
+  const pages = createPages({
+    ...options.pages,
+    services: names,
+    log: options.log,
+    ...(options.events === undefined ? {} : { events: createEventsRoute({ ...options, ...options.events }) }),
+  });
   const streams = streamPaths(options.services);
   let leaving = false;
   const handle = (request: NodeRequest, response: NodeResponse): void => {

@@ -58,6 +58,8 @@ export interface SendHow {
   sessionEpoch: bigint;
   /** Somebody waits for the answer of one agent that is there. */
   call?: { timeoutMs: number; idempotent: boolean; except?: string };
+  /** For a message that brings no trace context of its own. Of a repetition it may differ: it is not part of the message. */
+  trace?: TraceContext;
 }
 
 const ATTEMPTS = 8;
@@ -77,7 +79,8 @@ export class Messages {
    */
   send(namespace: string, send: SendMessage, how: SendHow): Promise<SendMessageResponse> {
     const { tracing = untraced } = this.#options;
-    return tracing.send(namespace, send, (trace) => this.#send(namespace, send, how, trace));
+    const traced = how.trace === undefined ? send : withTrace(send, how.trace);
+    return tracing.send(namespace, traced, (trace) => this.#send(namespace, send, how, trace));
   }
 
   async #send(
@@ -227,6 +230,13 @@ function fanOut(id: string, delivery: DeliveryRecord, agentIds: string[], marks:
     key: fanOutKey(id),
     value: encodeFanOut(create(FanOutRecordSchema, { agentIds, delivery, links })),
   };
+}
+
+function withTrace(send: SendMessage, trace: TraceContext): SendMessage {
+  const { message } = send;
+  if (message === undefined || message.extensions.traceparent !== undefined) return send;
+  const extensions = { ...message.extensions, ...trace };
+  return { ...send, message: { ...message, extensions } };
 }
 
 /** @throws DomainError INVALID_FIELDS when an agent sends under another name */
