@@ -50,12 +50,15 @@ class Held:
         self.message = frame.message if frame.HasField("message") else None
         self.command = frame.command if frame.HasField("command") else None
         self.wants_answer = frame.wants_answer  # somebody waits for what the handler returns
+        self.shared = frame.shared  # others have it, too
+        # Messages of one key are handled one after the other; calls have no order: their callers wait for them.
+        self.key = (frame.ordering_key or frame.message.source) if self.message and not self.wants_answer else None
+        self.before, self.finished = None, threading.Event()
         self.trace = {"traceparent": frame.traceparent, "tracestate": frame.tracestate}
         self.revoked = threading.Event()  # taken back: stop, nobody wants the outcome
         self.accepted = False
-        now = time.monotonic()
-        self.accept_at = now + (seconds(frame.accept_within) or 10) / 2
-        self.deadline = now + seconds(frame.time_left) if frame.HasField("time_left") else float("inf")
+        self.since = time.monotonic()
+        self.deadline = self.since + seconds(frame.time_left) if frame.HasField("time_left") else float("inf")
 
     def time_left(self, at_most=30.0):
         """Seconds; for the timeout of what the handler calls in turn."""
@@ -79,6 +82,7 @@ class Agent:
         self._max_in_flight, self._instance = max_in_flight, new_id()
         self._lock = threading.RLock()
         self._held, self._done = {}, {}  # by delivery id
+        self._last = {}  # the latest message of each ordering key
         self._unanswered = {}  # frames by id, sent again in each session until a result came; oldest first
         self._results = {}  # what somebody waits for, by frame id
         self._token = self._stream = self._leaving = None
@@ -91,7 +95,7 @@ class Agent:
 
     def call(self, type, data=None, timeout=30.0, idempotent=False, **to):
         """Asks agent_id= or capability= and returns the answer's data. Raises Refused."""
-        with tracing.span(f"call {type}", "CLIENT") as carrier:
+        with tracing.span("call", type, "CLIENT") as carrier:
             timeout = self._attached(timeout)
             request = message_service_pb2.CallAgentRequest(
                 send=message(type, data, carrier, to), idempotent=idempotent, session_epoch=self.epoch)
@@ -100,7 +104,7 @@ class Agent:
 
     def send(self, type, data=None, timeout=30.0, **to):
         """Sends to agent_id=, capability=, topic= or selector=; returns once it is stored. Raises Refused."""
-        with tracing.span(f"send {type}", "PRODUCER") as carrier:
+        with tracing.span("send", type, "PRODUCER") as carrier:
             if len(self._unanswered) >= MAX_UNANSWERED:
                 raise Refused("RESOURCE_EXHAUSTED", "", "too much waits to be stored", 1.0)
             frame = frames.OpenSessionRequest(frame_id=new_id(), send=message(type, data, carrier, to))
@@ -235,8 +239,8 @@ class Agent:
         self._stop_work_after_lease()
         with self._lock:
             for held in self._held.values():
-                if not held.accepted and self.epoch and time.monotonic() > held.accept_at:
-                    self._accept(held)  # it takes longer: so it does not come again meanwhile
+                if not held.accepted and self.epoch and time.monotonic() > held.since + 0.05:
+                    self._accept(held)  # it takes longer: so it does not come again, and others come meanwhile
 
     def _stop_work_after_lease(self):
         if time.monotonic() - self._heard > self._lease and self.may_work.is_set():
@@ -261,15 +265,28 @@ class Agent:
                 self._tell(frames.DeliveryUpdate(work=frame.work, state="STATE_DECLINED", error="busy", retryable=True))
             else:
                 held = self._held[frame.work.delivery_id] = Held(frame)
+                if held.key:
+                    held.before, self._last[held.key] = self._last.get(held.key), held
                 threading.Thread(target=self._carry_out, args=[held], daemon=True).start()
 
     def _carry_out(self, held):
+        if held.before:
+            held.before.finished.wait()
+            held.before = None
+        if not held.revoked.is_set():
+            self._do(held)
+        held.finished.set()
+        with self._lock:
+            if self._last.get(held.key) is held:
+                del self._last[held.key]
+
+    def _do(self, held):
         update = frames.DeliveryUpdate(state="STATE_SUCCEEDED")
         try:
             if held.command:
                 self._obey(held)
             elif self._handle and held.message:
-                with tracing.span(f"process {held.message.type}", "CONSUMER", held.trace):
+                with tracing.span("process", held.message.type, "CONSUMER", held.trace, held.shared):
                     answer = self._handle(held)
                     if answer is not None:
                         update.output.CopyFrom(payload(answer))
@@ -299,8 +316,8 @@ class Agent:
             self.wanted.set()
         elif order in ("drain", "stop"):
             self.wanted.clear()
-            while not held.revoked.wait(0.05) and any(one.message for one in list(self._held.values())):
-                pass  # finishes what it holds; accepted by the watch if that takes long
+            while any(one.message for one in list(self._held.values())) and not held.revoked.wait(0.05):
+                pass  # finishes what it holds
         elif order not in ("quarantine", "dependency_lost", "dependency_recovered"):  # notices
             raise Declined(f"does not know the order {order}")
 

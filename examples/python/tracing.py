@@ -25,17 +25,26 @@ def start(service_name):
 
 
 @contextlib.contextmanager
-def span(name, kind, parent=None):
-    """The active span of what is done inside; gives its context, to be sent along. `parent`: as it came, or None."""
+def span(operation, message_type, kind, parent=None, shared=False):
+    """The active span of what is done inside; gives its context, to be sent along.
+
+    `parent`: the sender's context, as it came. Where others have the message, too (`shared`), the span begins a trace of
+    its own that links to the sender's.
+    """
     if _tracer is None:
         if parent:
             _passed_on.set({key: text for key, text in parent.items() if text})
         yield _passed_on.get()
         return
     from opentelemetry import propagate, trace
+    from opentelemetry.context import Context
 
-    context = propagate.extract(parent) if parent else None
-    with _tracer.start_as_current_span(name, context, trace.SpanKind[kind]):
+    sender = propagate.extract(parent) if parent else None
+    links = [trace.Link(trace.get_current_span(sender).get_span_context())] if shared else []
+    attributes = {"messaging.system": "mycosoft.orchestrator", "messaging.operation.name": operation,
+                  "messaging.operation.type": "process" if parent else "send", "cloudevents.event_type": message_type}
+    with _tracer.start_as_current_span(f"{operation} {message_type}", Context() if shared else sender,
+                                       trace.SpanKind[kind], attributes, links):
         carrier = {}
         propagate.inject(carrier)
         yield carrier

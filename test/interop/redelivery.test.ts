@@ -35,12 +35,12 @@ function redeliveryToA(tool: Tool): void {
     attempt: bigint,
     type: string,
     content: unknown,
-    times: { acceptWithin?: Duration; timeLeft?: Duration } = {},
+    more: { wantsAnswer?: boolean; timeLeft?: Duration } = {},
   ): void {
     const data = toPayload(content);
     const message = { id: deliveryId, source: 'somebody', type, ...(data === undefined ? {} : { data }) };
     const work = { deliveryId, attempt };
-    session.send({ case: 'delivery', value: { work, ...times, item: { case: 'message', value: message } } });
+    session.send({ case: 'delivery', value: { work, ...more, item: { case: 'message', value: message } } });
   }
   async function update() {
     const { frameId, frame } = await session.nextFrame('deliveryUpdate');
@@ -109,10 +109,10 @@ function redeliveryToA(tool: Tool): void {
   });
 
   test('accepts what takes longer, goes on with it when it comes again, and answers the newest attempt', async () => {
-    const times = { acceptWithin: { seconds: 1n }, timeLeft: { seconds: 3n } };
-    deliver('d-1', 1n, 'ask', { hops: 1 }, times); // waits for its peer, until its time is over
+    const call = { wantsAnswer: true, timeLeft: { seconds: 1n, nanos: 5e8 } };
+    deliver('d-1', 1n, 'ask', { hops: 1 }, call); // waits for its peer, until its time is over
     expect(await update()).toMatchObject({ work: { attempt: 1n }, state: State.ACCEPTED });
-    deliver('d-1', 2n, 'ask', { hops: 1 }, times);
+    deliver('d-1', 2n, 'ask', { hops: 1 }, call);
     expect(await update()).toMatchObject({ work: { attempt: 2n }, state: State.ACCEPTED });
     const outcome = await update();
     expect(outcome).toMatchObject({ work: { attempt: 2n }, state: State.FAILED });
@@ -120,13 +120,27 @@ function redeliveryToA(tool: Tool): void {
   });
 
   test('an attempt that is taken back has no outcome', async () => {
-    deliver('d-1', 1n, 'ask', { hops: 1 }, { timeLeft: { seconds: 1n } });
+    const call = { wantsAnswer: true, timeLeft: { seconds: 1n } };
+    deliver('d-1', 1n, 'ask', { hops: 1 }, call);
     session.send({
       case: 'revoke',
       value: { work: { deliveryId: 'd-1', attempt: 1n }, reason: 'cancelled' },
     });
-    deliver('d-2', 1n, 'ask', { hops: 1 }, { timeLeft: { seconds: 1n, nanos: 5e8 } });
-    expect(await update(), 'the next one').toMatchObject({ work: { deliveryId: 'd-2' } });
+    deliver('d-2', 1n, 'ask', { hops: 1 }, call);
+    expect(await update()).toMatchObject({ work: { deliveryId: 'd-2' }, state: State.ACCEPTED });
+    expect(await update()).toMatchObject({ work: { deliveryId: 'd-2' }, state: State.FAILED });
+  });
+
+  test('messages of one key are handled in their order, calls beside them', async () => {
+    deliver('d-1', 1n, 'ask', { hops: 1 }, { timeLeft: { seconds: 1n } });
+    deliver('d-2', 1n, 'greeting', 'hi');
+    deliver('d-3', 1n, 'ask', { hops: 0 }, { wantsAnswer: true });
+    const outcomes: string[] = [];
+    while (outcomes.length < 3) {
+      const { state, work } = await update();
+      if (state !== State.ACCEPTED) outcomes.push(work?.deliveryId ?? '');
+    }
+    expect(outcomes).toEqual(['d-3', 'd-1', 'd-2']);
   });
 }
 

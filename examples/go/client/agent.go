@@ -47,6 +47,7 @@ type Agent struct {
 	queue      []*agentv1.OpenSessionRequest      // frames up, for the one goroutine that sends
 	wake       chan struct{}                      // there is something in it
 	held       map[string]*Held                   // what is being worked on, by delivery id
+	last       map[string]*Held                   // the latest message of each ordering key
 	done       map[string]*agentv1.DeliveryUpdate // outcomes, so that nothing is carried out twice
 	doneOrder  []string
 	unanswered []*effect // sent again in each session until a result came
@@ -57,7 +58,7 @@ func New(server, id string, spec *agentv1.AgentSpec) *Agent {
 	return &Agent{
 		Server: server, ID: id, Spec: spec, instance: newID(), cutOff: true, wake: make(chan struct{}, 1),
 		Report: func() *agentv1.Report { return &agentv1.Report{} },
-		held:   map[string]*Held{}, done: map[string]*agentv1.DeliveryUpdate{},
+		held:   map[string]*Held{}, last: map[string]*Held{}, done: map[string]*agentv1.DeliveryUpdate{},
 	}
 }
 
@@ -219,7 +220,7 @@ func (a *Agent) sendAll(
 }
 
 // watch gives up a stream that is silent for two thirds of the lease, stops work once all of it has passed, and
-// accepts what takes long, so that it does not come again meanwhile.
+// accepts what takes longer, so that it does not come again, and others come meanwhile.
 func (a *Agent) watch(giveUp func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -232,7 +233,7 @@ func (a *Agent) watch(giveUp func()) {
 		fmt.Println("lease expired: work stopped")
 	}
 	for _, held := range a.held {
-		if !held.accepted && a.epoch != 0 && time.Now().After(held.acceptAt) {
+		if !held.accepted && a.epoch != 0 && time.Since(held.since) > 50*time.Millisecond {
 			a.accept(held)
 		}
 	}

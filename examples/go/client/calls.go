@@ -61,7 +61,7 @@ func Reason(err error) string {
 func (a *Agent) Call(ctx context.Context, to To, kind string, data any) (answer *agentv1.Payload, err error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	ctx, span := startSpan(ctx, "call "+kind, trace.SpanKindClient)
+	ctx, span := sending(ctx, "call", kind, trace.SpanKindClient)
 	defer func() { endSpan(span, err) }()
 	send, err := message(ctx, to, kind, data)
 	if err != nil {
@@ -82,7 +82,7 @@ func (a *Agent) Call(ctx context.Context, to To, kind string, data any) (answer 
 func (a *Agent) Send(ctx context.Context, to To, kind string, data any) (err error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	ctx, span := startSpan(ctx, "send "+kind, trace.SpanKindProducer)
+	ctx, span := sending(ctx, "send", kind, trace.SpanKindProducer)
 	defer func() { endSpan(span, err) }()
 	send, err := message(ctx, to, kind, data)
 	if err != nil {

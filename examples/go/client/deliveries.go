@@ -1,11 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
-
-	"go.opentelemetry.io/otel/trace"
 
 	agentv1 "mycosoft.dev/orchestrator/agent/v1"
 )
@@ -23,8 +22,12 @@ type Held struct {
 	frame    *agentv1.Delivery
 	work     *agentv1.Work
 	accepted bool
-	acceptAt time.Time
+	since    time.Time
 	revoke   context.CancelFunc
+	// Messages of one key are handled one after the other; calls have no order: their callers wait for them.
+	key      string
+	before   <-chan struct{} // closed when the one before is finished; nil: there is none
+	finished chan struct{}
 }
 
 // Declined refuses a delivery; one that is retryable comes again later. After any other error a message comes again, a
@@ -61,23 +64,34 @@ func (a *Agent) take(frame *agentv1.Delivery) {
 		a.tell(&agentv1.DeliveryUpdate{Work: frame.Work, State: declined, Error: "busy", Retryable: true})
 		return
 	}
-	within := frame.AcceptWithin.AsDuration()
-	if within == 0 {
-		within = 10 * time.Second
-	}
 	ctx, revoke := context.WithCancel(context.Background())
 	if frame.TimeLeft != nil {
 		ctx, revoke = context.WithTimeout(ctx, frame.TimeLeft.AsDuration())
 	}
-	a.held[id] = &Held{
+	held := &Held{
 		Message: frame.GetMessage(), Command: frame.GetCommand(),
-		frame: frame, work: frame.Work, acceptAt: time.Now().Add(within / 2), revoke: revoke,
+		frame: frame, work: frame.Work, since: time.Now(), revoke: revoke, finished: make(chan struct{}),
 	}
-	go a.carryOut(ctx, a.held[id])
+	if held.Message != nil && !frame.WantsAnswer {
+		held.key = cmp.Or(frame.OrderingKey, held.Message.Source)
+		if last := a.last[held.key]; last != nil {
+			held.before = last.finished
+		}
+		a.last[held.key] = held
+	}
+	a.held[id] = held
+	go a.carryOut(ctx, held)
 }
 
 func (a *Agent) carryOut(ctx context.Context, held *Held) {
 	defer held.revoke()
+	defer a.finished(held)
+	if held.before != nil {
+		<-held.before
+	}
+	if ctx.Err() != nil {
+		return // taken back, or its time was over before its turn came: the service knows
+	}
 	update := &agentv1.DeliveryUpdate{State: agentv1.DeliveryUpdate_STATE_SUCCEEDED}
 	output, err := a.outcome(ctx, held)
 	var declined Declined
@@ -106,13 +120,22 @@ func (a *Agent) outcome(ctx context.Context, held *Held) (*agentv1.Payload, erro
 	case held.Message == nil || a.Handle == nil:
 		return nil, Declined{Why: "this agent takes nothing of the kind"}
 	}
-	ctx, span := startSpan(remote(ctx, held.frame), "process "+held.Message.Type, trace.SpanKindConsumer)
+	ctx, span := processing(ctx, held.frame)
 	answer, err := a.Handle(ctx, held)
 	endSpan(span, err)
 	if err != nil || answer == nil {
 		return nil, err
 	}
 	return Payload(answer)
+}
+
+func (a *Agent) finished(held *Held) {
+	close(held.finished)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.last[held.key] == held {
+		delete(a.last, held.key)
+	}
 }
 
 func (a *Agent) finish(held *Held, update *agentv1.DeliveryUpdate) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -18,8 +19,34 @@ var (
 	w3c    = propagation.TraceContext{}
 )
 
-func startSpan(ctx context.Context, name string, kind trace.SpanKind) (context.Context, trace.Span) {
-	return tracer.Start(ctx, name, trace.WithSpanKind(kind))
+// sending begins the span of a message, or of a call, on its way.
+func sending(ctx context.Context, operation, messageType string, kind trace.SpanKind) (context.Context, trace.Span) {
+	return tracer.Start(ctx, operation+" "+messageType, trace.WithSpanKind(kind),
+		trace.WithAttributes(attributes(operation, "send", messageType)...))
+}
+
+// processing begins the span of a handler: below the sender's span; or, where others have the message, too, in a trace
+// of its own that links to it.
+func processing(ctx context.Context, delivery *agentv1.Delivery) (context.Context, trace.Span) {
+	messageType := delivery.GetMessage().GetType()
+	options := []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attributes("process", "process", messageType)...),
+	}
+	carrier := propagation.MapCarrier{"traceparent": delivery.Traceparent, "tracestate": delivery.Tracestate}
+	sender := w3c.Extract(ctx, carrier)
+	if delivery.Shared {
+		options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(sender)))
+	}
+	return tracer.Start(sender, "process "+messageType, options...)
+}
+
+func attributes(name, kind, messageType string) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("messaging.system", "mycosoft.orchestrator"),
+		attribute.String("messaging.operation.name", name),
+		attribute.String("messaging.operation.type", kind),
+		attribute.String("cloudevents.event_type", messageType),
+	}
 }
 
 func endSpan(span trace.Span, err error) {
@@ -28,12 +55,6 @@ func endSpan(span trace.Span, err error) {
 		span.SetStatus(otelcodes.Error, "")
 	}
 	span.End()
-}
-
-// remote makes the sender's span the parent.
-func remote(ctx context.Context, delivery *agentv1.Delivery) context.Context {
-	carrier := propagation.MapCarrier{"traceparent": delivery.Traceparent, "tracestate": delivery.Tracestate}
-	return w3c.Extract(ctx, carrier)
 }
 
 // traceOf is the context's span as CloudEvents extensions.
