@@ -1,7 +1,8 @@
 import type { Config } from './config/config.ts';
 import type { Chore } from './domain/agent/care/chore.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
-import type { AgentDirectory } from './domain/agent/directory.ts';
+import type { AgentDirectory, KnownAgent } from './domain/agent/directory.ts';
+import { PreparedOrders } from './domain/agent/prepared-orders.ts';
 import { LinkPolicies } from './domain/coordination/links/link-policies.ts';
 import { LinkPolicyView } from './domain/coordination/links/link-policy-view.ts';
 import { type LinkMetrics, Links } from './domain/coordination/links/links.ts';
@@ -20,6 +21,13 @@ import { Receivers } from './domain/coordination/messages/receivers.ts';
 import { Replies } from './domain/coordination/messages/replies.ts';
 import { SubscriptionView } from './domain/coordination/messages/subscription-view.ts';
 import { Subscriptions } from './domain/coordination/messages/subscriptions.ts';
+import { CommandGiver } from './domain/coordination/operations/command-giver.ts';
+import { OperationReader } from './domain/coordination/operations/operation-reader.ts';
+import { OperationRunner } from './domain/coordination/operations/operation-runner.ts';
+import { OperationUpkeep } from './domain/coordination/operations/operation-upkeep.ts';
+import { OperationView } from './domain/coordination/operations/operation-view.ts';
+import { Operations } from './domain/coordination/operations/operations.ts';
+import { StartOperation } from './domain/coordination/operations/start-operation.ts';
 import { SharedState } from './domain/coordination/state/shared-state.ts';
 import { StateIndex } from './domain/coordination/state/state-index.ts';
 import { StateUpkeep } from './domain/coordination/state/state-upkeep.ts';
@@ -43,6 +51,10 @@ export interface CoordinationOptions {
   clock: Clock;
   ids: Ids;
   background: Background;
+  /** Resolves once the views of this replica show a revision, or after a while. */
+  seen(namespace: string, revision: bigint): Promise<void>;
+  /** The health score of an agent, 0 to 1; undefined: nothing was measured yet. */
+  health(known: KnownAgent): number | undefined;
   metrics: LinkMetrics;
   tracing?: MessageTracing | undefined;
 }
@@ -82,10 +94,35 @@ export function createCoordination(options: CoordinationOptions) {
     keptMs: config.events.retentionMs,
     tracing,
   });
+  const operationView = new OperationView();
+  const giver = new CommandGiver({
+    ...{ store, directory, mailboxes, events, maxMailbox, config: config.deliveries },
+    orders: new PreparedOrders({
+      ...{ directory, mailboxes, maxMailbox, config: config.deliveries },
+      wallMs: () => clock.wallMs(),
+    }),
+  });
+  const operationRunner = new OperationRunner({
+    ...{ store, storeTime, directory, mailboxes, view: operationView, giver, events, background },
+    seen: options.seen,
+    health: options.health,
+  });
+  const operationUpkeep = new OperationUpkeep({
+    ...{ store, view: operationView },
+    keptMs: config.events.retentionMs,
+  });
   /** Before the mailboxes: a reply is heard before its delivery is missed. */
   const early: View[] = [replies];
-  const views: View[] = [stateIndex, lockView, subscriptionView, linkPolicyView, fanOuts, traffic];
-  const chores: Chore[] = [stateUpkeep, lockUpkeep, fanOuts, messageUpkeep];
+  const views: View[] = [
+    stateIndex,
+    lockView,
+    subscriptionView,
+    linkPolicyView,
+    fanOuts,
+    traffic,
+    operationView,
+  ];
+  const chores: Chore[] = [stateUpkeep, lockUpkeep, fanOuts, messageUpkeep, operationRunner, operationUpkeep];
   const hooks: LossHook[] = [stateUpkeep, lockUpkeep, messageUpkeep];
   return {
     early,
@@ -105,6 +142,14 @@ export function createCoordination(options: CoordinationOptions) {
       maxSubscriptions,
     }),
     deadLetters: new DeadLetters(shared),
+    operations: {
+      start: new StartOperation({
+        ...{ store, storeTime, directory, view: operationView, giver, events, ids },
+        maxOperations: config.limits.maxOperations,
+      }),
+      operations: new Operations({ store, directory, view: operationView, events }),
+      reader: new OperationReader({ store, view: operationView }),
+    },
     refusals,
     linkPolicies: new LinkPolicies({
       ...{ store, storeTime, directory, events, view: linkPolicyView },

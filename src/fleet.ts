@@ -62,6 +62,9 @@ export interface FleetOptions {
 /** Everything that looks after agents, wired together. */
 export type Fleet = ReturnType<typeof createFleet>;
 
+/** How long the views may take to show what was committed. */
+const SEEN_MS = 2000;
+
 /** Resolution of the timing wheel, and how far it reaches in one turn. */
 const WHEEL = { tickMs: 20, slots: 512, stallMs: 200 };
 
@@ -83,6 +86,11 @@ export function createFleet(options: FleetOptions) {
   const rebalancing = new Rebalancing({ clock, held: () => sessions.size, shares: () => options.shares() });
   const coordination = createCoordination({
     ...{ config, store, storeTime, directory, mailboxes, events, clock, ids, background },
+    seen: async (namespace, revision) => {
+      const signal = AbortSignal.timeout(SEEN_MS);
+      await views.waitFor(namespace, revision, SEEN_MS, signal).catch(() => {});
+    },
+    health: (known) => observed.current?.of(known)?.health?.score,
     metrics: options.metrics,
     tracing: options.tracing,
   });

@@ -67,6 +67,8 @@ export interface Config {
     maxLinkPolicies: number;
     /** `limits.max_links`: pairs of sender and receiver whose traffic this replica counts; default 10,000. */
     maxLinks: number;
+    /** `limits.max_operations`: that have not ended, per namespace; default 16. */
+    maxOperations: number;
     /** `limits.max_locks`: per namespace; default 100,000. */
     maxLocks: number;
     /** `limits.max_lock_waiters`: calls that wait for a lock, on this replica; default 1,000. */

@@ -399,6 +399,13 @@ export const KEYS: readonly KeySpec[] = [
     'links',
     'Pairs of sender and receiver whose traffic this replica counts.',
   ),
+  limit(
+    'max_operations',
+    16,
+    [1, 1_000],
+    'operations',
+    'Fleet operations in one namespace that have not ended.',
+  ),
   limit('max_locks', 100_000, [1, 10_000_000], 'locks', 'Locks in one namespace.'),
   limit('max_lock_waiters', 1_000, [1, 100_000], 'calls', 'Calls that wait for a lock, on this replica.'),
   limit(

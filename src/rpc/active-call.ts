@@ -4,6 +4,7 @@ import { DomainError } from '../lib/errors.ts';
 import { anonymous } from './interceptors/identity.ts';
 import type { CallInfo, Protocol, RpcObservation } from './observer.ts';
 import type { CallContext, Principal } from './service.ts';
+import { traceOf } from './trace-context.ts';
 
 /** The longest delay that setTimeout takes; deadlines beyond it (24 days) are none. */
 const maxTimerMs = 0x7fff_ffff;
@@ -33,6 +34,7 @@ export class ActiveCall implements CallContext {
   readonly startMs: number;
   readonly observation: RpcObservation;
   principal: Principal = anonymous;
+  readonly #header: CallInfo['header'];
   readonly #nowMs: () => number;
   readonly #deadlineMs: number;
   readonly #onEnded: (() => void) | undefined;
@@ -49,6 +51,7 @@ export class ActiveCall implements CallContext {
     this.listener = info.listener;
     this.peer = info.peer;
     this.observation = options.observation;
+    this.#header = info.header;
     this.#nowMs = options.nowMs;
     this.#onEnded = options.onEnded;
     this.startMs = options.nowMs();
@@ -74,6 +77,10 @@ export class ActiveCall implements CallContext {
 
   get finished(): boolean {
     return this.#finished;
+  }
+
+  trace(): { traceparent: string; tracestate: string } {
+    return traceOf(this.#header);
   }
 
   timeLeftMs(): number | undefined {

@@ -72,6 +72,8 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.CALL_FAILED]: Code.FAILED_PRECONDITION,
   [ErrorReason.SUBSCRIPTION_NOT_FOUND]: Code.NOT_FOUND,
   [ErrorReason.DEAD_LETTER_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.OPERATION_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.OPERATION_STATE_REFUSED]: Code.FAILED_PRECONDITION,
   [ErrorReason.LINK_MUTED]: Code.FAILED_PRECONDITION,
   [ErrorReason.LINK_THROTTLED]: Code.RESOURCE_EXHAUSTED,
   [ErrorReason.LINK_POLICY_NOT_FOUND]: Code.NOT_FOUND,

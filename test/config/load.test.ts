@@ -86,6 +86,7 @@ const DEFAULTS: Config = {
     maxReceivers: 10_000,
     maxCalls: 2_000,
     maxSubscriptions: 10_000,
+    maxOperations: 16,
     maxLinkPolicies: 256,
     maxLinks: 10_000,
     maxLocks: 100_000,

@@ -35,6 +35,7 @@ import { loadDelivery } from './load-delivery.ts';
 import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
 import { decodePayload } from './messages/message-record.ts';
 import type { MessageTracing } from './messages/message-tracing.ts';
+import { ofOperation } from './operations/answers.ts';
 import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } from './outcomes.ts';
 
 export interface DeliveriesOptions {
@@ -301,7 +302,10 @@ export class Deliveries {
   }
 
   #ruleOf({ record: { item } }: KnownDelivery): OutcomeRule | undefined {
-    if (item.case === 'command') return this.#options.outcomeRules.get(item.value.type);
+    if (item.case === 'command') {
+      const rule = this.#options.outcomeRules.get(item.value.type);
+      return item.value.operationId === '' ? rule : ofOperation(rule);
+    }
     return item.case === 'message' ? this.#options.messageRule : undefined;
   }
 

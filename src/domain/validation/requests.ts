@@ -1,12 +1,6 @@
 import type { Message, MessageShape } from '@bufbuild/protobuf';
 import type { FieldMask } from '@bufbuild/protobuf/wkt';
 import {
-  Agent_LivenessSchema,
-  Agent_PhaseSchema,
-} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import {
-  type AgentFilter,
-  AgentFilterSchema,
   ConfirmLossRequestSchema,
   DeregisterAgentRequestSchema,
   DrainAgentRequestSchema,
@@ -36,11 +30,12 @@ import {
 import type { FieldViolation } from '../../lib/errors.ts';
 import { quote, Violations } from '../../lib/violations.ts';
 import { maskPathFault } from '../agent/field-mask.ts';
-import { LabelSelectorError, parseLabelSelector } from '../agent/label-selector.ts';
-import { agentSpec, capabilityName, kind, refuseSelfReference } from './agent-spec.ts';
+import { agentFilter } from './agent-filter.ts';
+import { agentSpec, refuseSelfReference } from './agent-spec.ts';
 import { coordinationRules } from './coordination.ts';
 import { frame } from './frames.ts';
 import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts';
+import { operationRules } from './operations.ts';
 import { cursorOfNamespace, pageToken, request } from './request-rules.ts';
 import { anything, list, message, optional, type Rule, required } from './rules.ts';
 import { agentId, line, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
@@ -49,23 +44,6 @@ import { trafficRules } from './traffic.ts';
 const SECOND_MS = 1000;
 const HOUR_MS = 3600 * SECOND_MS;
 const DAY_MS = 24 * HOUR_MS;
-
-const labelSelector: Rule<string> = (violations, text) => {
-  try {
-    parseLabelSelector(text);
-  } catch (error) {
-    if (!(error instanceof LabelSelectorError)) throw error;
-    violations.add(error.message);
-  }
-};
-
-const agentFilter: Rule<AgentFilter> = message(AgentFilterSchema, {
-  capabilities: list({ max: 32, item: capabilityName }),
-  labelSelector,
-  phases: list({ max: 32, item: known(Agent_PhaseSchema, 'refused') }),
-  liveness: list({ max: 32, item: known(Agent_LivenessSchema, 'refused') }),
-  kinds: list({ max: 32, item: kind }),
-});
 
 const eventType = word({
   max: 128,
@@ -202,6 +180,7 @@ const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>
   ),
   request(GetConfigRequestSchema, {}),
   ...coordinationRules,
+  ...operationRules,
   ...trafficRules,
 ]);
 

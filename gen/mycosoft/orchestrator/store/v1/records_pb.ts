@@ -12,6 +12,8 @@ import type { Agent, ProcessExit, Report, Verdict } from "../../agent/v1/agent_p
 import { file_mycosoft_orchestrator_agent_v1_agent } from "../../agent/v1/agent_pb.ts";
 import type { Command, Message as Message$1, Payload, Task } from "../../agent/v1/session_service_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_session_service } from "../../agent/v1/session_service_pb.ts";
+import type { AgentOutcome, Operation } from "../../coordination/v1/fleet_operation_service_pb.ts";
+import { file_mycosoft_orchestrator_coordination_v1_fleet_operation_service } from "../../coordination/v1/fleet_operation_service_pb.ts";
 import type { Lock } from "../../coordination/v1/lock_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_lock_service } from "../../coordination/v1/lock_service_pb.ts";
 import type { LinkPolicy, MessageTrace, Subscription } from "../../coordination/v1/message_service_pb.ts";
@@ -24,7 +26,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoMCCgxGYW5PdXRSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImYKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlEg8KB29taXR0ZWQYAiABKA0ibwoSU3Vic2NyaXB0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiKtAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYW5zd2VyGAUgASgJIooBCgtMZWFzZVJlY29yZBIMCgRkdXR5GAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAkSGAoQcmVwbGljYV9zdGFydF9tcxgDIAEoAxIVCg1mZW5jaW5nX3Rva2VuGAQgASgEEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIosBCgxGcmVlemVSZWNvcmQSDQoFYWN0b3IYASABKAkSDgoGcmVhc29uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLNAQoMQnJha2VzUmVjb3JkEkIKBmJyYWtlcxgBIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5CcmFrZXNSZWNvcmQuQnJha2UaeQoFQnJha2USDAoEem9uZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdmYWlsaW5nGAMgASgFEg4KBmFnZW50cxgEIAEoBRIRCgl0aHJlc2hvbGQYBSABKAEiSwoOVmVyZGljdEhpc3RvcnkSOQoIdmVyZGljdHMYASADKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdCLFAgoNUmVwbGljYVJlY29yZBIKCgJpZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXNzaW9ucxgEIAEoBRIiChpldmVudF9sb29wX2RlbGF5X3A5OV9uYW5vcxgFIAEoAxIiChpldmVudF9sb29wX2RlbGF5X21heF9uYW5vcxgGIAEoAxIRCgljcHVfY29yZXMYByABKAESFAoMbWVtb3J5X2J5dGVzGAggASgDEhsKE3BpbmdfaW50ZXJ2YWxfbmFub3MYCSABKAMSHAoUbWF4X3BpbmdzX3Blcl9zZWNvbmQYCiABKAESEAoIZHJhaW5pbmcYCyABKAgiqwQKEU9ic2VydmF0aW9uUmVjb3JkEhIKCm9ic2VydmVfbXMYASABKAESEgoKcmVwbGljYV9pZBgCIAEoCRIVCg1zZXNzaW9uX2Vwb2NoGAMgASgEEhMKC2luc3RhbmNlX2lkGAQgASgJEgwKBHBlZXIYBSABKAkSEQoJYXR0YWNoX21zGAYgASgBEg4KBmNsaWVudBgHIAEoCRISCgpyZXNwb25zaXZlGAggASgBEhMKC3Byb2dyZXNzaW5nGAkgASgBEhAKCGhlYWRyb29tGAogASgBEg8KB3JlYXNvbnMYCyADKAkSEwoLcnR0X3NhbXBsZXMYDCABKA0SEwoLcnR0X2xhc3RfbXMYDSABKAESFwoPcnR0X3Ntb290aGVkX21zGA4gASgBEhgKEHJ0dF92YXJpYXRpb25fbXMYDyABKAESEgoKcnR0X3A1MF9tcxgQIAEoARISCgpydHRfcDk1X21zGBEgASgBEhIKCnJ0dF9wOTlfbXMYEiABKAESHAoPY2xvY2tfb2Zmc2V0X21zGBMgASgBSACIAQESNgoGcmVwb3J0GBQgASgLMiYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlcG9ydBIRCglyZXBvcnRfbXMYFSABKAESEgoKaGVhcnRiZWF0cxgWIAEoARIOCgZtaXNzZWQYFyABKAESCwoDcGhpGBggASgBQhIKEF9jbG9ja19vZmZzZXRfbXMijwEKC1N0YXRlUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJACgVlbnRyeRgCIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU3RhdGVFbnRyeRIZChFib3VuZF9pbnN0YW5jZV9pZBgDIAEoCRITCgtib3VuZF9lcG9jaBgEIAEoBCKwAQoKTG9ja1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEbG9jaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTG9jaxIQCghsZWFzZV9tcxgDIAEoARIVCg1sb2NrX2RlbGF5X21zGAQgASgBEhkKEWJvdW5kX2luc3RhbmNlX2lkGAUgASgJEhMKC2JvdW5kX2Vwb2NoGAYgASgEQixaKm15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3Ivc3RvcmUvdjE7c3RvcmV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoMCCgxGYW5PdXRSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImYKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlEg8KB29taXR0ZWQYAiABKA0ibwoSU3Vic2NyaXB0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiKtAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYW5zd2VyGAUgASgJIooBCgtMZWFzZVJlY29yZBIMCgRkdXR5GAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAkSGAoQcmVwbGljYV9zdGFydF9tcxgDIAEoAxIVCg1mZW5jaW5nX3Rva2VuGAQgASgEEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIosBCgxGcmVlemVSZWNvcmQSDQoFYWN0b3IYASABKAkSDgoGcmVhc29uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLNAQoMQnJha2VzUmVjb3JkEkIKBmJyYWtlcxgBIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5CcmFrZXNSZWNvcmQuQnJha2UaeQoFQnJha2USDAoEem9uZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdmYWlsaW5nGAMgASgFEg4KBmFnZW50cxgEIAEoBRIRCgl0aHJlc2hvbGQYBSABKAEiSwoOVmVyZGljdEhpc3RvcnkSOQoIdmVyZGljdHMYASADKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdCLFAgoNUmVwbGljYVJlY29yZBIKCgJpZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXNzaW9ucxgEIAEoBRIiChpldmVudF9sb29wX2RlbGF5X3A5OV9uYW5vcxgFIAEoAxIiChpldmVudF9sb29wX2RlbGF5X21heF9uYW5vcxgGIAEoAxIRCgljcHVfY29yZXMYByABKAESFAoMbWVtb3J5X2J5dGVzGAggASgDEhsKE3BpbmdfaW50ZXJ2YWxfbmFub3MYCSABKAMSHAoUbWF4X3BpbmdzX3Blcl9zZWNvbmQYCiABKAESEAoIZHJhaW5pbmcYCyABKAgiqwQKEU9ic2VydmF0aW9uUmVjb3JkEhIKCm9ic2VydmVfbXMYASABKAESEgoKcmVwbGljYV9pZBgCIAEoCRIVCg1zZXNzaW9uX2Vwb2NoGAMgASgEEhMKC2luc3RhbmNlX2lkGAQgASgJEgwKBHBlZXIYBSABKAkSEQoJYXR0YWNoX21zGAYgASgBEg4KBmNsaWVudBgHIAEoCRISCgpyZXNwb25zaXZlGAggASgBEhMKC3Byb2dyZXNzaW5nGAkgASgBEhAKCGhlYWRyb29tGAogASgBEg8KB3JlYXNvbnMYCyADKAkSEwoLcnR0X3NhbXBsZXMYDCABKA0SEwoLcnR0X2xhc3RfbXMYDSABKAESFwoPcnR0X3Ntb290aGVkX21zGA4gASgBEhgKEHJ0dF92YXJpYXRpb25fbXMYDyABKAESEgoKcnR0X3A1MF9tcxgQIAEoARISCgpydHRfcDk1X21zGBEgASgBEhIKCnJ0dF9wOTlfbXMYEiABKAESHAoPY2xvY2tfb2Zmc2V0X21zGBMgASgBSACIAQESNgoGcmVwb3J0GBQgASgLMiYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlcG9ydBIRCglyZXBvcnRfbXMYFSABKAESEgoKaGVhcnRiZWF0cxgWIAEoARIOCgZtaXNzZWQYFyABKAESCwoDcGhpGBggASgBQhIKEF9jbG9ja19vZmZzZXRfbXMijwEKC1N0YXRlUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJACgVlbnRyeRgCIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU3RhdGVFbnRyeRIZChFib3VuZF9pbnN0YW5jZV9pZBgDIAEoCRITCgtib3VuZF9lcG9jaBgEIAEoBCKwAQoKTG9ja1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEbG9jaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTG9jaxIQCghsZWFzZV9tcxgDIAEoARIVCg1sb2NrX2RlbGF5X21zGAQgASgBEhkKEWJvdW5kX2luc3RhbmNlX2lkGAUgASgJEhMKC2JvdW5kX2Vwb2NoGAYgASgEIosCCg9PcGVyYXRpb25SZWNvcmQSDgoGZm9ybWF0GAEgASgNEkMKCW9wZXJhdGlvbhgCIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuT3BlcmF0aW9uEhEKCXdhdmVfc2l6ZRgDIAEoDRIVCg1tYXhfaW5fZmxpZ2h0GAQgASgNEhIKCm1heF9lcnJvcnMYBSABKA0SGAoQYWdlbnRfdGltZW91dF9tcxgGIAEoARINCgVyb3VuZBgHIAEoDRITCgtyZXRyeV9yb3VuZBgIIAEoDRITCgt0cmFjZXBhcmVudBgJIAEoCRISCgp0cmFjZXN0YXRlGAogASgJIioKFU9wZXJhdGlvbkFnZW50c1JlY29yZBIRCglhZ2VudF9pZHMYASADKAki2wEKFE9wZXJhdGlvbkFnZW50UmVjb3JkEkQKB291dGNvbWUYASABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkFnZW50T3V0Y29tZRINCgVyb3VuZBgCIAEoDRITCgtkZWFkbGluZV9tcxgDIAEoAxIYChBtYWlsYm94X2FnZW50X2lkGAQgASgJEgsKA3VpZBgFIAEoCRIXCg9vbGRfaW5zdGFuY2VfaWQYBiABKAkSGQoRb2xkX3Nlc3Npb25fZXBvY2gYByABKAQiiAEKFU9wZXJhdGlvbkFuc3dlclJlY29yZBINCgVzdGF0ZRgBIAEoCRINCgVlcnJvchgCIAEoCRI3CgZvdXRwdXQYAyABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUGF5bG9hZBIYChBvdXRwdXRfdHJ1bmNhdGVkGAQgASgIQixaKm15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3Ivc3RvcmUvdjE7c3RvcmV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -1284,4 +1286,215 @@ export type LockRecord = Message<"mycosoft.orchestrator.store.v1.LockRecord"> & 
  */
 export const LockRecordSchema: GenMessage<LockRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 18);
+
+/**
+ * A fleet operation, under "op/<id>". The revision stands beside it. What becomes of its agents stands apart, so that this is
+ * written only when the operation itself changes.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.OperationRecord
+ */
+export type OperationRecord = Message<"mycosoft.orchestrator.store.v1.OperationRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without namespace, revision and, until it has ended, counts; its spec without agent_ids.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.Operation operation = 2;
+   */
+  operation?: Operation | undefined;
+
+  /**
+   * Agents in a wave.
+   *
+   * @generated from field: uint32 wave_size = 3;
+   */
+  waveSize: number;
+
+  /**
+   * Commands that may be out at a time.
+   *
+   * @generated from field: uint32 max_in_flight = 4;
+   */
+  maxInFlight: number;
+
+  /**
+   * So many agents may fail in a round.
+   *
+   * @generated from field: uint32 max_errors = 5;
+   */
+  maxErrors: number;
+
+  /**
+   * How long an agent may take, milliseconds.
+   *
+   * @generated from field: double agent_timeout_ms = 6;
+   */
+  agentTimeoutMs: number;
+
+  /**
+   * 1, and one more with each resume: failures of earlier rounds count no more towards max_errors.
+   *
+   * @generated from field: uint32 round = 7;
+   */
+  round: number;
+
+  /**
+   * Agents that failed in an earlier round than this one are to be tried again.
+   *
+   * @generated from field: uint32 retry_round = 8;
+   */
+  retryRound: number;
+
+  /**
+   * W3C trace context of who started it.
+   *
+   * @generated from field: string traceparent = 9;
+   */
+  traceparent: string;
+
+  /**
+   * W3C trace state of who started it.
+   *
+   * @generated from field: string tracestate = 10;
+   */
+  tracestate: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.OperationRecord.
+ * Use `create(OperationRecordSchema)` to create a new message.
+ */
+export const OperationRecordSchema: GenMessage<OperationRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 19);
+
+/**
+ * The agents of an operation in the order of their turns, under "opw/<id>/<4 digits>": a thousand in each. Never rewritten.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.OperationAgentsRecord
+ */
+export type OperationAgentsRecord = Message<"mycosoft.orchestrator.store.v1.OperationAgentsRecord"> & {
+  /**
+   * Their ids.
+   *
+   * @generated from field: repeated string agent_ids = 1;
+   */
+  agentIds: string[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.OperationAgentsRecord.
+ * Use `create(OperationAgentsRecordSchema)` to create a new message.
+ */
+export const OperationAgentsRecordSchema: GenMessage<OperationAgentsRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 20);
+
+/**
+ * What became of one agent whose turn has come, under "opa/<operation id>/<5 digits: its place>".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.OperationAgentRecord
+ */
+export type OperationAgentRecord = Message<"mycosoft.orchestrator.store.v1.OperationAgentRecord"> & {
+  /**
+   * The public part.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.AgentOutcome outcome = 1;
+   */
+  outcome?: AgentOutcome | undefined;
+
+  /**
+   * The operation's round in which that was written last.
+   *
+   * @generated from field: uint32 round = 2;
+   */
+  round: number;
+
+  /**
+   * When it has taken too long, by the store's clock, milliseconds.
+   *
+   * @generated from field: int64 deadline_ms = 3;
+   */
+  deadlineMs: bigint;
+
+  /**
+   * Whose mailbox the command went to; empty: nobody had to be told.
+   *
+   * @generated from field: string mailbox_agent_id = 4;
+   */
+  mailboxAgentId: string;
+
+  /**
+   * Tells the agent from a later one with its name.
+   *
+   * @generated from field: string uid = 5;
+   */
+  uid: string;
+
+  /**
+   * The process behind it when the command was given, as it named itself.
+   *
+   * @generated from field: string old_instance_id = 6;
+   */
+  oldInstanceId: string;
+
+  /**
+   * Its attachment then.
+   *
+   * @generated from field: uint64 old_session_epoch = 7;
+   */
+  oldSessionEpoch: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.OperationAgentRecord.
+ * Use `create(OperationAgentRecordSchema)` to create a new message.
+ */
+export const OperationAgentRecordSchema: GenMessage<OperationAgentRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 21);
+
+/**
+ * The answer to an operation's command, under "opx/<operation id>/<5 digits>/<try>" until the operation has taken it over.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.OperationAnswerRecord
+ */
+export type OperationAnswerRecord = Message<"mycosoft.orchestrator.store.v1.OperationAnswerRecord"> & {
+  /**
+   * What became of the delivery: "succeeded", "failed", "declined", "expired", "tries" or "agent_gone".
+   *
+   * @generated from field: string state = 1;
+   */
+  state: string;
+
+  /**
+   * What the agent said went wrong.
+   *
+   * @generated from field: string error = 2;
+   */
+  error: string;
+
+  /**
+   * What the agent answered, bounded.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Payload output = 3;
+   */
+  output?: Payload | undefined;
+
+  /**
+   * Whether output is only the beginning.
+   *
+   * @generated from field: bool output_truncated = 4;
+   */
+  outputTruncated: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.OperationAnswerRecord.
+ * Use `create(OperationAnswerRecordSchema)` to create a new message.
+ */
+export const OperationAnswerRecordSchema: GenMessage<OperationAnswerRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 22);
 
