@@ -5,6 +5,7 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
+import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { UsageError } from './errors.ts';
@@ -24,6 +25,7 @@ export interface Connection {
   readonly address: string;
   readonly agents: Client<typeof AgentService>;
   readonly locks: Client<typeof LockService>;
+  readonly messages: Client<typeof MessageService>;
   readonly monitoring: Client<typeof MonitoringService>;
   readonly state: Client<typeof StateService>;
   /** Ends the connection and all that runs on it. */
@@ -60,6 +62,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     address: url.protocol === 'https:' ? url.origin : url.host,
     agents: createClient(AgentService, transport),
     locks: createClient(LockService, transport),
+    messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),
     state: createClient(StateService, transport),
     close: () => {

@@ -7,7 +7,7 @@ export interface Candidate {
 
 export type IdSource = () => Promise<readonly string[]>;
 
-const idOptions: ReadonlySet<string> = new Set(['agent', 'dependsOn', 'supervisedBy']);
+const idOptions: ReadonlySet<string> = new Set(['agent', 'toAgent', 'dependsOn', 'supervisedBy']);
 
 /**
  * What the last of `words` (all after the program's name) may become. Nothing known means an empty list: the shell

@@ -15,6 +15,7 @@ import {
   ListAgentsResponseSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
+import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import {
   type Event,
@@ -34,6 +35,7 @@ export interface FakeServiceOptions {
   monitoring?: Partial<ServiceImpl<typeof MonitoringService>>;
   state?: Partial<ServiceImpl<typeof StateService>>;
   locks?: Partial<ServiceImpl<typeof LockService>>;
+  messages?: Partial<ServiceImpl<typeof MessageService>>;
 }
 
 export interface FakeService {
@@ -68,6 +70,7 @@ export async function startFakeService(options: FakeServiceOptions = {}): Promis
       });
       router.service(StateService, options.state ?? {});
       router.service(LockService, options.locks ?? {});
+      router.service(MessageService, options.messages ?? {});
       router.service(MonitoringService, {
         getSystemStatus: () => ({ ...(options.status && { status: options.status }) }),
         listEvents: ({ pageSize, pageToken }) => {
