@@ -24,8 +24,9 @@ message ScopeSpans { Scope scope = 1; repeated Span spans = 2; }
 message Span {
   bytes trace_id = 1; bytes span_id = 2; string trace_state = 3; bytes parent_span_id = 4; string name = 5; uint32 kind = 6;
   fixed64 start_time_unix_nano = 7; fixed64 end_time_unix_nano = 8;
-  repeated KeyValue attributes = 9; repeated Event events = 11; Status status = 15;
+  repeated KeyValue attributes = 9; repeated Event events = 11; repeated Link links = 13; Status status = 15;
 }
+message Link { bytes trace_id = 1; bytes span_id = 2; }
 message Event { fixed64 time_unix_nano = 1; string name = 2; repeated KeyValue attributes = 3; }
 message Status { string message = 2; uint32 code = 3; }
 
@@ -61,6 +62,7 @@ export interface ReceivedSpan {
   parentSpanId: string;
   attributes: Attributes;
   events: { name: string; attributes: Attributes }[];
+  links: { traceId: string; spanId: string }[];
   /** 0 unset, 1 OK, 2 error. */
   status: number;
   resource: Attributes;
@@ -175,6 +177,7 @@ function spanOf(span: Raw, resource: Attributes): ReceivedSpan {
       name: String(event.name),
       attributes: attributesOf(event.attributes),
     })),
+    links: items(span.links).map((link) => ({ traceId: hex(link.traceId), spanId: hex(link.spanId) })),
     status: Number(object(span.status).code ?? 0),
     resource,
   };
