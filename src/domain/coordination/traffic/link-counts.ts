@@ -159,7 +159,7 @@ const keyOf = (namespace: string, sender: string, receiver: string): string =>
 
 /** A link's place among those of its namespace. */
 export const placeOf = ({ sender, receiver }: { sender: string; receiver: string }): string =>
-  `${sender}\0${receiver}`;
+  `${sender} ${receiver}`;
 
 const NO_LATENCY = new Latency();
 
