@@ -48,19 +48,12 @@ export class Addresses {
     }
   }
 
-  draw(random: Random, source: string, id: string): Outgoing {
-    const draw = random.next();
-    const to =
-      draw < 0.45
-        ? this.#direct(random)
-        : draw < 0.75
-          ? this.#able()
-          : draw < 0.9
-            ? this.#topic(random)
-            : this.#team();
-    const orderingKey = random.chance(0.4) ? random.pick(KEYS) : '';
+  /** @param like goes the same way, and waits in the same line */
+  draw(random: Random, source: string, id: string, like?: Outgoing): Outgoing {
+    const way = like === undefined ? this.#way(random) : wayOf(like);
+    const orderingKey = like?.request.orderingKey ?? (random.chance(0.4) ? random.pick(KEYS) : '');
     const expires = random.chance(0.08);
-    const outgoing = make(random, source, id, { ...to, key: orderingKey || source });
+    const outgoing = make(random, source, id, { ...way, key: orderingKey || source });
     Object.assign(outgoing.request, {
       orderingKey,
       ...(expires && { expireAfter: durationFromMs(random.between(300, 1500)) }),
@@ -77,13 +70,20 @@ export class Addresses {
     };
   }
 
-  #direct(random: Random) {
+  #way(random: Random): Way {
+    const draw = random.next();
+    if (draw < 0.45) return this.#direct(random);
+    if (draw < 0.75) return this.#able();
+    return draw < 0.9 ? this.#topic(random) : this.#team();
+  }
+
+  #direct(random: Random): Way {
     const ids = DIRECT.flatMap((role) => this.#ids(role)).slice(0, MOST_DIRECT);
     const value = random.pick(ids);
     return { to: { case: 'agentId' as const, value }, group: [value], everyone: false };
   }
 
-  #able() {
+  #able(): Way {
     return {
       to: { case: 'capability' as const, value: 'sum' },
       group: this.#ids(CAPABILITY),
@@ -91,7 +91,7 @@ export class Addresses {
     };
   }
 
-  #topic(random: Random) {
+  #topic(random: Random): Way {
     const value = random.pick(['jobs.done', 'jobs.late']);
     const exact = value === 'jobs.done' ? this.#ids(SUBSCRIBER) : [];
     return {
@@ -101,7 +101,7 @@ export class Addresses {
     };
   }
 
-  #team() {
+  #team(): Way {
     return { to: { case: 'selector' as const, value: 'team=blue' }, group: this.#ids(TEAM), everyone: true };
   }
 
@@ -110,19 +110,22 @@ export class Addresses {
   }
 }
 
+/** Whom a message is for, and who may get it then. */
+interface Way extends Pick<Outgoing, 'everyone'> {
+  to: NonNullable<Outgoing['request']['to']>;
+  group: readonly string[];
+}
+
+function wayOf({ request: { to }, group, everyone }: Outgoing): Way {
+  if (to === undefined) throw new Error('a message for nobody');
+  return { to, group: [...group], everyone };
+}
+
 function make(
   random: Random,
   source: string,
   id: string,
-  {
-    to,
-    group,
-    everyone,
-    key,
-  }: Pick<Outgoing, 'everyone' | 'key'> & {
-    to: NonNullable<Outgoing['request']['to']>;
-    group: readonly string[];
-  },
+  { to, group, everyone, key }: Way & Pick<Outgoing, 'key'>,
 ): Outgoing {
   const content = `${id} says ${random.between(0, 1_000_000)}${random.chance(0.15) ? '.'.repeat(LARGE) : ''}`;
   const message = { id, source, type: 'note', data: { data: { case: 'text' as const, value: content } } };

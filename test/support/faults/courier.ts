@@ -22,14 +22,14 @@ export interface CourierOptions {
   random: Random;
 }
 
-const PAUSE_MS = { between: 15, repeat: 80 };
+const PAUSE_MS = { between: 20, repeat: 80 };
 const CALL_MS = 2_000;
 /** How long a message may take to be acknowledged once everything is well again. */
 const PATIENCE_MS = 15_000;
 /** Messages that one agent sends one after the other without waiting. */
-const BURST = 3;
-/** Messages that may wait in the sessions of one agent. */
-const MOST_WAITING = 6;
+const BURST = 5;
+/** Messages that may wait in the sessions of one agent before it sends more. */
+const MOST_WAITING = 5;
 
 /** Sends one message after the other, each until it is acknowledged, and has agents send on their sessions. */
 export class Courier {
@@ -67,15 +67,19 @@ export class Courier {
     }
   }
 
-  #draw(source: string): Outgoing {
+  #draw(source: string, like?: Outgoing): Outgoing {
     const { addresses, random, name } = this.#options;
     this.#count += 1;
-    return addresses.draw(random, source, `${name}-${this.#count}`);
+    return addresses.draw(random, source, `${name}-${this.#count}`, like);
   }
 
-  #post(agent: FaultAgent): void {
-    for (let count = this.#options.random.between(1, BURST); count > 0; count -= 1) {
-      if (agent.outbox.size < MOST_WAITING) agent.outbox.post(this.#draw(agent.id));
+  /** Some to the same receiver, without waiting in between. */
+  #post({ id, outbox }: FaultAgent): void {
+    if (outbox.size >= MOST_WAITING) return;
+    const first = this.#draw(id);
+    outbox.post(first);
+    for (let count = this.#options.random.between(1, BURST); count > 1; count -= 1) {
+      outbox.post(this.#draw(id, first));
     }
   }
 

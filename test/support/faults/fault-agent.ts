@@ -28,7 +28,7 @@ export interface FaultAgentOptions {
 /** What a try to attach waits before the next one, milliseconds. */
 const BACKOFF = { firstMs: 50, mostMs: 800 };
 /** The window that it asks for. */
-const MAX_IN_FLIGHT = 4;
+const MAX_IN_FLIGHT = 8;
 
 /**
  * An agent that always comes back, to any replica, and keeps book of everything it was told. It carries an order out

@@ -42,7 +42,7 @@ interface Replica {
 
 const REPLICAS = 2;
 const WRITERS = 8;
-const COURIERS = 4;
+const COURIERS = 6;
 const CALLERS = 3;
 const AGENTS_A_CHANNEL = 10;
 const LEASE_MS = 2_000;
