@@ -37,6 +37,7 @@ import type { EventWriter } from './domain/monitoring/events.ts';
 import type { Background } from './lib/background.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Ids } from './lib/ids.ts';
+import type { MergedCommits } from './state/merged-commits.ts';
 import type { Store } from './state/store.ts';
 import type { StoreTime } from './state/store-time.ts';
 import type { View } from './state/views.ts';
@@ -44,6 +45,7 @@ import type { View } from './state/views.ts';
 export interface CoordinationOptions {
   config: Pick<Config, 'id' | 'limits' | 'deliveries' | 'events'>;
   store: Store;
+  merged: MergedCommits;
   storeTime: StoreTime;
   directory: AgentDirectory;
   mailboxes: Mailboxes;
@@ -61,7 +63,8 @@ export interface CoordinationOptions {
 
 /** What agents and operators say to each other and share, wired together: messages, shared state and locks. */
 export function createCoordination(options: CoordinationOptions) {
-  const { config, store, storeTime, directory, mailboxes, events, clock, ids, background, tracing } = options;
+  const { config, store, merged, storeTime, directory, mailboxes, events, clock, ids, background, tracing } =
+    options;
   const { maxMailbox, maxLocks, maxLockWaiters, maxReceivers, maxCalls, maxSubscriptions } = config.limits;
   const { maxLinkPolicies, maxLinks, watchBuffer } = config.limits;
   const { metrics } = options;
@@ -74,7 +77,7 @@ export function createCoordination(options: CoordinationOptions) {
   const lockView = new LockView();
   const subscriptionView = new SubscriptionView();
   const replies = new Replies({ directory, mailboxes });
-  const fanOuts = new FanOuts({ store, mailboxes, maxMailbox });
+  const fanOuts = new FanOuts({ store, directory, mailboxes, maxMailbox });
   const receivers = new Receivers({ directory, mailboxes, subscriptions: subscriptionView });
   const stateUpkeep = new StateUpkeep({ store, directory, index: stateIndex });
   const lockUpkeep = new LockUpkeep({ store, directory, view: lockView, events });
@@ -90,7 +93,7 @@ export function createCoordination(options: CoordinationOptions) {
     config: config.deliveries,
   };
   const messages = new Messages({
-    ...{ ...shared, receivers, maxReceivers, metrics },
+    ...{ ...shared, merged, receivers, maxReceivers, metrics },
     keptMs: config.events.retentionMs,
     tracing,
   });

@@ -37,6 +37,7 @@ import type { EventLoopMonitor } from './lib/event-loop.ts';
 import type { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import { TimingWheel } from './lib/timing-wheel.ts';
+import { MergedCommits } from './state/merged-commits.ts';
 import type { Store } from './state/store.ts';
 import { StoreTime } from './state/store-time.ts';
 import { Views } from './state/views.ts';
@@ -82,14 +83,12 @@ export function createFleet(options: FleetOptions) {
   const troubles = new Troubles({ directory });
   const mailboxes = new Mailboxes();
   const storeTime = new StoreTime({ store, clock });
+  const merged = new MergedCommits({ store });
   const events = new EventWriter({ replicaId, wallMs: () => clock.wallMs() });
   const rebalancing = new Rebalancing({ clock, held: () => sessions.size, shares: () => options.shares() });
   const coordination = createCoordination({
-    ...{ config, store, storeTime, directory, mailboxes, events, clock, ids, background },
-    seen: async (namespace, revision) => {
-      const signal = AbortSignal.timeout(SEEN_MS);
-      await views.waitFor(namespace, revision, SEEN_MS, signal).catch(() => {});
-    },
+    ...{ config, store, merged, storeTime, directory, mailboxes, events, clock, ids, background },
+    seen: (namespace, revision) => views.waitFor(namespace, revision, SEEN_MS).catch(() => {}),
     health: (known) => observed.current?.of(known)?.health?.score,
     metrics: options.metrics,
     tracing: options.tracing,
@@ -177,6 +176,7 @@ export function createFleet(options: FleetOptions) {
   });
   const deliveries: Deliveries = new Deliveries({
     store,
+    merged,
     storeTime,
     views,
     directory,

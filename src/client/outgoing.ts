@@ -18,7 +18,7 @@ export interface OutgoingMessage {
   contentType?: string;
   /** What it concerns within the source. */
   subject?: string;
-  /** Default: a random one. The same id within 24 hours is the same message: it is stored once. */
+  /** Default: a random one. The same id within five minutes is the same message: it is stored once. */
   id?: string;
   /** CloudEvents extension attributes: names of [a-z0-9], values of at most 1,024 characters. */
   extensions?: Readonly<Record<string, string>>;

@@ -47,15 +47,7 @@ export class Mutation<I extends DescMessage, O extends DescMessage> {
     revision: bigint;
     response: MessageShape<O>;
   } {
-    if (!Buffer.from(found.fingerprint).equals(this.#fingerprint)) {
-      throw new DomainError({
-        reason: ErrorReason.REQUEST_ID_REUSED,
-        message: 'this request_id was used before with another request',
-        violations: [
-          { field: 'request_id', description: 'was used before with another request; take a new one' },
-        ],
-      });
-    }
+    if (!Buffer.from(found.fingerprint).equals(this.#fingerprint)) throw requestIdReused();
     return { revision: found.revision, response: fromBinary(this.#options.output, found.response) };
   }
 
@@ -81,8 +73,15 @@ export class Mutation<I extends DescMessage, O extends DescMessage> {
   }
 }
 
+export const requestIdReused = (field = 'request_id'): DomainError =>
+  new DomainError({
+    reason: ErrorReason.REQUEST_ID_REUSED,
+    message: `this ${field} was used before with another request`,
+    violations: [{ field, description: 'was used before with another request; take a new one' }],
+  });
+
 /** A hash of what a message says. Maps are sorted: encoders, Go's above all, write them in another order each time. */
-function fingerprintOf<S extends DescMessage>(schema: S, message: MessageShape<S>): Uint8Array {
+export function fingerprintOf<S extends DescMessage>(schema: S, message: MessageShape<S>): Uint8Array {
   const text = JSON.stringify(toJson(schema, message), (_key, value: unknown) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
     return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));

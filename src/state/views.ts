@@ -67,7 +67,7 @@ export class Views {
   }
 
   /** Resolves once `revision` was seen here. Throws REVISION_NOT_SEEN after `timeoutMs` or when the caller leaves. */
-  async waitFor(namespace: string, revision: bigint, timeoutMs: number, signal: AbortSignal): Promise<void> {
+  async waitFor(namespace: string, revision: bigint, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     if (this.position(namespace).revision >= revision) return;
     await new Promise<void>((resolve, reject) => {
       const waiters = getOrAdd(this.#waiters, namespace, () => new Set<Waiter>());
@@ -76,7 +76,7 @@ export class Views {
         // Callers name namespaces as they like: nothing stays of one that nobody waits for.
         if (waiters.size === 0 && this.#waiters.get(namespace) === waiters) this.#waiters.delete(namespace);
         clearTimeout(timer);
-        signal.removeEventListener('abort', abort);
+        signal?.removeEventListener('abort', abort);
         if (error === undefined) resolve();
         else reject(error);
       };
@@ -89,9 +89,9 @@ export class Views {
       const abort = (): void => end(late());
       const waiter: Waiter = { revision, wake: () => end() };
       const timer = setTimeout(abort, timeoutMs);
-      signal.addEventListener('abort', abort, { once: true });
+      signal?.addEventListener('abort', abort, { once: true });
       waiters.add(waiter);
-      if (signal.aborted) abort();
+      if (signal?.aborted === true) abort();
     });
   }
 

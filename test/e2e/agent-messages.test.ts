@@ -50,7 +50,11 @@ describe('agents that talk to each other, through the SDK', () => {
     await a.publish('news.today', { type: 'story', data: ['x'] });
     const answer = await a.call('b', { type: 'sum', data: [1, 2, 3] });
     expect(answer).toMatchObject({ data: { total: 6 }, agentId: 'b', contentType: 'application/json' });
-    await until(() => heard.length, (count) => count === 4, { what: 'the messages to come' });
+    await until(
+      () => heard.length,
+      (count) => count === 4,
+      { what: 'the messages to come' },
+    );
     expect(heard).toEqual([
       ['note.text', 'hello'],
       ['note.json', { n: 1 }],

@@ -8,6 +8,7 @@ import {
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { DomainError } from '../../lib/errors.ts';
+import { InTurns } from '../../lib/in-turns.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp } from '../../lib/proto-time.ts';
 import { invalidFields, protocolViolation, tokenMissing } from './errors.ts';
 import { goAwayFrame, resultFrame, type WireError, welcomeFrame } from './frames.ts';
@@ -41,8 +42,8 @@ export class SessionProtocol {
   #halfClosed = false;
   /** Frames whose effects are being stored. */
   readonly #storing = new Set<Promise<void>>();
-  /** The last message of this session, until it is stored. */
-  #sending: Promise<unknown> = Promise.resolve();
+  /** Messages of this session are stored in their order. */
+  readonly #sending = new InTurns<unknown>();
   /** Features agreed on. */
   #agreed: ReadonlySet<string> = new Set();
 
@@ -294,9 +295,7 @@ export class SessionProtocol {
   #send({ namespace, agentId, epoch }: Session, send: SendMessage): Promise<unknown> {
     const caller = { principal: `agent:${namespace}/${agentId}`, token: this.#token };
     const how = { caller, sessionEpoch: epoch };
-    const stored = this.#sending.then(() => this.#options.messages.send(namespace, send, how));
-    this.#sending = stored.catch(() => {});
-    return stored;
+    return this.#sending.run(() => this.#options.messages.send(namespace, send, how));
   }
 
   #leave(session: Session, reason: string, frameId: string): void {

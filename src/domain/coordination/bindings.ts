@@ -4,7 +4,7 @@ import { DomainError } from '../../lib/errors.ts';
 import type { Store } from '../../state/store.ts';
 import { storeEpochOf } from '../agent/attach.ts';
 import type { Caller } from '../agent/caller.ts';
-import type { KnownAgent } from '../agent/directory.ts';
+import type { AgentDirectory, KnownAgent } from '../agent/directory.ts';
 import { notStoredYet, superseded, tokenMissing } from '../agent/errors.ts';
 import { loadAgent } from '../agent/load.ts';
 import { agentOf } from '../agent/record.ts';
@@ -26,6 +26,7 @@ export interface SessionCaller {
 
 /**
  * The agent whose session a call is made for, as the store has it; undefined for a call without one.
+ * @param directory where to look first: what is found there must be checked by the commit
  * @throws DomainError TOKEN_INVALID, EPOCH_STALE, SESSION_SUPERSEDED, CONTENTION (the store may have fallen back to before
  *   this session: it is told again of those that go on)
  */
@@ -34,6 +35,7 @@ export async function sessionCaller(
   namespace: string,
   caller: Caller,
   sessionEpoch: bigint,
+  directory?: AgentDirectory,
 ): Promise<SessionCaller | undefined> {
   if (sessionEpoch === 0n) return undefined;
   const { token } = caller;
@@ -45,7 +47,9 @@ export async function sessionCaller(
       message: `the token is of an agent in another namespace than ${namespace}`,
     });
   }
-  const known = await loadAgent(store, namespace, claim.agentId);
+  const seen = directory?.get(namespace, claim.agentId);
+  const known =
+    seen?.record.sessionEpoch === sessionEpoch ? seen : await loadAgent(store, namespace, claim.agentId);
   if (known === undefined || !knowsToken(known.record.tokenHashes, hashToken(token))) {
     throw new DomainError({
       reason: ErrorReason.TOKEN_INVALID,

@@ -12,6 +12,7 @@ import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { msFromTimestamp } from '../../lib/proto-time.ts';
 import type { TimingWheel } from '../../lib/timing-wheel.ts';
+import type { MergedCommits } from '../../state/merged-commits.ts';
 import {
   type Check,
   type Commit,
@@ -40,6 +41,8 @@ import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } 
 
 export interface DeliveriesOptions {
   store: Store;
+  /** For what comes at a high rate. */
+  merged: MergedCommits;
   storeTime: StoreTime;
   views: Views;
   directory: AgentDirectory;
@@ -95,7 +98,7 @@ export class Deliveries {
     const kept = new Map<string, bigint>();
     if (held.length === 0) return { kept, revoked: [] };
     const { namespace, agentId } = session;
-    await views.waitFor(namespace, revision, VIEW_MS, AbortSignal.timeout(VIEW_MS));
+    await views.waitFor(namespace, revision, VIEW_MS);
     const revoked: Work[] = [];
     for (const work of held) {
       const known = mailboxes.get(namespace, agentId, work.deliveryId);
@@ -162,9 +165,9 @@ export class Deliveries {
   }
 
   async #updateInTurn(session: Session, id: string, update: DeliveryUpdate): Promise<void> {
-    const release = this.#pumps
-      .get(keyOf(session.namespace, session.agentId))
-      ?.hold(id, update.work?.attempt ?? 0n);
+    const pump = this.#pumps.get(keyOf(session.namespace, session.agentId));
+    if (pump?.session === session && pump.isOver(id, update.work?.attempt ?? 0n, update.state)) return;
+    const release = pump?.hold(id, update.work?.attempt ?? 0n, update.state);
     let result: Stored = 'unchanged';
     try {
       result = await this.#update(session, id, update);
@@ -174,7 +177,7 @@ export class Deliveries {
   }
 
   async #update(session: Session, id: string, update: DeliveryUpdate): Promise<Stored> {
-    const { store, mailboxes, storeTime, views } = this.#options;
+    const { store, merged, mailboxes, storeTime, views } = this.#options;
     const { namespace, agentId } = session;
     const requestId = `delivery/${id}/${update.work?.attempt}/${update.state}`;
     let known = mailboxes.get(namespace, agentId, id);
@@ -192,19 +195,19 @@ export class Deliveries {
       if (agent.record.sessionEpoch !== session.epoch) throw superseded();
       const storeMs = storeTime.ms();
       const outcome = decideUpdate(known, update, storeMs);
+      // Of messages there are many: who says again in another session what became of one hears that it is not there.
+      const isMessage = known.record.item.case === 'message';
       const commit = await this.#outcomeCommit({
         known,
         outcome,
         input: { known, state: stateOf(outcome, update), update, agent, subject: undefined, storeMs },
-        requestId,
+        requestId: isMessage ? undefined : requestId,
       });
-      const stored = await store.commit(commit);
+      const stored = isMessage ? await merged.commit(namespace, () => commit) : await store.commit(commit);
       if (stored.kind !== 'conflict') {
         this.#count(stateOf(outcome, update), known, storeMs);
         if (outcome.kind !== 'accepted') this.#traced(known, stateOf(outcome, update), storeMs);
-        await views
-          .waitFor(namespace, stored.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS))
-          .catch(() => {});
+        await views.waitFor(namespace, stored.revision, VIEW_MS).catch(() => {});
         return outcome.kind;
       }
       known = await loadDelivery(store, namespace, agentId, id);
@@ -348,7 +351,7 @@ export class Deliveries {
         step === 'give_up' ? await this.#giveUp(known, 'tries') : await this.#hand(session, known, step);
       // The view lags behind; until it does not, the same would come out again.
       if (outcome.kind === 'conflict') return LAG_MS;
-      await views.waitFor(known.namespace, outcome.revision, VIEW_MS, AbortSignal.timeout(VIEW_MS));
+      await views.waitFor(known.namespace, outcome.revision, VIEW_MS);
       return 0;
     } catch (error) {
       if (!(error instanceof StoreUnavailableError)) {

@@ -1,4 +1,5 @@
 import type {
+  DeliveryUpdate_State,
   OpenSessionResponse,
   Payload,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
@@ -24,6 +25,15 @@ export interface DeliveryLine {
   /** Whether a delivery may be sent now: the client reads, and nothing waits before it. */
   hasRoom(): boolean;
   send(frame: OpenSessionResponse): void;
+}
+
+/** How an attempt ended. */
+interface Ended {
+  attempt: bigint;
+  /** What the agent said of it; undefined: nothing, it was taken back. */
+  said: DeliveryUpdate_State | undefined;
+  epoch: bigint;
+  created: bigint | undefined;
 }
 
 export interface DeliveryPumpOptions {
@@ -75,7 +85,7 @@ export class DeliveryPump implements WheelTask {
    * Attempts that ended in this session, or were revoked, the newest of them, each with the store epoch of its end: a
    * mailbox that still shows one, or an earlier one, lags behind, or its store fell back to before the end.
    */
-  readonly #ended = new Map<string, { attempt: bigint; epoch: bigint; created: bigint | undefined }>();
+  readonly #ended = new Map<string, Ended>();
   /** What this replica has under way with the store about deliveries, how much of it for each. */
   readonly #busy = new Map<string, number>();
   #planned = false;
@@ -116,7 +126,7 @@ export class DeliveryPump implements WheelTask {
   }
 
   /** Something about this attempt is being stored: its delivery is left alone until the returned function is called. */
-  hold(id: string, attempt: bigint): (result: Stored) => void {
+  hold(id: string, attempt: bigint, said?: DeliveryUpdate_State): (result: Stored) => void {
     this.#busy.set(id, (this.#busy.get(id) ?? 0) + 1);
     const epoch = this.#epoch;
     const created = this.#created(id) ?? this.#handedOut.get(id)?.created;
@@ -125,7 +135,7 @@ export class DeliveryPump implements WheelTask {
       if (more === 0) this.#busy.delete(id);
       else this.#busy.set(id, more);
       const handedOut = this.#handedOut.get(id);
-      if (result === 'over' || result === 'again') this.#remember(id, { attempt, epoch, created });
+      if (result === 'over' || result === 'again') this.#remember(id, { attempt, said, epoch, created });
       else if (result === 'accepted' && handedOut !== undefined) handedOut.dueMs = undefined;
       this.wake();
     };
@@ -133,16 +143,21 @@ export class DeliveryPump implements WheelTask {
 
   /** The same id at another place is another delivery. */
   #created(id: string): bigint | undefined {
-    const { mailboxes, session } = this.#options;
-    return mailboxes.get(session.namespace, session.agentId, id)?.createdRevision;
+    return this.#find(id)?.createdRevision;
   }
 
-  #remember(id: string, end: { attempt: bigint; epoch: bigint; created: bigint | undefined }): void {
+  #remember(id: string, end: Ended): void {
     this.#handedOut.delete(id);
     this.#ended.delete(id);
     this.#ended.set(id, end);
     const oldest = this.#ended.size > MAX_REMEMBERED ? this.#ended.keys().next().value : undefined;
     if (oldest !== undefined) this.#ended.delete(oldest);
+  }
+
+  /** Whether the agent said just this in this session, it is stored, and the delivery has ended. */
+  isOver(id: string, attempt: bigint, said: DeliveryUpdate_State): boolean {
+    const ended = this.#ended.get(id);
+    return ended?.attempt === attempt && ended.said === said && this.#find(id) === undefined;
   }
 
   /** Deliveries handed out in this session and not answered yet, for explanations. */
@@ -159,12 +174,19 @@ export class DeliveryPump implements WheelTask {
     if (this.#closed) return;
     const { mailboxes, session, clock, wheel, held } = this.#options;
     const nowMs = clock.monoMs();
-    const deliveries = mailboxes.of(session.namespace, session.agentId);
-    this.#revokeGone(deliveries);
+    const { namespace, agentId } = session;
+    const deliveries = mailboxes.of(namespace, agentId);
+    this.#revokeGone();
     let nextMs = deliveries.length === 0 ? Number.POSITIVE_INFINITY : nowMs + LOOK_AGAIN_MS;
     const blocked = new Set<string>();
-    let free = this.#options.maxInFlight - this.#inFlight(deliveries);
+    let free = this.#options.maxInFlight - this.#inFlight();
+    // Those that are looked at whether or not there is room: what was handed out, and commands.
+    let handedOut = this.#handedOut.size;
+    let commands = mailboxes.commands(namespace, agentId);
     for (const known of deliveries) {
+      if (free <= 0 && handedOut <= 0 && commands <= 0) break;
+      if (this.#handedOut.has(known.id)) handedOut -= 1;
+      if (known.record.item.case === 'command') commands -= 1;
       const { orderingKey } = known.record;
       const step: Step =
         blocked.has(orderingKey) || this.#busy.has(known.id) ? WAIT : this.#stepOf(known, nowMs);
@@ -214,13 +236,18 @@ export class DeliveryPump implements WheelTask {
     return handedOut.dueMs + stalledMs;
   }
 
-  #inFlight(deliveries: readonly KnownDelivery[]): number {
+  #inFlight(): number {
     let count = 0;
-    for (const known of deliveries) {
-      const handedOut = this.#handedOut.get(known.id);
-      if (handedOut?.dueMs !== undefined && !known.record.accepted && countsInFlight(known)) count += 1;
+    for (const [id, { dueMs }] of this.#handedOut) {
+      const known = dueMs === undefined ? undefined : this.#find(id);
+      if (known !== undefined && !known.record.accepted && countsInFlight(known)) count += 1;
     }
     return count;
+  }
+
+  #find(id: string): KnownDelivery | undefined {
+    const { mailboxes, session } = this.#options;
+    return mailboxes.get(session.namespace, session.agentId, id);
   }
 
   #send(known: KnownDelivery, nowMs: number): number {
@@ -274,12 +301,10 @@ export class DeliveryPump implements WheelTask {
   }
 
   /** What is with the agent and no longer in its mailbox was cancelled, or the store lost it. */
-  #revokeGone(deliveries: readonly KnownDelivery[]): void {
-    if (this.#handedOut.size === 0) return;
-    const there = new Set(deliveries.map(({ id }) => id));
+  #revokeGone(): void {
     for (const [id, { attempt, created }] of this.#handedOut) {
-      if (there.has(id) || this.#busy.has(id)) continue;
-      this.#remember(id, { attempt, epoch: this.#epoch, created });
+      if (this.#busy.has(id) || this.#find(id) !== undefined) continue;
+      this.#remember(id, { attempt, said: undefined, epoch: this.#epoch, created });
       this.#options.line.send(revokeFrame(id, attempt, 'it was cancelled, expired or given up'));
     }
   }

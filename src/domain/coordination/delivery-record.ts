@@ -32,8 +32,19 @@ export function mailOf(key: string): { agentId: string; deliveryId: string } {
   return { agentId: key.slice(MAIL.length, slash), deliveryId: key.slice(slash + 1) };
 }
 
-export const encodeDelivery = (record: DeliveryRecord): Uint8Array => toBinary(DeliveryRecordSchema, record);
-export const decodeDelivery = (bytes: Uint8Array): DeliveryRecord => fromBinary(DeliveryRecordSchema, bytes);
+/** What was encoded here and comes back through the store's news as the same bytes need not be decoded. */
+const encoded = new WeakMap<Uint8Array, DeliveryRecord>();
+
+/** The record must not be changed afterwards. */
+export function encodeDelivery(record: DeliveryRecord): Uint8Array {
+  const bytes = toBinary(DeliveryRecordSchema, record);
+  encoded.set(bytes, record);
+  return bytes;
+}
+
+/** The record must not be changed. */
+export const decodeDelivery = (bytes: Uint8Array): DeliveryRecord =>
+  encoded.get(bytes) ?? fromBinary(DeliveryRecordSchema, bytes);
 
 /** Commands of one agent come one after the other: a later one waits until the one before is acknowledged. */
 export const COMMAND_ORDER = 'command';

@@ -18,8 +18,10 @@ export interface KnownDelivery {
 /** One agent's unfinished deliveries. */
 interface Mailbox {
   byId: Map<string, KnownDelivery>;
-  /** In their order; undefined when something came or went since it was made. */
-  ordered: readonly KnownDelivery[] | undefined;
+  /** In their order. */
+  ordered: KnownDelivery[];
+  /** How many of them are commands. */
+  commands: number;
 }
 
 export type MailListener = (namespace: string, agentId: string) => void;
@@ -72,12 +74,14 @@ export class Mailboxes implements View {
     return total;
   }
 
-  /** An agent's deliveries in their order. The array must not be changed. */
+  /** An agent's deliveries in their order. The array must not be changed, and changes with the mailbox. */
   of(namespace: string, agentId: string): readonly KnownDelivery[] {
-    const mailbox = this.#namespaces.get(namespace)?.get(agentId);
-    if (mailbox === undefined) return EMPTY;
-    mailbox.ordered ??= [...mailbox.byId.values()].sort(inOrder);
-    return mailbox.ordered;
+    return this.#namespaces.get(namespace)?.get(agentId)?.ordered ?? EMPTY;
+  }
+
+  /** How many commands are among an agent's deliveries. */
+  commands(namespace: string, agentId: string): number {
+    return this.#namespaces.get(namespace)?.get(agentId)?.commands ?? 0;
   }
 
   /** Every unfinished delivery of a namespace, agent by agent. */
@@ -95,12 +99,15 @@ export class Mailboxes implements View {
       const delivery = knownDelivery(namespace, key, value, revision);
       let mailbox = mailboxes.get(delivery.agentId);
       if (mailbox === undefined) {
-        mailbox = { byId: new Map(), ordered: undefined };
+        mailbox = { byId: new Map(), ordered: [], commands: 0 };
         mailboxes.set(delivery.agentId, mailbox);
       }
       mailbox.byId.set(delivery.id, delivery);
+      mailbox.ordered.push(delivery);
+      mailbox.commands += isCommand(delivery) ? 1 : 0;
       count += 1;
     }
+    for (const { ordered } of mailboxes.values()) ordered.sort(inOrder);
     this.#namespaces.set(namespace, mailboxes);
     this.#counts.set(namespace, count);
     for (const observer of this.#observers) observer.replaced(namespace, position);
@@ -132,19 +139,40 @@ export class Mailboxes implements View {
     }
     let mailbox = mailboxes.get(agentId);
     if (mailbox === undefined) {
-      mailbox = { byId: new Map(), ordered: undefined };
+      mailbox = { byId: new Map(), ordered: [], commands: 0 };
       mailboxes.set(agentId, mailbox);
     }
-    if (!mailbox.byId.has(id)) this.#counts.set(namespace, (this.#counts.get(namespace) ?? 0) + 1);
-    mailbox.byId.set(id, delivery);
-    mailbox.ordered = undefined;
+    const { byId, ordered } = mailbox;
+    const before = byId.get(id);
+    byId.set(id, delivery);
+    if (before !== undefined) {
+      const at = ordered.indexOf(before);
+      if (
+        before.createdRevision === delivery.createdRevision &&
+        before.record.index === delivery.record.index
+      ) {
+        ordered[at] = delivery;
+        return;
+      }
+      ordered.splice(at, 1);
+    } else {
+      this.#counts.set(namespace, (this.#counts.get(namespace) ?? 0) + 1);
+      mailbox.commands += isCommand(delivery) ? 1 : 0;
+    }
+    // Nearly always at the end.
+    let at = ordered.length;
+    while (at > 0 && inOrder(ordered[at - 1] ?? delivery, delivery) > 0) at -= 1;
+    ordered.splice(at, 0, delivery);
   }
 
   #remove(namespace: string, agentId: string, id: string): void {
     const mailboxes = this.#namespaces.get(namespace);
     const mailbox = mailboxes?.get(agentId);
-    if (mailbox === undefined || !mailbox.byId.delete(id)) return;
-    mailbox.ordered = undefined;
+    const known = mailbox?.byId.get(id);
+    if (mailbox === undefined || known === undefined) return;
+    mailbox.byId.delete(id);
+    mailbox.ordered.splice(mailbox.ordered.indexOf(known), 1);
+    mailbox.commands -= isCommand(known) ? 1 : 0;
     if (mailbox.byId.size === 0) mailboxes?.delete(agentId);
     this.#counts.set(namespace, (this.#counts.get(namespace) ?? 1) - 1);
   }
@@ -162,6 +190,8 @@ export function knownDelivery(
   const createdRevision = record.createdRevision === 0n ? revision : record.createdRevision;
   return { namespace, agentId, id: deliveryId, record, revision, createdRevision };
 }
+
+const isCommand = ({ record }: KnownDelivery): boolean => record.item.case === 'command';
 
 function inOrder(a: KnownDelivery, b: KnownDelivery): number {
   if (a.createdRevision !== b.createdRevision) return a.createdRevision < b.createdRevision ? -1 : 1;

@@ -16,6 +16,7 @@ import {
   RedriveDeadLettersRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { BLOB_PREFIX } from '../../../src/domain/coordination/messages/message-record.ts';
+import { SEEN_PREFIX } from '../../../src/domain/coordination/messages/seen-messages.ts';
 import { patternsOf } from '../../../src/domain/coordination/messages/subscription-view.ts';
 import { durationFromMs } from '../../../src/lib/proto-time.ts';
 import { fleet, protocolOptions, token, useFleet } from '../agent/conversation-fixture.ts';
@@ -93,6 +94,54 @@ describe('a message to an agent', () => {
     expect(await send(toAgent('a1'), content)).toEqual(first);
     expect(texts(a1)).toEqual(['hi']);
     await expect(send(toAgent('a1'), { ...content, type: 'other' })).rejects.toThrow('before with another');
+  });
+
+  it('sent twice in one breath is one message', async () => {
+    const content = message();
+    const [first, second] = await Promise.all([send(toAgent('a1'), content), send(toAgent('a1'), content)]);
+    expect(second).toEqual(first);
+    expect(texts(a1)).toEqual(['hi']);
+  });
+
+  it('that was stored is answered as before when its receiver is gone since, or has a full mailbox', async () => {
+    await fleet.register('w1');
+    const content = message();
+    const first = await send(toAgent('w1'), content);
+    await fleet.agents.deregister(create(DeregisterAgentRequestSchema, { agentId: 'w1' }), ANN);
+    await turns();
+    expect(await send(toAgent('w1'), content)).toEqual(first);
+    await expect(send(toAgent('w1'))).rejects.toMatchObject({ reason: ErrorReason.AGENT_NOT_FOUND });
+  });
+
+  it.each([
+    [5, false],
+    [9.99, false],
+    [10.01, true],
+  ])(
+    'is forgotten after five to ten minutes, and its trace with it: after %d',
+    async (minutes, forgotten) => {
+      const periodMs = 300_000;
+      fleet.clock.advance(periodMs - (fleet.clock.wallMs() % periodMs));
+      const content = message();
+      await send(toAgent('a1'), content);
+      fleet.clock.advance(minutes * 60_000);
+      await fleet.storeTime.exact();
+      await upkeep();
+      expect(keys(SEEN_PREFIX)).toHaveLength(forgotten ? 0 : 1);
+      await send(toAgent('a1'), content);
+      expect(fleet.mailboxes.of('default', 'a1').length).toBe(forgotten ? 2 : 1);
+    },
+  );
+
+  it('to an attached agent is handed out as it was stored, without another commit', async () => {
+    const before = fleet.store.position('default');
+    await send(toAgent('a1'));
+    const { delivery } = only(a1);
+    expect((await fleet.store.position('default')).revision).toBe((await before).revision + 1n);
+    // A later session gets another attempt.
+    a1.breakOff();
+    const next = await attach(fleet, protocolOptions(), token);
+    expect(only(next).delivery.work?.attempt).toBeGreaterThan(delivery.work?.attempt ?? 0n);
   });
 
   it('keeps a large payload apart: once, out of mailbox and log, and removes it with the outcome', async () => {

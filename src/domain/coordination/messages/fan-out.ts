@@ -6,7 +6,11 @@ import {
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { ChangeBatch, Entry, Position, Store } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
+import { nextEpoch } from '../../agent/attach.ts';
 import type { Chore, ChoreContext } from '../../agent/care/chore.ts';
+import type { AgentDirectory } from '../../agent/directory.ts';
+import { isAttached } from '../../agent/liveness.ts';
+import { agentOf } from '../../agent/record.ts';
 import { encodeDelivery, mailKey, putDeadLetter } from '../delivery-record.ts';
 import type { Mark } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
@@ -23,11 +27,17 @@ export function putsInto(options: {
   only?: boolean;
   /** What link policies made of it. */
   markOf(agentId: string): Pick<Mark, 'policyId' | 'reroutedFrom' | 'throttled'> | undefined;
+  /** The session that a receiver has: its first attempt is for that. */
+  sessionOf(agentId: string): bigint | undefined;
+  /** Of the store, in which the attempts begin; the commit must be refused in another one. */
+  storeEpoch: bigint;
+  /** The place among what the commit puts into mailboxes. */
+  index?: number;
 }): { key: string; value: Uint8Array }[] {
-  const { id, delivery, agentIds, isFull, storeMs, only, markOf } = options;
+  const { id, delivery, agentIds, isFull, storeMs, only, markOf, sessionOf, storeEpoch, index = 0 } = options;
   return agentIds.map((agentId) => {
     const record = create(DeliveryRecordSchema);
-    Object.assign(record, delivery, { id: deliveryIdOf(id, agentId, only), agentId });
+    Object.assign(record, delivery, { id: deliveryIdOf(id, agentId, only), agentId, index });
     const mark = markOf(agentId);
     if (mark !== undefined) {
       record.linkPolicyId = mark.policyId;
@@ -35,8 +45,22 @@ export function putsInto(options: {
       if (mark.throttled) return putDeadLetter(record, 'throttled', '', storeMs);
     }
     if (isFull(agentId)) return putDeadLetter(record, 'mailbox_full', '', storeMs);
+    const sessionEpoch = sessionOf(agentId);
+    // It need not be claimed: whoever holds that session hands it out as it is.
+    if (sessionEpoch !== undefined) {
+      record.attempt = nextEpoch(0n, storeEpoch);
+      record.sessionEpoch = sessionEpoch;
+      record.tries = 1;
+    }
     return { key: mailKey(agentId, record.id), value: encodeDelivery(record) };
   });
+}
+
+/** The epoch of the session that an agent has, as far as this replica knows. */
+export function sessionOf(directory: AgentDirectory, namespace: string, agentId: string): bigint | undefined {
+  const known = directory.get(namespace, agentId);
+  if (known === undefined || !isAttached(agentOf(known.record).liveness)) return undefined;
+  return known.record.sessionEpoch;
 }
 
 interface Underway {
@@ -46,6 +70,7 @@ interface Underway {
 
 export interface FanOutsOptions {
   store: Store;
+  directory: AgentDirectory;
   mailboxes: Mailboxes;
   maxMailbox: number;
 }
@@ -78,7 +103,7 @@ export class FanOuts implements View, Chore {
   }
 
   async run({ namespace, fence, storeMs }: ChoreContext): Promise<void> {
-    const { store, mailboxes, maxMailbox } = this.#options;
+    const { store, directory, mailboxes, maxMailbox } = this.#options;
     for (const [key, underway] of [...(this.#namespaces.get(namespace) ?? [])]) {
       let { record, revision } = underway;
       for (let chunk = 0; chunk < CHUNKS_A_ROUND && record.agentIds.length > 0; chunk += 1) {
@@ -91,13 +116,16 @@ export class FanOuts implements View, Chore {
         const { links } = record;
         const markOf = (agentId: string) => (Object.hasOwn(links, agentId) ? links[agentId] : undefined);
         const next = { ...record, agentIds: left };
+        const { epoch } = store.status();
+        const how = {
+          ...{ id, delivery, agentIds, isFull, storeMs, markOf, storeEpoch: epoch },
+          sessionOf: (agentId: string) => sessionOf(directory, namespace, agentId),
+        };
         const outcome = await store.commit({
           namespace,
+          epoch,
           checks: [fence, { key, revision }],
-          puts: [
-            ...putsInto({ id, delivery, agentIds, isFull, storeMs, markOf }),
-            ...(left.length === 0 ? [] : [{ key, value: encodeFanOut(next) }]),
-          ],
+          puts: [...putsInto(how), ...(left.length === 0 ? [] : [{ key, value: encodeFanOut(next) }])],
           deletes: left.length === 0 ? [key] : [],
         });
         if (outcome.kind !== 'committed') break;

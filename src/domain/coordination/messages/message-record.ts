@@ -66,7 +66,21 @@ export const isShared = ({ id }: DeliveryRecord): boolean => id.startsWith(ONE_O
 
 /** Of one message in one mailbox: the same however often it is worked out. */
 export function deliveryIdOf(id: string, agentId: string, only = false): string {
-  return `${only ? ONLY_ONE : ONE_OF_MANY}${id}-${createHash('sha256').update(agentId).digest('hex').slice(0, 12)}`;
+  return `${only ? ONLY_ONE : ONE_OF_MANY}${id}-${shortOf(agentId)}`;
+}
+
+const shortNames = new Map<string, string>();
+const MAX_SHORT_NAMES = 10_000;
+
+/** Of an agent's id, which may be long. */
+function shortOf(agentId: string): string {
+  let short = shortNames.get(agentId);
+  if (short === undefined) {
+    short = createHash('sha256').update(agentId).digest('hex').slice(0, 12);
+    if (shortNames.size >= MAX_SHORT_NAMES) shortNames.clear();
+    shortNames.set(agentId, short);
+  }
+  return short;
 }
 
 export interface NewMessage {

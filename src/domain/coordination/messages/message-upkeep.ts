@@ -7,6 +7,7 @@ import type { Links } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { BLOB_PREFIX, blobExpirySeconds, decodeReply, REPLY_PREFIX } from './message-record.ts';
 import type { Receivers } from './receivers.ts';
+import { isForgotten, SEEN_PREFIX } from './seen-messages.ts';
 
 export interface MessageUpkeepOptions {
   store: Store;
@@ -36,6 +37,7 @@ export class MessageUpkeep implements Chore, LossHook {
     const { namespace, storeMs } = context;
     if (storeMs - (this.#trimmedMs.get(namespace) ?? 0) < TRIM_EVERY_MS) return;
     this.#trimmedMs.set(namespace, storeMs);
+    await this.#trim(context, SEEN_PREFIX, ({ key }) => isForgotten(key, storeMs), true);
     await this.#trim(context, BLOB_PREFIX, ({ key }) => blobExpirySeconds(key) * 1000 <= storeMs, true);
     await this.#trim(
       context,

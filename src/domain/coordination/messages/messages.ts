@@ -3,7 +3,6 @@ import {
   type Message,
   MessageSchema,
   type SendMessage,
-  SendMessageSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import {
   type SendMessageResponse,
@@ -15,25 +14,28 @@ import {
   LinkMarkSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { DeliveriesConfig } from '../../../config/config.ts';
+import { DomainError } from '../../../lib/errors.ts';
 import type { Ids } from '../../../lib/ids.ts';
 import { msFromDuration } from '../../../lib/proto-time.ts';
+import type { MergedCommits } from '../../../state/merged-commits.ts';
 import type { Check, Store } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
 import { actorOf, type Caller } from '../../agent/caller.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import { contention, invalidFields, limitReached, mailboxFull } from '../../agent/errors.ts';
 import { agentKey } from '../../agent/record.ts';
-import { Mutation } from '../../requests.ts';
-import { sessionCaller } from '../bindings.ts';
+import { type SessionCaller, sessionCaller } from '../bindings.ts';
 import type { LinkMetrics, Links, Marks } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
-import { putsInto } from './fan-out.ts';
+import { putsInto, sessionOf } from './fan-out.ts';
 import { CHUNK, deliveryIdOf, encodeFanOut, fanOutKey, messageDelivery, targetOf } from './message-record.ts';
 import { type MessageTracing, type TraceContext, untraced } from './message-tracing.ts';
 import type { Receivers } from './receivers.ts';
+import { SeenMessage } from './seen-messages.ts';
 
 export interface MessagesOptions {
   store: Store;
+  merged: MergedCommits;
   storeTime: StoreTime;
   directory: AgentDirectory;
   mailboxes: Mailboxes;
@@ -64,6 +66,19 @@ export interface SendHow {
 
 const ATTEMPTS = 8;
 
+/** A message on its way in. */
+interface Sending {
+  namespace: string;
+  send: SendMessage;
+  how: SendHow;
+  trace: TraceContext;
+  session: SessionCaller | undefined;
+  message: Message;
+  /** Undefined: it cannot have been stored before. */
+  seen: SeenMessage | undefined;
+  storeMs: number;
+}
+
 /** Takes messages in: finds their receivers and stores them in the mailboxes, at once or in chunks. */
 export class Messages {
   readonly #options: MessagesOptions;
@@ -89,109 +104,116 @@ export class Messages {
     how: SendHow,
     trace: TraceContext,
   ): Promise<SendMessageResponse> {
-    const { store, directory, receivers, storeTime, ids, links, metrics } = this.#options;
+    const { store, directory } = this.#options;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const session = await sessionCaller(store, namespace, how.caller, how.sessionEpoch);
+      // What the view says of the sender is checked by the commit; where that fails it lags behind.
+      const view = attempt === 0 ? directory : undefined;
+      const session = await sessionCaller(store, namespace, how.caller, how.sessionEpoch, view);
       const message = stamped(send.message, session?.binding.agentId, how.caller);
-      const mutation = new Mutation({
-        store,
-        namespace,
-        principal: message.source,
-        method: 'SendMessage',
-        // A call is made by somebody who waits: it is no repetition of an earlier one.
-        requestId: how.call === undefined ? message.id : '',
-        input: { schema: SendMessageSchema, message: send },
-        output: SendMessageResponseSchema,
-      });
-      const earlier = await mutation.earlier();
-      if (earlier !== undefined) return Object.assign(earlier.response, { revision: earlier.revision });
-      const key = send.orderingKey || message.extensions.partitionkey || '';
-      const call = how.call !== undefined;
-      const { caller } = how;
-      const sent = {
-        namespace,
-        message,
-        agentId: session?.binding.agentId,
-        caller,
-        target: targetOf(send.to),
-        call,
-      };
-      const picked = receivers.of(namespace, send.to, key, call, links.mayReceive(sent));
-      const routing = links.route(sent, picked);
-      const to = routing?.to ?? picked;
-      this.#admit(namespace, to);
-      const storeMs = await storeTime.exact();
-      const id = ids.uuid();
-      const { delivery, blob } = messageDelivery({
-        ...{ message, storeMs, id, trace },
-        orderingKey: key || message.source,
-        actor: actorOf(how.caller, directory),
-        expireAfterMs: how.call?.timeoutMs ?? this.#expireAfterMs(send, storeMs),
-        acceptWithinMs: this.#options.config.acceptWithinMs,
-        maxTries: this.#options.config.maxTries,
-        wantsAnswer: how.call !== undefined,
-        idempotent: how.call?.idempotent ?? false,
-        capability: send.to.case === 'capability' ? send.to.value : '',
-        topic: send.to.case === 'topic' ? send.to.value : '',
-        keptMs: this.#options.keptMs,
-      });
-      const first = to.slice(0, CHUNK);
-      const rest = to.slice(CHUNK);
-      const [only] = to.length === 1 ? to : [];
-      const response = create(SendMessageResponseSchema, {
-        messageId: message.id,
-        receivers: to.length - (routing?.throttled ?? 0),
-        muted: routing?.muted ?? 0,
-        throttled: routing?.throttled ?? 0,
-        agentId: only ?? '',
-        deliveryId: only === undefined ? '' : deliveryIdOf(id, only, true),
-      });
-      const checks: Check[] =
-        session === undefined ? [] : [{ key: agentKey(session.known.id), revision: session.known.revision }];
-      routing?.counted((agentId) => deliveryIdOf(id, agentId, to.length === 1));
-      const outcome = await store.commit({
-        namespace,
-        checks,
-        puts: [
-          ...this.#puts(namespace, id, delivery, first, storeMs, to.length === 1, routing?.marks),
-          ...(blob === undefined ? [] : [blob]),
-          ...(rest.length === 0 ? [] : [fanOut(id, delivery, rest, routing?.marks)]),
-        ],
-        ...mutation.record(response),
-      });
-      if (outcome.kind === 'committed') {
-        routing?.stored();
-        metrics.message('sent', response.receivers);
-        return Object.assign(response, { revision: outcome.revision });
-      }
-      routing?.undo();
-      if (outcome.kind === 'repeated') {
-        const repeated = mutation.repeated(outcome);
-        return Object.assign(repeated.response, { revision: repeated.revision });
+      const storeMs = this.#options.storeTime.ms();
+      // A call is made by somebody who waits: it is no repetition of an earlier one.
+      const once = how.call === undefined && message.id !== '';
+      const seen = once ? new SeenMessage(message.source, send, storeMs) : undefined;
+      try {
+        const response = await this.#store({ namespace, send, how, trace, session, message, seen, storeMs });
+        if (response !== undefined) return response;
+      } catch (error) {
+        // What was stored before stays so, whatever became of its receivers since.
+        const earlier = error instanceof DomainError ? await seen?.earlier(store, namespace) : undefined;
+        if (earlier === undefined) throw error;
+        return earlier;
       }
     }
     throw contention();
   }
 
+  /** Undefined: the sender was changed meanwhile, and it must be tried again. */
+  async #store(sending: Sending): Promise<SendMessageResponse | undefined> {
+    const { store, merged, directory, receivers, ids, links, metrics, config } = this.#options;
+    const { namespace, send, how, trace, session, message, seen, storeMs } = sending;
+    const key = send.orderingKey || message.extensions.partitionkey || '';
+    const call = how.call !== undefined;
+    const { caller } = how;
+    const agentId = session?.binding.agentId;
+    const sent = { namespace, message, agentId, caller, target: targetOf(send.to), call };
+    const picked = receivers.of(namespace, send.to, key, call, links.mayReceive(sent));
+    const routing = links.route(sent, picked);
+    const to = routing?.to ?? picked;
+    this.#admit(namespace, to);
+    const id = ids.uuid();
+    const { delivery, blob } = messageDelivery({
+      ...{ message, storeMs, id, trace },
+      orderingKey: key || message.source,
+      actor: actorOf(caller, directory),
+      expireAfterMs: how.call?.timeoutMs ?? this.#expireAfterMs(send, storeMs),
+      acceptWithinMs: config.acceptWithinMs,
+      maxTries: config.maxTries,
+      wantsAnswer: call,
+      idempotent: how.call?.idempotent ?? false,
+      capability: send.to.case === 'capability' ? send.to.value : '',
+      topic: send.to.case === 'topic' ? send.to.value : '',
+      keptMs: this.#options.keptMs,
+    });
+    const first = to.slice(0, CHUNK);
+    const rest = to.slice(CHUNK);
+    const [only] = to.length === 1 ? to : [];
+    const response = create(SendMessageResponseSchema, {
+      messageId: message.id,
+      receivers: to.length - (routing?.throttled ?? 0),
+      muted: routing?.muted ?? 0,
+      throttled: routing?.throttled ?? 0,
+      agentId: only ?? '',
+      deliveryId: only === undefined ? '' : deliveryIdOf(id, only, true),
+    });
+    routing?.counted((receiver) => deliveryIdOf(id, receiver, to.length === 1));
+    const { epoch } = store.status();
+    const others = [
+      ...(blob === undefined ? [] : [blob]),
+      ...(rest.length === 0 ? [] : [fanOut(id, delivery, rest, routing?.marks)]),
+      ...(seen === undefined ? [] : [seen.put(response)]),
+    ];
+    const checks: Check[] = [
+      ...(session === undefined
+        ? []
+        : [{ key: agentKey(session.known.id), revision: session.known.revision }]),
+      ...(seen?.checks ?? []),
+    ];
+    const outcome = await merged.commit(namespace, (index) => ({
+      checks,
+      puts: [
+        ...this.#puts(sending, { id, delivery, first, only: to.length === 1, index, epoch }, routing?.marks),
+        ...others,
+      ],
+      epoch,
+    }));
+    if (outcome.kind === 'committed') {
+      routing?.stored();
+      metrics.message('sent', response.receivers);
+      return Object.assign(response, { revision: outcome.revision });
+    }
+    routing?.undo();
+    return seen?.isMine(outcome.key) ? seen.earlier(store, namespace) : undefined;
+  }
+
   #puts(
-    namespace: string,
-    id: string,
-    delivery: DeliveryRecord,
-    agentIds: readonly string[],
-    storeMs: number,
-    only: boolean,
+    { namespace, storeMs }: Sending,
+    how: {
+      id: string;
+      delivery: DeliveryRecord;
+      first: readonly string[];
+      only: boolean;
+      index: number;
+      epoch: bigint;
+    },
     marks: Marks | undefined,
   ) {
-    const { mailboxes, maxMailbox } = this.#options;
-    const isFull = (agentId: string): boolean => mailboxes.count(namespace, agentId) >= maxMailbox;
+    const { mailboxes, directory, maxMailbox } = this.#options;
+    const { id, delivery, first, only, index, epoch } = how;
     return putsInto({
-      id,
-      delivery,
-      agentIds,
-      isFull,
-      storeMs,
-      only,
+      ...{ id, delivery, agentIds: first, storeMs, only, index, storeEpoch: epoch },
+      isFull: (agentId) => mailboxes.count(namespace, agentId) >= maxMailbox,
       markOf: (agentId) => marks?.get(agentId),
+      sessionOf: (agentId) => sessionOf(directory, namespace, agentId),
     });
   }
 

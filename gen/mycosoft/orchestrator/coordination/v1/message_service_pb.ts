@@ -1806,7 +1806,7 @@ export const ListLinkPoliciesResponseSchema: GenMessage<ListLinkPoliciesResponse
  */
 export const MessageService: GenService<{
   /**
-   * Stores a message in the mailboxes of its receivers. The same source and id within 24 hours is the same message: the
+   * Stores a message in the mailboxes of its receivers. The same source and id within 5 min is the same message: the
    * first answer comes again. Errors: INVALID_ARGUMENT (all violated fields), NOT_FOUND (no such agent; nobody has the
    * capability; the topic or selector reaches nobody), ABORTED (session_epoch is not the present one), RESOURCE_EXHAUSTED
    * (mailbox full, too many receivers, throttled by a link policy), FAILED_PRECONDITION (muted by one), UNAVAILABLE.
