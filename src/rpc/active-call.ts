@@ -34,7 +34,8 @@ export class ActiveCall implements CallContext {
   readonly startMs: number;
   readonly observation: RpcObservation;
   principal: Principal = anonymous;
-  readonly #header: CallInfo['header'];
+  /** Of unary calls only: a session would keep its headers in memory for as long as it lasts. */
+  readonly #info: CallInfo | undefined;
   readonly #nowMs: () => number;
   readonly #deadlineMs: number;
   readonly #onEnded: (() => void) | undefined;
@@ -51,7 +52,7 @@ export class ActiveCall implements CallContext {
     this.listener = info.listener;
     this.peer = info.peer;
     this.observation = options.observation;
-    this.#header = info.header;
+    this.#info = info.method.methodKind === 'unary' ? info : undefined;
     this.#nowMs = options.nowMs;
     this.#onEnded = options.onEnded;
     this.startMs = options.nowMs();
@@ -80,7 +81,7 @@ export class ActiveCall implements CallContext {
   }
 
   trace(): { traceparent: string; tracestate: string } {
-    return traceOf(this.#header);
+    return traceOf((name) => this.#info?.header(name));
   }
 
   timeLeftMs(): number | undefined {

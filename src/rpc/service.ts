@@ -16,7 +16,7 @@ export interface CallContext {
   peer: string;
   /** Fires when the caller goes away, its deadline passes or the server leaves. Its reason is a DomainError where one fits. */
   signal: AbortSignal;
-  /** The caller's W3C trace context; empty: it sent none, or one that is not well-formed. */
+  /** The W3C trace context of a unary call; empty: it brought none, or one that is not well-formed. */
   trace(): { traceparent: string; tracestate: string };
   /** Milliseconds until the caller's deadline, or undefined. */
   timeLeftMs(): number | undefined;

@@ -1,11 +1,13 @@
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordination/v1/fleet_operation_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 
 export interface Clients {
   agents: Client<typeof AgentService>;
   monitoring: Client<typeof MonitoringService>;
+  operations: Client<typeof FleetOperationService>;
   close(): void;
 }
 
@@ -17,6 +19,7 @@ export function connectClients(address: string): Clients {
   return {
     agents: createClient(AgentService, transport),
     monitoring: createClient(MonitoringService, transport),
+    operations: createClient(FleetOperationService, transport),
     close: () => sessionManager.abort(),
   };
 }

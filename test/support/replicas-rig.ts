@@ -3,7 +3,7 @@ import type { Event } from '../../gen/mycosoft/orchestrator/monitoring/v1/monito
 import { type Clients, connectClients } from './clients.ts';
 import { listAgents } from './redis-outage.ts';
 import { type RedisServer, startRedis } from './redis-server.ts';
-import { ReturningAgent } from './returning-agent.ts';
+import { ReturningAgent, type ReturningAgentOptions } from './returning-agent.ts';
 import { ServiceProcess } from './service.ts';
 import { TcpBalancer } from './tcp-balancer.ts';
 import { until } from './until.ts';
@@ -70,13 +70,18 @@ export class ReplicasRig {
   }
 
   /** Registers agents and waits until all are attached. */
-  async attach(count: number): Promise<void> {
+  async attach(count: number, answer?: ReturningAgentOptions['answer']): Promise<void> {
     for (let at = 0; at < count; at += 50) {
       const group = Array.from({ length: Math.min(50, count - at) }, async (_, index) => {
         const agentId = `a${at + index}`;
         const { agentToken } = await this.clients.agents.registerAgent({ agentId });
         const { address } = this.balancer;
-        const agent = new ReturningAgent({ address, id: agentId, token: agentToken });
+        const agent = new ReturningAgent({
+          address,
+          id: agentId,
+          token: agentToken,
+          ...(answer === undefined ? {} : { answer }),
+        });
         this.agents.push(agent);
         await agent.welcomed;
       });

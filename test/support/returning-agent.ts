@@ -1,5 +1,7 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import {
+  type Delivery,
+  type DeliveryUpdateSchema,
   type GoAway_Reason,
   OpenSessionRequestSchema,
   OpenSessionResponseSchema,
@@ -17,6 +19,11 @@ export interface ReturningAgentOptions {
   address: string;
   id: string;
   token: string;
+  /** What it says of a delivery; absent or undefined: nothing. */
+  answer?(
+    delivery: Delivery,
+    agentId: string,
+  ): Promise<MessageInitShape<typeof DeliveryUpdateSchema> | undefined>;
 }
 
 /** One attachment that has ended, or the present one. */
@@ -111,6 +118,19 @@ export class ReturningAgent {
         if (frame.case === 'welcome') this.#welcome(frame.value);
         else if (frame.case === 'ping') {
           client.send(id, encode({ case: 'heartbeat', value: { echo: frame.value.echo } }));
+        } else if (frame.case === 'delivery') {
+          const { value } = frame;
+          void this.#options.answer?.(value, agentId).then((update) => {
+            if (over || update === undefined) return;
+            const { work } = value;
+            client.send(
+              id,
+              encode({
+                case: 'deliveryUpdate',
+                value: { ...(work === undefined ? {} : { work }), ...update },
+              }),
+            );
+          });
         } else if (frame.case === 'goAway') {
           const { attached } = this;
           if (attached !== undefined) attached.goAway = frame.value.reason;
