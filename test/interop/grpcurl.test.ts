@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ServiceProcess } from '../support/service.ts';
+import { startEcho } from './echo.ts';
 import { runTool, suiteWith } from './tools.ts';
 
 suiteWith('grpcurl', 'grpcurl, by reflection alone', (grpcurl) => {
@@ -21,6 +22,9 @@ suiteWith('grpcurl', 'grpcurl, by reflection alone', (grpcurl) => {
         'grpc.reflection.v1.ServerReflection',
         'mycosoft.orchestrator.agent.v1.AgentService',
         'mycosoft.orchestrator.agent.v1.SessionService',
+        'mycosoft.orchestrator.coordination.v1.LockService',
+        'mycosoft.orchestrator.coordination.v1.MessageService',
+        'mycosoft.orchestrator.coordination.v1.StateService',
         'mycosoft.orchestrator.monitoring.v1.MonitoringService',
       ]),
     );
@@ -80,6 +84,29 @@ suiteWith('grpcurl', 'grpcurl, by reflection alone', (grpcurl) => {
     expect(session.stdout).toContain('"frameId": "bye"');
     const read = await invoke('agent.v1.AgentService/GetAgent', { agentId: 'g-2' });
     expect(JSON.parse(read.stdout).agent.liveness).toBe('LIVENESS_LEFT');
+  });
+
+  test('sends to an agent, sees what waits for it, and calls another', async () => {
+    const echo = await startEcho(service.grpc, 'g-3');
+    try {
+      const method = (name: string) => `coordination.v1.MessageService/${name}`;
+      const message = (id: string) => ({ id, source: 'shell', type: 'echo', data: { json: { n: 1 } } });
+      await invoke('agent.v1.AgentService/RegisterAgent', { agentId: 'g-4', spec: {} });
+      const sent = await invoke(method('SendMessage'), { send: { message: message('1'), agentId: 'g-4' } });
+      expect(JSON.parse(sent.stdout)).toMatchObject({ messageId: '1', receivers: 1, agentId: 'g-4' });
+      const waiting = await invoke(method('ListDeliveries'), { agentId: 'g-4' });
+      expect(JSON.parse(waiting.stdout).deliveries).toMatchObject([
+        { agentId: 'g-4', message: { id: '1', source: 'shell', data: { json: { n: 1 } } } },
+      ]);
+      const called = await invoke(method('CallAgent'), { send: { message: message('2'), agentId: 'g-3' } });
+      expect(called.stderr).toBe('');
+      expect(JSON.parse(called.stdout)).toMatchObject({ output: { json: { n: 1 } }, agentId: 'g-3' });
+      const gone = await invoke(method('CallAgent'), { send: { message: message('3'), agentId: 'g-4' } });
+      expect(gone.stderr).toContain('Unavailable');
+      expect(gone.stderr).toContain('RECEIVER_GONE');
+    } finally {
+      await echo.leave();
+    }
   });
 
   test('asks for health', async () => {
