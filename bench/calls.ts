@@ -2,7 +2,6 @@ import { median, printComparison, printFigure, say } from './figures.ts';
 import { LoadGenerator } from './load/generator.ts';
 import type { CallLoad, CallResult } from './load/protocol.ts';
 import type { TrafficOptions } from './messages.ts';
-import { cpuUs } from './process-stats.ts';
 import { findNats, onLmdb, onRedis, onRedisEverySecond, type Running, relay, startNats } from './subjects.ts';
 
 interface CallSubject {
@@ -16,7 +15,8 @@ const bench = 'call';
 const OVER_RELAY = 2;
 
 interface Sample extends CallResult {
-  cpuUs: number;
+  /** Of the server, for each call. */
+  serverUs: number;
 }
 
 async function measure(subject: CallSubject, options: TrafficOptions, rate: number): Promise<Sample> {
@@ -24,7 +24,6 @@ async function measure(subject: CallSubject, options: TrafficOptions, rate: numb
   const generator = new LoadGenerator();
   try {
     const { pairs, payload, warmup, seconds } = options;
-    const before = cpuUs(server.pid);
     const result = await generator.calls({
       carrier: subject.carrier,
       address: server.address,
@@ -34,9 +33,9 @@ async function measure(subject: CallSubject, options: TrafficOptions, rate: numb
       ratePerSecond: rate,
       warmupMs: warmup * 1000,
       durationMs: seconds * 1000,
+      watch: [server.pid],
     });
-    const all = (result.answered * (warmup + seconds)) / seconds;
-    return { ...result, cpuUs: (cpuUs(server.pid) - before) / all };
+    return { ...result, serverUs: (result.cpuUs[0] ?? Number.NaN) / result.answered };
   } finally {
     await generator.close();
     await server.stop();
@@ -77,7 +76,7 @@ export async function calls(options: TrafficOptions): Promise<boolean> {
       saturated.set(subject.name, [...(saturated.get(subject.name) ?? []), fast]);
       say(
         `  round ${round}/${rounds} ${subject.name}: ${slow.times.p50Ms.toFixed(2)} ms at ${rate}/s; ` +
-          `${(fast.answered / (fast.elapsedMs / 1000)).toFixed(0)}/s, ${fast.cpuUs.toFixed(0)} us`,
+          `${(fast.answered / (fast.elapsedMs / 1000)).toFixed(0)}/s, ${fast.serverUs.toFixed(0)} us`,
       );
     }
   }
@@ -92,7 +91,7 @@ export async function calls(options: TrafficOptions): Promise<boolean> {
     figure('p99', median(slow.map(({ times }) => times.p99Ms)), 'ms');
     figure('saturated', median(fast.map(({ answered, elapsedMs }) => answered / (elapsedMs / 1000))), '1/s');
     figure('saturated_p50', median(fast.map(({ times }) => times.p50Ms)), 'ms');
-    figure('cpu_per_call', median(fast.map((sample) => sample.cpuUs)), 'us');
+    figure('cpu_per_call', median(fast.map((sample) => sample.serverUs)), 'us');
   }
   const [ours, bare] = [p50.get(onLmdb.name), p50.get(relay.name)];
   if (ours === undefined || bare === undefined) return false;

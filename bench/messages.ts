@@ -1,7 +1,6 @@
 import { median, printComparison, printFigure, say } from './figures.ts';
 import { LoadGenerator } from './load/generator.ts';
 import type { MessageResult } from './load/protocol.ts';
-import { cpuUs } from './process-stats.ts';
 import { findNats, onLmdb, onRedis, onRedisEverySecond, type Running, relay, startNats } from './subjects.ts';
 
 export interface TrafficOptions {
@@ -30,8 +29,8 @@ const LEAST_PER_SECOND = 10_000;
 const JETSTREAM = 'NATS JetStream';
 
 interface Sample extends MessageResult {
-  /** Of the server, and of what works for it. */
-  cpuUs: number;
+  /** Of the server and of what works for it, for each message. */
+  serverUs: number;
   helpersUs: number;
 }
 
@@ -44,8 +43,6 @@ async function measure(
   const generator = new LoadGenerator();
   try {
     const { pairs, payload, warmup, seconds } = options;
-    const helpers = () => server.helpers.reduce((sum, { pid }) => sum + cpuUs(pid), 0);
-    const before = { server: cpuUs(server.pid), helpers: helpers() };
     const result = await generator.messages({
       carrier: subject.carrier,
       address: server.address,
@@ -56,14 +53,10 @@ async function measure(
       ratePerSecond: how.rate,
       warmupMs: warmup * 1000,
       durationMs: seconds * 1000,
+      watch: [server.pid, ...server.helpers.map(({ pid }) => pid)],
     });
-    // Of the whole run: the messages of the warm-up are counted like those of the measured time.
-    const all = (result.acknowledged * (warmup + seconds)) / seconds;
-    return {
-      ...result,
-      cpuUs: (cpuUs(server.pid) - before.server) / all,
-      helpersUs: (helpers() - before.helpers) / all,
-    };
+    const [own = Number.NaN, ...helpers] = result.cpuUs.map((us) => us / result.acknowledged);
+    return { ...result, serverUs: own, helpersUs: helpers.reduce((sum, us) => sum + us, 0) };
   } finally {
     await generator.close();
     await server.stop();
@@ -125,7 +118,7 @@ function summarize(name: string, paced: readonly Sample[], saturated: readonly S
     ),
     cpuUs: figure(
       'cpu_per_message',
-      of(saturated, (sample) => sample.cpuUs),
+      of(saturated, (sample) => sample.serverUs),
       'us',
     ),
   };
@@ -160,7 +153,7 @@ export async function messages(options: TrafficOptions): Promise<boolean> {
       saturated.set(subject.name, [...(saturated.get(subject.name) ?? []), fast]);
       say(
         `  round ${round}/${rounds} ${subject.name}: ${slow.over.p50Ms.toFixed(2)} ms at ${rate}/s; ` +
-          `${(fast.acknowledged / (fast.elapsedMs / 1000)).toFixed(0)}/s, ${fast.cpuUs.toFixed(0)} us`,
+          `${(fast.acknowledged / (fast.elapsedMs / 1000)).toFixed(0)}/s, ${fast.serverUs.toFixed(0)} us`,
       );
     }
   }

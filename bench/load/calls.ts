@@ -11,6 +11,7 @@ import {
 import { CallAgentRequestSchema } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { GrpcReader, grpcHeaders, grpcUnary, H2Client } from '../../test/support/h2-client.ts';
 import { quantile } from '../figures.ts';
+import { cpuUs } from '../process-stats.ts';
 import { echoOffset, heartbeatFor } from './frames.ts';
 import type { CallLoad, CallResult } from './protocol.ts';
 
@@ -37,11 +38,18 @@ export async function runCalls(load: CallLoad): Promise<CallResult> {
       if (startMs >= fromMs && endMs < toMs) times.push(endMs - startMs);
     }
   };
+  const watched = () => load.watch.map(cpuUs);
+  const before = new Promise<number[]>((resolve) => {
+    setTimeout(() => resolve(watched()), load.warmupMs);
+  });
   await Promise.all(Array.from({ length: load.pairs }, (_, index) => caller(index)));
+  const after = watched();
+  const used = (await before).map((us, index) => (after[index] ?? us) - us);
   await ends.close();
   return {
     answered: times.length,
     elapsedMs: load.durationMs,
+    cpuUs: used,
     times: { p50Ms: quantile(times, 0.5), p99Ms: quantile(times, 0.99) },
   };
 }

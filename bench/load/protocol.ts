@@ -87,6 +87,8 @@ export interface MessageLoad {
   ratePerSecond: number;
   warmupMs: number;
   durationMs: number;
+  /** Processes whose CPU time is taken over the measured time. */
+  watch: number[];
 }
 
 export interface Times {
@@ -104,6 +106,8 @@ export interface MessageResult {
   received: Times;
   /** The receiver's acknowledgement is stored and answered. */
   over: Times;
+  /** Of the watched processes, microseconds. */
+  cpuUs: number[];
 }
 
 /** Calls: request and reply, in a closed loop. */
@@ -119,10 +123,14 @@ export interface CallLoad {
   ratePerSecond: number;
   warmupMs: number;
   durationMs: number;
+  /** Processes whose CPU time is taken over the measured time. */
+  watch: number[];
 }
 
 export interface CallResult {
   answered: number;
   elapsedMs: number;
   times: Times;
+  /** Of the watched processes, microseconds. */
+  cpuUs: number[];
 }

@@ -1,4 +1,5 @@
 import { quantile } from '../figures.ts';
+import { cpuUs } from '../process-stats.ts';
 import type { MessageLoad, MessageResult } from './protocol.ts';
 
 /** Both ends of the traffic, for one kind of server. */
@@ -62,11 +63,14 @@ export async function runTraffic(load: MessageLoad, carrier: Carrier): Promise<M
     for (let count = 0; count < load.window; count += 1) send(sender);
   }
   let paced = 0;
+  let before: number[] | undefined;
   while (performance.now() < toMs && failure === undefined) {
+    if (performance.now() >= fromMs) before ??= load.watch.map(cpuUs);
     await new Promise((resolve) => setTimeout(resolve, TICK_MS));
     const due = load.window > 0 ? 0 : ((performance.now() - startMs) / 1000) * load.ratePerSecond;
     for (; paced < due; paced += 1) send(paced % load.pairs);
   }
+  const after = load.watch.map(cpuUs);
   sending = false;
   const patienceMs = performance.now() + 10_000;
   while (over < sentMs.length && failure === undefined && performance.now() < patienceMs) {
@@ -83,5 +87,6 @@ export async function runTraffic(load: MessageLoad, carrier: Carrier): Promise<M
     stored: times(stored),
     received: times(received),
     over: times(acknowledged),
+    cpuUs: after.map((us, index) => us - (before?.[index] ?? us)),
   };
 }
