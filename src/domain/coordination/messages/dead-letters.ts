@@ -37,6 +37,7 @@ import { DEAD_PREFIX, deadKey, encodeDelivery, mailKey } from '../delivery-recor
 import type { Links, Routing } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { targetOfDelivery } from './message-record.ts';
+import { orderingKeyOf } from './message-record.ts';
 import { afterOf, pageOf, pageSize } from './pages.ts';
 
 export interface DeadLettersOptions {
@@ -275,7 +276,7 @@ function statusOf(record: DeliveryRecord): DeliveryStatus {
     agentId: record.agentId,
     accepted: record.accepted,
     tries: record.tries,
-    orderingKey: record.orderingKey,
+    orderingKey: record.item.case === 'message' ? orderingKeyOf(record) : record.orderingKey,
     ...(record.createTime === undefined ? {} : { createTime: record.createTime }),
     ...(record.expireTime === undefined ? {} : { expireTime: record.expireTime }),
   });
