@@ -78,6 +78,7 @@ function reportCall(error: ConnectError, address: string | undefined): ErrorRepo
     lines.push([plain('  '), { text: field, tone: 'strong' }, plain(`: ${description}`)]);
   }
   const found = Object.entries(details.metadata)
+    .filter(([key]) => key !== 'error') // stands in the message
     .map(([key, value]) => `${key}=${value}`)
     .join(' ');
   if (found !== '') lines.push(hint(found));

@@ -23,7 +23,7 @@ export type ColourChoice = 'auto' | 'always' | 'never';
 export function styleOf(output: Output, env: CliIo['env'], choice: ColourChoice): Style {
   return {
     colour: choice === 'auto' ? wantsColour(output, env) : choice === 'always',
-    columns: output.isTTY === true ? (output.columns ?? 80) : undefined,
+    columns: output.isTTY === true ? output.columns || 80 : undefined,
   };
 }
 

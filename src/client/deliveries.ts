@@ -7,7 +7,7 @@ import {
   type PayloadSchema,
   type Revoke,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { nameOf } from './delivery-name.ts';
+import { nameOf, unhandled } from './delivery-name.ts';
 import { AgentError, Code } from './errors.ts';
 import type { EffectFrame } from './outbox.ts';
 import { line, prose } from './text.ts';
@@ -188,7 +188,7 @@ export class DeliveryDesk {
 
   async #handle(delivery: Delivery, held: Held, handler: DeliveryHandler | undefined): Promise<void> {
     const controls = this.#controls(held);
-    if (handler === undefined) return controls.decline(`this agent has no handler for ${held.name}`);
+    if (handler === undefined) return controls.decline(unhandled(delivery));
     try {
       await handler(delivery, controls);
     } catch (error) {

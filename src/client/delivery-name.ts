@@ -14,3 +14,10 @@ export function nameOf({ item, work }: Delivery): string {
       return `delivery ${id}`;
   }
 }
+
+/** Why a delivery is declined that nobody takes. */
+export function unhandled({ item, wantsAnswer }: Delivery): string {
+  if (item.case === 'message')
+    return `this agent has no handler for ${wantsAnswer ? 'calls' : 'messages'} of type ${item.value.type}`;
+  return `this agent takes no ${item.case === 'task' ? 'tasks' : 'deliveries'}`;
+}
