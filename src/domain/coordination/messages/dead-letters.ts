@@ -36,8 +36,7 @@ import { Mutation } from '../../requests.ts';
 import { DEAD_PREFIX, deadKey, encodeDelivery, mailKey } from '../delivery-record.ts';
 import type { Links, Routing } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
-import { targetOfDelivery } from './message-record.ts';
-import { orderingKeyOf } from './message-record.ts';
+import { orderingKeyOf, targetOfDelivery } from './message-record.ts';
 import { afterOf, pageOf, pageSize } from './pages.ts';
 
 export interface DeadLettersOptions {
