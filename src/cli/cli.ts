@@ -7,6 +7,7 @@ import { addCompletionCommands } from './commands/completion.ts';
 import { addConfigCommands } from './commands/config.ts';
 import { addDeadLetterCommands } from './commands/dead-letters.ts';
 import { addEventsCommand } from './commands/events.ts';
+import { addLinkCommands } from './commands/links.ts';
 import { addLockCommands } from './commands/locks.ts';
 import { addLossCommands } from './commands/losses.ts';
 import { addMessageCommands } from './commands/messages.ts';
@@ -49,6 +50,7 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
   addEventsCommand(program, run);
   addMessageCommands(program, run);
   addDeadLetterCommands(program, run);
+  addLinkCommands(program, run);
   addStateCommands(program, run);
   addLockCommands(program, run);
   addLossCommands(program, run);

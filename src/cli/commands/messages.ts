@@ -8,13 +8,14 @@ import { expireOption, type MessageOptions, messageOf, messageOptions } from '..
 import { dim, good, type Line, plain, strong, warn } from '../output/text.ts';
 import { mayHaveHappened } from '../request-id.ts';
 import { addCallCommand } from './messages-call.ts';
+import { addTailCommand } from './messages-tail.ts';
 
-/** `messages send|call` */
+/** `messages send|call|tail` */
 export function addMessageCommands(program: Command, run: Runner): void {
   const messages = program
     .command('messages')
     .alias('message')
-    .description('messages to agents, and calls of them');
+    .description('messages to agents, calls of them, and the traffic as it happens');
 
   expireOption(
     messageOptions(messages.command('send').description('send a message, and wait until it is stored'), true),
@@ -34,6 +35,7 @@ It is delivered at least once, or becomes a dead letter. Code 3: there is no suc
       run(command, (context) => sendMessage(context, options)),
     );
   addCallCommand(messages, run);
+  addTailCommand(messages, run);
 }
 
 async function sendMessage(context: Context, options: MessageOptions): Promise<void> {
