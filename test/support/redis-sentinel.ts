@@ -6,6 +6,8 @@ import { until } from './until.ts';
 
 export const MASTER_NAME = 'main';
 const SENTINELS = 3;
+/** How often a Sentinel looks at servers, asks other Sentinels and tells of itself, milliseconds: all it waits for otherwise. */
+const QUICK = ['info-period', '500', 'publish-period', '500', 'ask-period', '200'];
 
 export interface SentinelFleetOptions {
   /** Redis servers, the first of them primary; default 3. */
@@ -68,6 +70,10 @@ export async function startSentinels(options: SentinelFleetOptions = {}): Promis
       asked.disconnect();
     }
   };
+  const online = async (server: RedisServer): Promise<number> => {
+    const info = await ask(server, (asked) => asked.info('replication'));
+    return info.match(/state=online/g)?.length ?? 0;
+  };
   try {
     const login = password === undefined ? [] : ['--requirepass', password, '--masterauth', password];
     for (let index = 0; index < count; index++) {
@@ -90,15 +96,22 @@ export async function startSentinels(options: SentinelFleetOptions = {}): Promis
         return [file, '--sentinel'];
       },
     };
-    for (let index = 0; index < SENTINELS; index++) sentinels.push(await startProcess(program));
+    // The first look at the primary finds them; the next one would come after ten seconds.
+    await until(
+      () => online(primary),
+      (found) => found >= count - 1,
+      { what: 'replicas', timeoutMs: 30_000 },
+    );
+    for (let index = 0; index < SENTINELS; index++) {
+      const sentinel = await startProcess(program);
+      sentinels.push(sentinel);
+      // Redis 7 can be told to look about more often.
+      await ask(sentinel, (asked) => asked.call('sentinel', 'debug', ...QUICK)).catch(() => {});
+    }
   } catch (error) {
     await stop();
     throw error;
   }
-  const online = async (server: RedisServer): Promise<number> => {
-    const info = await ask(server, (asked) => asked.info('replication'));
-    return info.match(/state=online/g)?.length ?? 0;
-  };
   const named = async (): Promise<RedisServer | undefined> => {
     const ports = await Promise.all(
       sentinels.map((sentinel) =>
