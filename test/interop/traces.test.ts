@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OtlpReceiver, type ReceivedSpan } from '../support/otlp-receiver.ts';
 import { type RedisServer, startRedis } from '../support/redis-server.ts';
 import { ServiceProcess } from '../support/service.ts';
@@ -9,22 +9,23 @@ import { suiteWithAll } from './tools.ts';
 
 const typescript = { command: process.execPath, args: ['test/interop/typescript-pair.mjs'] };
 
-suiteWithAll(['python-pair', 'go-pair'], 'one trace over three languages', ([python, go]) => {
+suiteWithAll(['python-pair', 'go-pair'], 'traces over three languages', ([python, go]) => {
   let receiver: OtlpReceiver;
   let redis: RedisServer | undefined;
   const services: ServiceProcess[] = [];
   const processes: AgentProcess[] = [];
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     receiver = await OtlpReceiver.start();
   });
-  afterEach(async () => {
+  afterAll(() => receiver?.close());
+  async function endAll(): Promise<void> {
     await Promise.all(processes.splice(0).map((one) => one.end()));
     await Promise.all(services.splice(0).map((one) => one.stop()));
     await redis?.stop();
     redis = undefined;
-    await receiver.close();
-  });
+    receiver.spans.length = 0;
+  }
 
   const exported = () => ({
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
@@ -88,68 +89,78 @@ suiteWithAll(['python-pair', 'go-pair'], 'one trace over three languages', ([pyt
     'ts-1: process ask (CONSUMER)',
   ];
 
-  test('a Python agent calls a Go agent that calls a TypeScript agent: all spans in the right parentage', async () => {
-    const service = await serve('o-1');
-    await attachAll({ python: service.grpc, go: service.grpc, typescript: service.grpc });
-    const { tree, last } = await threeLanguageTrace();
-    const path = tree.pathTo(last);
-    expect(path.map(nameOf)).toEqual(expectedPath);
-    expect(tree.roots()).toHaveLength(1);
-    for (const sent of path.filter(({ name }) => name.startsWith('send '))) {
-      const below = tree.childrenOf(sent).map(({ name }) => name);
-      expect(below.filter((name) => name === 'deliver')).toHaveLength(1);
-      expect(below.filter((name) => name === 'process ask')).toHaveLength(1);
-    }
-    expect(tree.spans.filter(({ status }) => status === 2).map(nameOf)).toEqual([]);
-    const known = new Set([
-      ...expectedPath,
-      'orchestrator: deliver (INTERNAL)',
-      'orchestrator: store commit (CLIENT)',
-    ]);
-    expect(tree.spans.map(nameOf).filter((name) => !known.has(name))).toEqual([]);
+  describe('on one replica', () => {
+    beforeAll(async () => {
+      const { grpc } = await serve('o-1');
+      await attachAll({ python: grpc, go: grpc, typescript: grpc });
+    });
+    afterAll(endAll);
+
+    test('a Python agent calls a Go agent that calls a TypeScript agent: all spans in the right parentage', async () => {
+      const { tree, last } = await threeLanguageTrace();
+      const path = tree.pathTo(last);
+      expect(path.map(nameOf)).toEqual(expectedPath);
+      expect(tree.roots()).toHaveLength(1);
+      for (const sent of path.filter(({ name }) => name.startsWith('send '))) {
+        const below = tree.childrenOf(sent).map(({ name }) => name);
+        expect(below.filter((name) => name === 'deliver')).toHaveLength(1);
+        expect(below.filter((name) => name === 'process ask')).toHaveLength(1);
+      }
+      expect(tree.spans.filter(({ status }) => status === 2).map(nameOf)).toEqual([]);
+      const known = new Set([
+        ...expectedPath,
+        'orchestrator: deliver (INTERNAL)',
+        'orchestrator: store commit (CLIENT)',
+      ]);
+      expect(tree.spans.map(nameOf).filter((name) => !known.has(name))).toEqual([]);
+    });
+
+    test('what goes to many has one trace at the sender, and one of its own at each receiver that links to it', async () => {
+      // Go greets first and hears itself alone; Python's greeting has two subscribers.
+      const heard = () =>
+        receiver.spans.filter(({ name, links }) => name === 'process greeting' && links.length > 0);
+      const [one, other] = await until(heard, (spans) => spans.length >= 2, { what: 'two receivers' });
+      expect([one, other].map((span) => String(span?.resource['service.name'])).sort()).toEqual([
+        'go-1',
+        'py-1',
+      ]);
+      expect(one?.links).toEqual(other?.links);
+      expect(one?.traceId).not.toBe(other?.traceId);
+      const [{ traceId = '', spanId = '' } = {}] = one?.links ?? [];
+      const tree = new SpanTree(receiver, traceId);
+      const sent = tree.spans.find((span) => span.spanId === spanId);
+      expect(sent && tree.pathTo(sent).map(nameOf)).toEqual([
+        'py-1: send greeting (PRODUCER)',
+        'orchestrator: send topic/greetings.python (PRODUCER)',
+      ]);
+    });
   });
 
-  test('the same over two replicas on Redis, each callee at another one than its caller', async () => {
-    redis = await startRedis();
-    const [first, second] = [await serve('o-1', redis.url), await serve('o-2', redis.url)];
-    await attachAll({ python: first.grpc, go: second.grpc, typescript: first.grpc });
-    const { tree, last } = await threeLanguageTrace();
-    const path = tree.pathTo(last);
-    expect(path.map(nameOf)).toEqual(expectedPath);
-    expect(path.map(replicaOf)).toEqual([
-      ...[undefined, 'o-1', 'o-1', undefined],
-      ...[undefined, 'o-2', 'o-2', undefined],
-    ]);
-    const delivered = path
-      .filter(({ name }) => name.startsWith('send '))
-      .map((sent) =>
-        tree
-          .childrenOf(sent)
-          .filter(({ name }) => name === 'deliver')
-          .map(replicaOf),
-      );
-    expect(delivered, 'by the replica that has the callee').toEqual([['o-2'], ['o-1']]);
-  });
+  describe('over two replicas on Redis, each callee at another one than its caller', () => {
+    beforeAll(async () => {
+      redis = await startRedis();
+      const [first, second] = await Promise.all([serve('o-1', redis.url), serve('o-2', redis.url)]);
+      await attachAll({ python: first.grpc, go: second.grpc, typescript: first.grpc });
+    });
+    afterAll(endAll);
 
-  test('what goes to many has one trace at the sender, and one of its own at each receiver that links to it', async () => {
-    const service = await serve('o-1');
-    await attachAll({ python: service.grpc, go: service.grpc, typescript: service.grpc });
-    // Go greets first and hears itself alone; Python's greeting has two subscribers.
-    const heard = () =>
-      receiver.spans.filter(({ name, links }) => name === 'process greeting' && links.length > 0);
-    const [one, other] = await until(heard, (spans) => spans.length >= 2, { what: 'two receivers' });
-    expect([one, other].map((span) => String(span?.resource['service.name'])).sort()).toEqual([
-      'go-1',
-      'py-1',
-    ]);
-    expect(one?.links).toEqual(other?.links);
-    expect(one?.traceId).not.toBe(other?.traceId);
-    const [{ traceId = '', spanId = '' } = {}] = one?.links ?? [];
-    const tree = new SpanTree(receiver, traceId);
-    const sent = tree.spans.find((span) => span.spanId === spanId);
-    expect(sent && tree.pathTo(sent).map(nameOf)).toEqual([
-      'py-1: send greeting (PRODUCER)',
-      'orchestrator: send topic/greetings.python (PRODUCER)',
-    ]);
+    test('a call has the same trace, its spans at the replica where each is', async () => {
+      const { tree, last } = await threeLanguageTrace();
+      const path = tree.pathTo(last);
+      expect(path.map(nameOf)).toEqual(expectedPath);
+      expect(path.map(replicaOf)).toEqual([
+        ...[undefined, 'o-1', 'o-1', undefined],
+        ...[undefined, 'o-2', 'o-2', undefined],
+      ]);
+      const delivered = path
+        .filter(({ name }) => name.startsWith('send '))
+        .map((sent) =>
+          tree
+            .childrenOf(sent)
+            .filter(({ name }) => name === 'deliver')
+            .map(replicaOf),
+        );
+      expect(delivered, 'by the replica that has the callee').toEqual([['o-2'], ['o-1']]);
+    });
   });
 });

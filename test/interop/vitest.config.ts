@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     root: new URL('../..', import.meta.url).pathname,
     include: ['test/interop/**/*.test.ts'],
-    fileParallelism: false,
+    maxWorkers: 2, // they mostly wait
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },
