@@ -7,7 +7,7 @@ import {
   type SendMessage,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
-import { DomainError } from '../../lib/errors.ts';
+import { DomainError, type FieldViolation } from '../../lib/errors.ts';
 import { InTurns } from '../../lib/in-turns.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp } from '../../lib/proto-time.ts';
 import { invalidFields, protocolViolation, tokenMissing } from './errors.ts';
@@ -15,6 +15,13 @@ import { goAwayFrame, resultFrame, type WireError, welcomeFrame } from './frames
 import type { Session } from './session.ts';
 import type { FrameCarrier, HeldWork, SessionProtocolOptions } from './session-ports.ts';
 import { claimOf, hashToken } from './token.ts';
+
+/** A result has no details: its words name the first fields that break their rules. */
+function wordsOf(violations: readonly FieldViolation[]): string {
+  const named = violations.slice(0, 3).map(({ field, description }) => `${field}: ${description}`);
+  const more = violations.length > named.length ? `; and ${violations.length - named.length} more` : '';
+  return `${named.join('; ')}${more}`;
+}
 
 /** Frames that send messages. */
 const MESSAGES = 'messages/1';
@@ -99,7 +106,7 @@ export class SessionProtocol {
     }
     const violations = this.#options.validateFrame(frame);
     if (violations.length > 0) {
-      this.#refuse(frame, invalidFields('the frame breaks the rules of its fields', violations));
+      this.#refuse(frame, invalidFields(wordsOf(violations), violations));
       return;
     }
     if (this.#state === 'new') this.#first(frame);
