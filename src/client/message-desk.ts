@@ -132,6 +132,7 @@ export class MessageDesk {
     } catch (error) {
       clearTimeout(acceptance);
       if (controls.signal.aborted) return; // nobody wants to know
+      if (signal.reason === LATE) return; // the service ends it by itself, and says why
       await this.#failed(delivery, controls, error);
     } finally {
       release();
@@ -165,7 +166,7 @@ export class MessageDesk {
     if (lease.aborted) leaseEnd();
     const leftMs = toMs(delivery.timeLeft);
     const timer =
-      leftMs === undefined || leftMs > LONGEST_MS ? undefined : setTimeout(() => ends.abort(late()), leftMs);
+      leftMs === undefined || leftMs > LONGEST_MS ? undefined : setTimeout(() => ends.abort(LATE), leftMs);
     const release = (): void => {
       clearTimeout(timer);
       own.removeEventListener('abort', ownEnd);
@@ -207,9 +208,8 @@ function argumentsOf(
 /** A refusal comes back with the outcome. */
 const accept = (controls: DeliveryControls): void => void controls.accept().catch(() => {});
 
-const late = (): AgentError =>
-  new AgentError({
-    code: Code.DEADLINE_EXCEEDED,
-    reason: 'deadline_passed',
-    message: 'the deadline of the message has passed',
-  });
+const LATE = new AgentError({
+  code: Code.DEADLINE_EXCEEDED,
+  reason: 'deadline_passed',
+  message: 'the deadline of the message has passed',
+});

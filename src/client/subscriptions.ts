@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import {
   type CreateSubscriptionRequestSchema,
@@ -75,12 +76,12 @@ export class Subscriptions {
     }
   }
 
-  /** The one that is there already, if there is one. */
+  /** By its id it is the one that is there already, if there is one. */
   async #create(topic: string, limits?: CallLimits): Promise<string> {
     const agentId = this.#agentId();
     const request: MessageInitShape<typeof CreateSubscriptionRequestSchema> = {
       namespace: this.#namespace,
-      subscription: { agentId, topic },
+      subscription: { id: idOf(agentId, topic), agentId, topic },
     };
     const { subscription } = await this.#calls.call(
       MessageService.method.createSubscription,
@@ -99,3 +100,6 @@ export class Subscriptions {
     }
   }
 }
+
+const idOf = (agentId: string, topic: string): string =>
+  `sub-${createHash('sha256').update(`${agentId}\0${topic}`).digest('hex').slice(0, 32)}`;

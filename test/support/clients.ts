@@ -2,10 +2,12 @@ import { type Client, Code, ConnectError, createClient } from '@connectrpc/conne
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordination/v1/fleet_operation_service_pb.ts';
+import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 
 export interface Clients {
   agents: Client<typeof AgentService>;
+  messages: Client<typeof MessageService>;
   monitoring: Client<typeof MonitoringService>;
   operations: Client<typeof FleetOperationService>;
   close(): void;
@@ -18,6 +20,7 @@ export function connectClients(address: string): Clients {
   const transport = createGrpcTransport({ baseUrl, sessionManager });
   return {
     agents: createClient(AgentService, transport),
+    messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),
     operations: createClient(FleetOperationService, transport),
     close: () => sessionManager.abort(),
