@@ -41,7 +41,11 @@ export class Checks {
       const left = Math.max(1, ATTACHED_MS - since());
       const absent = () => absentAgents(clients, rig.agents.length);
       const nobody = (ids: readonly string[]) => ids.length === 0;
-      await until(absent, nobody, { what: 'nobody to be absent', timeoutMs: left, everyMs: 50 });
+      const limits = { what: 'nobody to be absent', timeoutMs: left, everyMs: 50 };
+      await until(absent, nobody, limits).catch((error: unknown) => {
+        const away = rig.agents.filter(({ epoch }) => epoch === 0n).map(({ told }) => told);
+        throw new Error(`${String(error)}; ${away.length} are away: ${away.slice(0, 5).join('\n')}`);
+      });
     }
     const attachedMs = since();
     for (const caller of rig.callers) caller.calm();
@@ -53,7 +57,8 @@ export class Checks {
       const last = () => reader.store.position('default');
       const { revision: minRevision } = await until(last, Boolean, { what: 'the store to be read' });
       for (const { clients } of rig.replicas) {
-        await clients.agents.listAgents({ pageSize: 1, minRevision }, { timeoutMs: AGREED_MS });
+        const seen = () => clients.agents.listAgents({ pageSize: 1, minRevision }, { timeoutMs: 2_000 });
+        await until(seen, Boolean, { what: 'a replica to know what is stored', timeoutMs: AGREED_MS });
       }
     }
     const unfinished = async () => {

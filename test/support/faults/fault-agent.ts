@@ -47,6 +47,7 @@ export class FaultAgent implements SessionListener {
   #timer: NodeJS.Timeout | undefined;
   #thawing: NodeJS.Timeout | undefined;
   #failures = 0;
+  #last = '';
   #closed = false;
 
   constructor(options: FaultAgentOptions) {
@@ -80,7 +81,9 @@ export class FaultAgent implements SessionListener {
 
   /** For people: what it has not finished. */
   get told(): string {
-    return `${this.id} in ${this.epoch} ${this.desk.told}, sends ${this.outbox.size}`;
+    const endings = this.records.sessions.slice(-3).map(({ epoch, ending }) => `${epoch}: ${ending}`);
+    const tries = `${this.#failures} tries to attach, the last ended with "${this.#last}"`;
+    return `${this.id} in ${this.epoch} ${this.desk.told}, sends ${this.outbox.size}; ${endings.join()}; ${tries}`;
   }
 
   start(): void {
@@ -174,6 +177,7 @@ export class FaultAgent implements SessionListener {
     }
     const ceilingMs = Math.min(BACKOFF.mostMs, BACKOFF.firstMs * 2 ** this.#failures);
     this.#failures += 1;
+    this.#last = session.ending;
     const waitMs = ceilingMs * (0.5 + this.#options.random.next() / 2);
     this.#timer = setTimeout(() => {
       this.#current = this.#open();

@@ -128,7 +128,9 @@ export class FaultSession {
 
   #wait(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.break('silence'), this.#options.patienceMs);
+    // To attach may take longer where many do, and whoever gave up then would make it take longer still.
+    const patienceMs = this.#options.patienceMs * (this.epoch === 0n ? 2 : 1);
+    this.#timer = setTimeout(() => this.break('silence'), patienceMs);
   }
 
   #end(why: string): void {
