@@ -154,7 +154,7 @@ export class AgentMessages {
       MessageService.method.callAgent,
       (sessionEpoch) => {
         const leftMs = Math.min(timeoutMs, untilMs - performance.now());
-        if (leftMs < LEAST_MS && leftMs < timeoutMs) throw noTimeLeft();
+        if (leftMs < LEAST_MS) throw noTimeLeft();
         return { namespace, send, idempotent, sessionEpoch, timeout: toDuration(leftMs) };
       },
       { timeoutMs: timeoutMs + WAY_MS, ...(signal && { signal }) },
@@ -189,5 +189,5 @@ const noTimeLeft = (): AgentError =>
   new AgentError({
     code: Code.DEADLINE_EXCEEDED,
     reason: 'deadline_passed',
-    message: 'the time for the call was over before it could be made',
+    message: `a call needs ${LEAST_MS} ms, and less was left`,
   });
