@@ -49,7 +49,8 @@ function details(trace: MessageTrace): Span[] {
   if (tries > 1) say(`try ${tries}`);
   if (policyId !== '') say(`policy ${policyId}`);
   if (count > 1) say(`×${count}`);
-  const why = [reason, error].filter((text) => text !== '').join(': ');
+  const known = reason === enumName(MessageTrace_StepSchema, step).toLowerCase();
+  const why = [known ? '' : reason, error].filter((text) => text !== '').join(': ');
   if (why !== '') spans.push(warn(`  ${why}`));
   if (trace.retryTime !== undefined) say(`again at ${formatTime(trace.retryTime).slice(-8)}`);
   if (trace.data !== undefined) spans.push(plain(`  ${shownValue(trace.data)}`));

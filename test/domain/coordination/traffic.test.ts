@@ -62,7 +62,6 @@ describe('a watch of the traffic', () => {
       source: 'ann',
       target: 'agent:a1',
       orderingKey: 'k',
-      tries: 0,
       count: 1,
       call: false,
     });
@@ -95,7 +94,7 @@ describe('a watch of the traffic', () => {
     const ends = watch.traces.filter(({ step }) => step > MessageTrace_Step.TAKEN_ON);
     expect(ends.map(({ messageId, step, reason, error }) => [messageId, step, reason, error])).toEqual([
       ['no', MessageTrace_Step.DECLINED, 'declined', 'not mine'],
-      ['oops', MessageTrace_Step.FAILED, 'declined', 'broken'],
+      ['oops', MessageTrace_Step.FAILED, 'failed', 'broken'],
       ['later', MessageTrace_Step.DECLINED, 'declined', 'busy'],
       ['old', MessageTrace_Step.DEAD_LETTER, 'expired', ''],
     ]);
@@ -122,7 +121,7 @@ describe('a watch of the traffic', () => {
     const ends = watch.traces.filter(({ step }) => step > MessageTrace_Step.TAKEN_ON);
     expect(ends.map(({ step, reason, call: isCall }) => [step, reason, isCall])).toEqual([
       [MessageTrace_Step.DONE, '', true],
-      [MessageTrace_Step.FAILED, 'declined', true],
+      [MessageTrace_Step.FAILED, 'failed', true],
       [MessageTrace_Step.WITHDRAWN, 'caller_gone', true],
     ]);
     await watch.stop();

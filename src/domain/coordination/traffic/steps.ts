@@ -95,7 +95,8 @@ function endOf({ id, agentId, record }: KnownDelivery, beside: Beside): Step[] {
 /** What a dead letter says. */
 export function deadStep({ reason, error, answer }: DeadLetterRecord): Step {
   const step = answer === 'declined' ? DECLINED : answer === 'failed' ? FAILED : DEAD_LETTER;
-  return { step, reason, error };
+  // Of dead letters, "declined" stands for both.
+  return { step, reason: reason === 'declined' && answer !== '' ? answer : reason, error };
 }
 
 /** Sorts what a commit changed. */
