@@ -11,6 +11,7 @@ import { addLinkCommands } from './commands/links.ts';
 import { addLockCommands } from './commands/locks.ts';
 import { addLossCommands } from './commands/losses.ts';
 import { addMessageCommands } from './commands/messages.ts';
+import { addOperationCommands } from './commands/operations.ts';
 import { addServeCommand } from './commands/serve.ts';
 import { addStateCommands } from './commands/state.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -51,6 +52,7 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
   addMessageCommands(program, run);
   addDeadLetterCommands(program, run);
   addLinkCommands(program, run);
+  addOperationCommands(program, run);
   addStateCommands(program, run);
   addLockCommands(program, run);
   addLossCommands(program, run);

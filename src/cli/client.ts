@@ -4,6 +4,7 @@ import { connect as connectTls } from 'node:tls';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordination/v1/fleet_operation_service_pb.ts';
 import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
@@ -27,6 +28,7 @@ export interface Connection {
   readonly locks: Client<typeof LockService>;
   readonly messages: Client<typeof MessageService>;
   readonly monitoring: Client<typeof MonitoringService>;
+  readonly operations: Client<typeof FleetOperationService>;
   readonly state: Client<typeof StateService>;
   /** Ends the connection and all that runs on it. */
   close(): void;
@@ -64,6 +66,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     locks: createClient(LockService, transport),
     messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),
+    operations: createClient(FleetOperationService, transport),
     state: createClient(StateService, transport),
     close: () => {
       for (const socket of sockets) socket.destroy();

@@ -14,6 +14,7 @@ import {
   AgentService,
   ListAgentsResponseSchema,
 } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordination/v1/fleet_operation_service_pb.ts';
 import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
@@ -35,6 +36,7 @@ export interface FakeServiceOptions {
   monitoring?: Partial<ServiceImpl<typeof MonitoringService>>;
   state?: Partial<ServiceImpl<typeof StateService>>;
   locks?: Partial<ServiceImpl<typeof LockService>>;
+  operations?: Partial<ServiceImpl<typeof FleetOperationService>>;
   messages?: Partial<ServiceImpl<typeof MessageService>>;
 }
 
@@ -70,6 +72,7 @@ export async function startFakeService(options: FakeServiceOptions = {}): Promis
       });
       router.service(StateService, options.state ?? {});
       router.service(LockService, options.locks ?? {});
+      router.service(FleetOperationService, options.operations ?? {});
       router.service(MessageService, options.messages ?? {});
       router.service(MonitoringService, {
         getSystemStatus: () => ({ ...(options.status && { status: options.status }) }),
