@@ -39,7 +39,7 @@ const { STORED, REROUTED, HANDED_OUT, TAKEN_ON, DONE, DECLINED, FAILED, DEAD_LET
 /**
  * The steps that a change of a mailbox entry stands for, in order. Pure.
  *
- * How a delivery ended is told by what its commit changes besides (docs/decisions/0015): nothing is written for that, and a
+ * How a delivery ended is told by what its commit changes besides (docs/decisions/0014): nothing is written for that, and a
  * delivery that is taken out of its mailbox with nothing besides is done. Whoever takes a message out for another reason has to
  * do one of these: put a dead letter, put a reply, put it into another mailbox, or remove the agent.
  */
