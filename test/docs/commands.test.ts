@@ -5,7 +5,20 @@ import { startCli } from '../support/run-cli.ts';
 import { blocks, pages, quoted } from './pages.ts';
 
 /** Commands with commands of their own. */
-const GROUPS = new Set(['agents', 'agent', 'automation', 'config', 'store', 'losses', 'state', 'locks', 'operations']);
+const GROUPS = new Set([
+  'agents',
+  'agent',
+  'automation',
+  'config',
+  'store',
+  'losses',
+  'state',
+  'locks',
+  'operations',
+  'links',
+  'messages',
+  'dead-letters',
+]);
 
 const all = pages();
 
