@@ -103,6 +103,22 @@ describe('a message to an agent', () => {
     expect(texts(a1)).toEqual(['hi']);
   });
 
+  it('that a store has lost comes again as the same delivery, with a higher attempt', async () => {
+    const content = message();
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const before = new Map(entries);
+    await send(toAgent('a1'), content);
+    entries?.clear();
+    for (const [key, entry] of before) entries?.set(key, entry);
+    fleet.store.promote();
+    await turns();
+    await send(toAgent('a1'), content);
+    await fleet.pass(1000);
+    const [first, second] = a1.deliveries();
+    expect(second?.work?.deliveryId).toBe(first?.work?.deliveryId);
+    expect(second?.work?.attempt).toBeGreaterThan(first?.work?.attempt ?? 0n);
+  });
+
   it('that was stored is answered as before when its receiver is gone since, or has a full mailbox', async () => {
     await fleet.register('w1');
     const content = message();

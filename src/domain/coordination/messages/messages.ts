@@ -140,7 +140,7 @@ export class Messages {
     const routing = links.route(sent, picked);
     const to = routing?.to ?? picked;
     this.#admit(namespace, to);
-    const id = ids.uuid();
+    const id = seen?.id ?? ids.uuid();
     const { delivery, blob } = messageDelivery({
       ...{ message, storeMs, id, trace },
       orderingKey: key || message.source,

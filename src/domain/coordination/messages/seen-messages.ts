@@ -31,6 +31,11 @@ export const isForgotten = (key: string, storeMs: number): boolean =>
 /** One message that may have been stored before. */
 export class SeenMessage {
   readonly checks: readonly Check[];
+  /**
+   * Names what is stored of it. A store that fell back may have lost a message of which receivers know already: sent
+   * again, it has the same name, so that they recognise it.
+   */
+  readonly id: string;
   readonly #key: string;
   readonly #send: SendMessage;
   #print: Buffer | undefined;
@@ -44,6 +49,7 @@ export class SeenMessage {
     const began = storeMs - (storeMs % PERIOD_MS);
     const at = (ms: number): string => `${SEEN_PREFIX}${String(ms / 1000).padStart(12, '0')}/${hash}`;
     this.#key = at(began);
+    this.id = `${began / 1000}.${hash}`;
     const others = [at(began - PERIOD_MS)];
     if (storeMs - began > PERIOD_MS - CLOCKS_MS) others.push(at(began + PERIOD_MS));
     this.checks = [this.#key, ...others].map((key) => ({ key, revision: 0n }));
