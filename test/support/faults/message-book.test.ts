@@ -93,6 +93,26 @@ describe('the book of messages finds nothing wrong', () => {
   });
 });
 
+it('the book of messages of a store that falls back lets what was sent again come again, under the same name', () => {
+  book = new MessageBook({ fallsBack: true });
+  const able = { case: 'capability' as const, value: 'c' };
+  const group = new Set(['a1', 'a2']);
+  const outgoing = message('m1', { group, request: { to: able } });
+  book.tried(outgoing);
+  come('m1', { deliveryId: 'msg1-x-1' });
+  send(outgoing, 'msg1-x-2', 'a2');
+  come('m1', { deliveryId: 'msg1-x-2', receiver: 'a2' });
+  said('m1', State.SUCCEEDED, 'a2', 'msg1-x-2');
+  expect(wrong()).toEqual([]);
+  const other = message('m2');
+  book.tried(other);
+  come('m2', { deliveryId: 'msg1-y-1' });
+  send(other, 'msg1-z-1');
+  come('m2', { deliveryId: 'msg1-z-1' });
+  said('m2', State.SUCCEEDED, 'a1', 'msg1-z-1');
+  expect(wrong()[0]).toContain('came to a1 as msg1-y-1 and msg1-z-1');
+});
+
 describe('the book of messages finds', () => {
   it('one that was acknowledged and has no end', () => {
     send(message('m1'));

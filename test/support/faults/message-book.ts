@@ -90,8 +90,14 @@ export class MessageBook {
   /** The message behind a delivery. */
   readonly #behind = new Map<string, string>();
   readonly #attempts = new Set<string>();
+  readonly #fallsBack: boolean;
   #dead = 0;
   #now = 0;
+
+  /** @param options.fallsBack the store may lose what it has not acknowledged, of which receivers know already */
+  constructor(options: { fallsBack?: boolean } = {}) {
+    this.#fallsBack = options.fallsBack ?? false;
+  }
 
   /** For people. */
   figures(): Record<string, number> {
@@ -184,21 +190,31 @@ export class MessageBook {
     }
     return [
       ...fresh.flatMap((sent) => this.#fate(sent, dead.get(sent.id) ?? [], aftermath.records)),
-      ...firstOutOfOrder(fresh, aftermath.movedFrom),
+      ...firstOutOfOrder(
+        fresh.filter((sent) => !this.#mayBeLost(sent)),
+        aftermath.movedFrom,
+      ),
     ];
+  }
+
+  /** What is sent again comes again: later, and for a capability to another agent perhaps. */
+  #mayBeLost({ tries }: Sent): boolean {
+    return this.#fallsBack && tries > 1;
   }
 
   #fate(sent: Sent, dead: readonly DeadMessage[], records: Aftermath['records']): string[] {
     const wrong: string[] = [];
     const told = `${sent.id} to ${sent.request.to?.value} (acknowledged: ${sent.acknowledged !== undefined})`;
     const all = new Set<string>();
+    const namesOf = (ids: ReadonlySet<string>) =>
+      this.#mayBeLost(sent) ? new Set([...ids].map(nameOf)) : ids;
     for (const [receiver, ids] of sent.deliveries) {
       for (const id of ids) all.add(id);
-      if (ids.size > 1 && sent.call !== 'again') {
+      if (namesOf(ids).size > 1 && sent.call !== 'again') {
         wrong.push(`${told} came to ${receiver} as ${[...ids].join(' and ')}`);
       }
     }
-    if (!sent.everyone && sent.call !== 'again' && all.size > 1) {
+    if (!sent.everyone && sent.call !== 'again' && namesOf(all).size > 1) {
       wrong.push(`${told} had the deliveries ${[...all].join(' and ')}`);
     }
     if (sent.deliveryId !== '' && all.size > 0 && !all.has(sent.deliveryId)) {
@@ -232,3 +248,10 @@ export class MessageBook {
     return wrong;
   }
 }
+
+/**
+ * The part of a delivery's id that is the same for all receivers of its message, and for whenever it is stored: without the
+ * five minutes in which that was.
+ */
+const nameOf = (deliveryId: string): string =>
+  deliveryId.slice(0, deliveryId.lastIndexOf('-')).replace(/^(msg1?-)\d+\./, '$1');

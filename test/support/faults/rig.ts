@@ -69,7 +69,7 @@ export class FaultRig {
   readonly couriers: Courier[] = [];
   readonly callers: Caller[] = [];
   readonly acknowledged = new Acknowledged();
-  readonly messages = new MessageBook();
+  readonly messages: MessageBook;
   readonly options: FaultRigOptions;
   readonly #redis: RedisPair | undefined;
   #reader: LogReader | undefined;
@@ -82,6 +82,7 @@ export class FaultRig {
   private constructor(options: FaultRigOptions, redis: RedisPair | undefined) {
     this.options = options;
     this.#redis = redis;
+    this.messages = new MessageBook({ fallsBack: options.paired ?? false });
   }
 
   static async start(options: FaultRigOptions): Promise<FaultRig> {
