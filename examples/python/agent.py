@@ -1,4 +1,4 @@
-"""An agent that works by itself: reports its progress, answers calls, drains, stops when it is cut off, says goodbye."""
+"""An agent that works by itself: reports progress, answers calls, drains, stops when it is cut off, says goodbye."""
 import signal
 import sys
 import threading

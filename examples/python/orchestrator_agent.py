@@ -86,7 +86,8 @@ class Agent:
         self._unanswered = {}  # frames by id, sent again in each session until a result came; oldest first
         self._results = {}  # what somebody waits for, by frame id
         self._token = self._stream = self._leaving = None
-        self._up, self._heard, self._lease = queue.SimpleQueue(), 0.0, float("inf")
+        self._up, self._lease = queue.SimpleQueue(), float("inf")
+        self._opened = self._heard = 0.0  # when the stream was opened, when anything came, by the monotonic clock
         # Calls have a connection of their own: they outlive a session.
         self._channel = grpc.insecure_channel(server, [("grpc.max_reconnect_backoff_ms", 2_000)])
         self._messages = message_service_pb2_grpc.MessageServiceStub(self._channel)
@@ -115,7 +116,7 @@ class Agent:
             except queue.Empty:
                 raise Refused("DEADLINE_EXCEEDED", "", "not known to be stored; it is sent again") from None
             finally:
-                del self._results[frame.frame_id]
+                self._results.pop(frame.frame_id)
             if result.code:
                 raise Refused(grpc_code(result.code), result.reason, result.detail)
 
@@ -179,8 +180,7 @@ class Agent:
     def _session(self, channel):
         """Attaches once. Returns the seconds to wait before the next time, or None: do not come back."""
         if not self._token:
-            request = agent_service_pb2.RegisterAgentRequest(
-                agent_id=self.id, spec=self._spec, request_id=new_id())
+            request = agent_service_pb2.RegisterAgentRequest(agent_id=self.id, spec=self._spec, request_id=new_id())
             registered = agent_service_pb2_grpc.AgentServiceStub(channel).RegisterAgent(request, timeout=10)
             self._token = registered.agent_token
         with self._lock:
@@ -190,7 +190,7 @@ class Agent:
                              features=["messages/1"], max_in_flight=self._max_in_flight, held=held[:1024])
         self._up = queue.SimpleQueue()
         self._up.put(frames.OpenSessionRequest(hello=hello))
-        self._heard = time.monotonic()
+        self._opened = time.monotonic()
         self._stream = session_service_pb2_grpc.SessionServiceStub(channel).OpenSession(
             iter(self._up.get, None), metadata=self._auth())
         for down in self._stream:
@@ -234,8 +234,9 @@ class Agent:
 
     def _keep_watch(self):
         """Ten times a second: is the stream dead, is the lease over, what is to be accepted."""
-        if time.monotonic() - self._heard > self._lease * 2 / 3:
-            self._hang_up()  # there is still time to come back
+        silent = time.monotonic() - max(self._heard, self._opened)
+        if silent > min(self._lease * 2 / 3, float("inf") if self.epoch else 10):
+            self._hang_up()  # while there is still time to come back
         self._stop_work_after_lease()
         with self._lock:
             for held in self._held.values():
@@ -358,8 +359,9 @@ class Agent:
                 again.start()
                 return
             self._unanswered.pop(result.frame_id, None)
-        if result.frame_id in self._results:
-            self._results[result.frame_id].put(result)
+        waiting = self._results.get(result.frame_id)
+        if waiting:
+            waiting.put(result)
         elif result.code and result.reason not in GONE:
             print("refused", result.reason, result.detail, file=sys.stderr, flush=True)
 

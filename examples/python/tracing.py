@@ -28,8 +28,8 @@ def start(service_name):
 def span(operation, message_type, kind, parent=None, shared=False):
     """The active span of what is done inside; gives its context, to be sent along.
 
-    `parent`: the sender's context, as it came. Where others have the message, too (`shared`), the span begins a trace of
-    its own that links to the sender's.
+    `parent`: the sender's context, as it came. Where others have the message, too (`shared`), the span begins a trace
+    of its own that links to the sender's.
     """
     if _tracer is None:
         if parent:

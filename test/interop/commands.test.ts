@@ -55,6 +55,13 @@ function ordersToAn(tool: Tool): void {
     expect(await agent.exited).toBe(0);
   });
 
+  test('the service gone, it stops its work when the lease has passed', async () => {
+    session.send({ case: 'ping', value: { echo: 1n, lease: { seconds: 2n } } });
+    await session.next('heartbeat');
+    server.stop();
+    await agent.line(/^lease expired: work stopped$/, 1, 6_000);
+  });
+
   test('an order that it does not know is declined', async () => {
     expect(await order('polish')).toBe(State.DECLINED);
   });

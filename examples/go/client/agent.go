@@ -40,7 +40,8 @@ type Agent struct {
 	mu         sync.Mutex
 	token      string
 	epoch      uint64                             // 0: not attached
-	heard      time.Time                          // when the service was heard last, by the monotonic clock
+	opened     time.Time                          // when the stream was opened, by the monotonic clock
+	heard      time.Time                          // when the service was heard last
 	lease      time.Duration                      // 0 before the first welcome
 	cutOff     bool                               // the lease is over: others may have our work by now
 	drained    bool                               // told to take no more work
@@ -143,7 +144,7 @@ func (a *Agent) session(leaving context.Context) (wait time.Duration, again bool
 		return 0, true, err
 	}
 	a.mu.Lock()
-	a.heard = time.Now()
+	a.opened = time.Now()
 	a.queue = nil
 	a.mu.Unlock()
 	a.up(&agentv1.OpenSessionRequest{Frame: &agentv1.OpenSessionRequest_Hello{Hello: a.hello()}})
@@ -224,11 +225,14 @@ func (a *Agent) sendAll(
 func (a *Agent) watch(giveUp func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	silent := time.Since(a.heard)
-	if a.lease > 0 && silent > a.lease*2/3 {
+	patience := 10 * time.Second // until welcome
+	if a.lease > 0 && (a.epoch != 0 || a.lease*2/3 < patience) {
+		patience = a.lease * 2 / 3
+	}
+	if min(time.Since(a.heard), time.Since(a.opened)) > patience {
 		giveUp()
 	}
-	if a.lease > 0 && silent > a.lease && !a.cutOff {
+	if a.lease > 0 && time.Since(a.heard) > a.lease && !a.cutOff {
 		a.cutOff = true
 		fmt.Println("lease expired: work stopped")
 	}
