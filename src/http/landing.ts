@@ -40,6 +40,7 @@ serves every service below by the Connect and gRPC-Web protocols. Agents attach 
   <li><a href="/readyz">/readyz</a>: whether this replica takes calls, and how its parts are</li>
   <li><a href="/healthz">/healthz</a>: whether the process is up</li>
   <li><a href="/metrics">/metrics</a>: for Prometheus</li>
+  <li><code>POST /events</code>: CloudEvents become messages to agents</li>
 </ul>
 <h2>Call it</h2>
 <pre>curl -H 'content-type: application/json' -d '{}' \\

@@ -1,7 +1,10 @@
 import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DeregisterAgentRequestSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
-import { DeliveryUpdate_State } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import {
+  DeliveryUpdate_State,
+  SendMessageSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import {
   CallAgentRequestSchema,
   CreateSubscriptionRequestSchema,
@@ -334,4 +337,26 @@ describe('quantiles of latencies', () => {
     expect(latency.quantile(0.5)).toBeGreaterThan(80);
     expect(latency.shown().count).toBe(13_000n);
   });
+});
+
+it('the trace context of a request goes along with a message that brings none, and is no part of it', async () => {
+  const context = (digit: string) => ({
+    traceparent: `00-${digit.repeat(32)}-${digit.repeat(16)}-01`,
+    tracestate: '',
+  });
+  const sending = (id: string, extensions: Record<string, string>, digit: string) => {
+    const message = { id, type: 'note', source: id, extensions };
+    const request = create(SendMessageSchema, { message, to: toAgent('a1') });
+    const how = { caller: ANN, sessionEpoch: 0n, trace: context(digit) };
+    return fleet.coordination.messages.send('default', request, how);
+  };
+  const first = await sending('one', {}, 'a');
+  // Sent again by a client that traces each try.
+  expect(await sending('one', {}, 'b')).toEqual(first);
+  await sending('two', { traceparent: context('c').traceparent }, 'd');
+  await turns();
+  expect(a1.deliveries().map(({ traceparent }) => traceparent)).toEqual([
+    context('a').traceparent,
+    context('c').traceparent,
+  ]);
 });

@@ -74,18 +74,22 @@ export async function* watchMessages(
     wake?.();
   }, PROGRESS_MS);
   try {
-    yield create(WatchMessagesResponseSchema, { revision: traffic.revision(namespace) });
+    let revision = traffic.revision(namespace);
+    yield create(WatchMessagesResponseSchema, { revision });
     while (!signal.aborted) {
       if (queue.length > 0) {
         const traces = await take(queue, namespace, store);
-        const last = queue.length === 0 ? traffic.revision(namespace) : (traces.at(-1)?.revision ?? 0n) - 1n;
-        yield create(WatchMessagesResponseSchema, { traces, revision: last < 0n ? 0n : last });
+        // Of the commit of the last one there may be more; what was kept back has no revision.
+        const seen = queue.length === 0 ? traffic.revision(namespace) : (traces.at(-1)?.revision ?? 0n) - 1n;
+        if (seen > revision) revision = seen;
+        yield create(WatchMessagesResponseSchema, { traces, revision });
         continue;
       }
       if (failure !== undefined) throw failure;
       if (ticked) {
         ticked = false;
-        yield create(WatchMessagesResponseSchema, { revision: traffic.revision(namespace) });
+        revision = traffic.revision(namespace);
+        yield create(WatchMessagesResponseSchema, { revision });
         continue;
       }
       await new Promise<void>((resolve) => {
