@@ -143,6 +143,11 @@ export class AgentCalls {
     }
   }
 
+  /** As `attachment`, for at most `timeoutMs`. */
+  async attachmentWithin(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    await this.#repeat({ timeoutMs, ...(signal && { signal }) }, async () => {});
+  }
+
   async #repeat<T>(
     { timeoutMs = this.#defaultMs, signal }: CallLimits,
     attempt: (at: Attachment, timeoutMs: number, signal: AbortSignal) => Promise<T>,

@@ -118,60 +118,61 @@ export class MessageDesk {
     }
   }
 
-  /** Never rejects. */
+  /** Resolves when the handler is done; what it says may still be on its way then. Never rejects. */
   async #run({ delivery, controls, handler }: Turn): Promise<void> {
-    const { signal, release } = this.#signal(delivery, controls.signal);
-    const acceptance = setTimeout(() => accept(controls), ACCEPT_AFTER_MS);
+    const { signal, release } = this.#signal(delivery, controls);
+    const id = delivery.work?.deliveryId ?? '';
+    let told: Promise<void>;
     try {
       const answer = await this.#tracing.process(delivery, async () =>
         handler(...argumentsOf(delivery, controls, signal)),
       );
-      const output = delivery.wantsAnswer ? toPayload(answer) : undefined;
-      clearTimeout(acceptance);
-      if (!controls.signal.aborted) await controls.succeed(output);
-    } catch (error) {
-      clearTimeout(acceptance);
-      if (controls.signal.aborted) return; // nobody wants to know
-      if (signal.reason === LATE) return; // the service ends it by itself, and says why
-      await this.#failed(delivery, controls, error);
-    } finally {
       release();
+      if (controls.signal.aborted) return; // nobody wants to know
+      told = controls.succeed(delivery.wantsAnswer ? toPayload(answer) : undefined);
+    } catch (error) {
+      release();
+      // At its deadline the service ends it by itself, and says why.
+      if (controls.signal.aborted || signal.reason === LATE) return;
+      told = this.#failed(delivery, controls, error);
     }
-  }
-
-  async #failed(delivery: Delivery, controls: DeliveryControls, error: unknown): Promise<void> {
-    const id = delivery.work?.deliveryId ?? '';
-    try {
-      if (error instanceof DeclineError) {
-        return await controls.decline(error.message, { retryable: error.retryable });
-      }
-      this.#onError(error, id);
-      const text = error instanceof Error ? error.message || error.name : String(error);
-      const retryable = !delivery.wantsAnswer && !(error instanceof PermanentError);
-      await controls.fail(text, { retryable });
-    } catch (refused) {
+    told.catch((refused: unknown) => {
       if (!controls.signal.aborted) this.#onError(refused, id);
-    }
+    });
   }
 
-  /** Fires with the delivery's own, with the lease and at the deadline. */
-  #signal(delivery: Delivery, own: AbortSignal): { signal: AbortSignal; release: () => void } {
+  #failed(delivery: Delivery, controls: DeliveryControls, error: unknown): Promise<void> {
+    if (error instanceof DeclineError) return controls.decline(error.message, { retryable: error.retryable });
+    this.#onError(error, delivery.work?.deliveryId ?? '');
+    const text = error instanceof Error ? error.message || error.name : String(error);
+    const retryable = !delivery.wantsAnswer && !(error instanceof PermanentError);
+    return controls.fail(text, { retryable });
+  }
+
+  /** Fires with the delivery's own, with the lease and at the deadline. Accepts the delivery in time, until it is released. */
+  #signal(delivery: Delivery, controls: DeliveryControls): { signal: AbortSignal; release: () => void } {
     const ends = new AbortController();
+    const own = controls.signal;
     const lease = this.#lease();
-    const ownEnd = (): void => ends.abort(own.reason);
-    const leaseEnd = (): void => ends.abort(lease.reason);
-    own.addEventListener('abort', ownEnd, { once: true });
-    lease.addEventListener('abort', leaseEnd, { once: true });
-    if (own.aborted) ownEnd();
-    if (lease.aborted) leaseEnd();
     const leftMs = toMs(delivery.timeLeft);
+    const acceptance = setTimeout(() => accept(controls), ACCEPT_AFTER_MS);
     const timer =
       leftMs === undefined || leftMs > LONGEST_MS ? undefined : setTimeout(() => ends.abort(LATE), leftMs);
     const release = (): void => {
+      clearTimeout(acceptance);
       clearTimeout(timer);
       own.removeEventListener('abort', ownEnd);
       lease.removeEventListener('abort', leaseEnd);
     };
+    const ownEnd = (): void => {
+      ends.abort(own.reason);
+      release();
+    };
+    const leaseEnd = (): void => ends.abort(lease.reason);
+    own.addEventListener('abort', ownEnd, { once: true });
+    lease.addEventListener('abort', leaseEnd, { once: true });
+    if (lease.aborted) leaseEnd();
+    if (own.aborted) ownEnd();
     return { signal: ends.signal, release };
   }
 }

@@ -150,6 +150,7 @@ export class AgentMessages {
     if (timeoutMs <= 0) throw noTimeLeft();
     const { calls, namespace } = this.#options;
     const untilMs = performance.now() + timeoutMs;
+    await calls.attachmentWithin(timeoutMs, signal);
     const answer = calls.inSession(
       MessageService.method.callAgent,
       (sessionEpoch) => {
