@@ -28,7 +28,7 @@ const BROKEN = new Set([status.UNAVAILABLE, status.CANCELLED, status.INTERNAL]);
 /** Longer than any fault: whoever is not answered by then would wait for ever. */
 const FAULTS_MS = 12_000;
 /** In good times the answer, or that there is none, comes so soon after the time that was given for it. */
-const LATE_MS = 2_000;
+const LATE_MS = 5_000;
 
 /** What an agent answers. */
 export const answerOf = (agentId: string, messageId: string, deliveryId: string): string =>

@@ -20,6 +20,8 @@ export interface Assignment {
   work: Work;
   /** Else it is an order, which is never declined for good: somebody waits for its end. */
   isMessage: boolean;
+  /** Of one key one is unanswered at a time. */
+  orderingKey: string;
   /** What is said in the end to whoever waits for that. */
   answer: string | undefined;
 }
@@ -47,6 +49,8 @@ export class Desk {
   readonly #jobs = new Map<string, Job>();
   /** Updates without an answer, by frame id, in their order. */
   readonly #waiting = new Map<string, Waiting>();
+  /** What came in this session and was not answered, by ordering key. */
+  readonly #unanswered = new Map<string, string>();
   #frames = 0;
 
   constructor(options: DeskOptions) {
@@ -74,7 +78,12 @@ export class Desk {
 
   take(assignment: Assignment): void {
     const { random, records } = this.#options;
-    const { work, isMessage } = assignment;
+    const { work, isMessage, orderingKey } = assignment;
+    const before = this.#unanswered.get(orderingKey);
+    if (before !== undefined && before !== work.deliveryId) {
+      records.fault(`${work.deliveryId} came before ${before} of the same key, ${orderingKey}, was answered`);
+    }
+    this.#unanswered.set(orderingKey, work.deliveryId);
     const known = this.#jobs.get(work.deliveryId);
     if (known !== undefined) {
       // It is carried out once, however often it comes: the new attempt is answered.
@@ -103,11 +112,13 @@ export class Desk {
   /** What is finished is said again until that is answered. */
   revoked(work: Work): void {
     this.#options.records.revoked(work);
+    this.#answered(work.deliveryId);
     this.#drop(work, false);
   }
 
   /** Says everything again that was not answered: a new session has begun. */
   again(): void {
+    this.#unanswered.clear();
     for (const [frameId, waiting] of this.#waiting) this.#send(frameId, waiting);
   }
 
@@ -146,6 +157,7 @@ export class Desk {
   }
 
   forget(): void {
+    this.#unanswered.clear();
     for (const { timer } of this.#jobs.values()) clearTimeout(timer);
     this.#jobs.clear();
     this.#waiting.clear();
@@ -153,10 +165,15 @@ export class Desk {
 
   #say({ work: { deliveryId, attempt }, answer }: Job, state: State, forGood = false): void {
     this.#frames += 1;
+    this.#answered(deliveryId);
     const waiting: Waiting = { deliveryId, attempt, state, forGood, answer };
     const frameId = `${this.#frames}`;
     this.#waiting.set(frameId, waiting);
     this.#send(frameId, waiting);
+  }
+
+  #answered(deliveryId: string): void {
+    for (const [key, id] of this.#unanswered) if (id === deliveryId) this.#unanswered.delete(key);
   }
 
   #send(frameId: string, waiting: Waiting): void {

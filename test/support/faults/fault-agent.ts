@@ -144,15 +144,17 @@ export class FaultAgent implements SessionListener {
     const { work, wantsAnswer } = delivery;
     if (work === undefined) return;
     this.records.delivered(work, session.epoch, reasonOf(delivery));
+    const { book } = this.#options;
     const current = session === this.#current;
     const message = messageOf(delivery);
     if (message !== undefined) {
       const { deliveryId, attempt } = work;
-      this.#options.book.arrived({ receiver: this.id, ...message, deliveryId, attempt, current });
+      book.arrived({ receiver: this.id, ...message, deliveryId, attempt, current });
     }
     if (!current) return;
     const answer = message && wantsAnswer ? answerTo(this.id, message, work) : undefined;
-    this.desk.take({ work, isMessage: message !== undefined, answer });
+    const orderingKey = message === undefined ? 'orders' : (book.of(message.messageId)?.key ?? '');
+    this.desk.take({ work, isMessage: message !== undefined, orderingKey, answer });
   }
 
   revoked(session: FaultSession, { work }: Revoke): void {
