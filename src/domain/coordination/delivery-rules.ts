@@ -133,7 +133,8 @@ export function decideUpdate(known: KnownDelivery, update: DeliveryUpdate, store
       metadata: { current_attempt: `${record.attempt}` },
     });
   }
-  const isCommand = record.item.case === 'command';
+  // Whoever ordered or called it is told: a dead letter would be another tale of the same.
+  const told = record.item.case === 'command' || record.wantsAnswer;
   switch (update.state) {
     case DeliveryUpdate_State.ACCEPTED: {
       const next = rewritten(known);
@@ -145,9 +146,9 @@ export function decideUpdate(known: KnownDelivery, update: DeliveryUpdate, store
       return { kind: 'over', state: 'succeeded', dead: undefined };
     default: {
       const state = update.state === DeliveryUpdate_State.DECLINED ? 'declined' : 'failed';
-      if (!update.retryable) return { kind: 'over', state, dead: isCommand ? undefined : 'declined' };
+      if (!update.retryable) return { kind: 'over', state, dead: told ? undefined : 'declined' };
       if (record.tries >= record.maxTries) {
-        return { kind: 'over', state, dead: isCommand ? undefined : 'tries' };
+        return { kind: 'over', state, dead: told ? undefined : 'tries' };
       }
       const next = rewritten(known);
       next.accepted = false;

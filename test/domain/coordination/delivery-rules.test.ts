@@ -177,6 +177,7 @@ describe('an update', () => {
     ['a message declined for good is a dead letter', message, update(DECLINED), 'declined'],
     ['so is one that failed for good', message, update(FAILED), 'declined'],
     ['a command that was declined is answered, and no dead letter', command, update(DECLINED), undefined],
+    ['so is a call', { ...(message as object), wantsAnswer: true } as never, update(FAILED), undefined],
     ['success is no dead letter', message, update(SUCCEEDED), undefined],
   ])('%s', (_, item, said, dead) => {
     expect(decideUpdate(at(item), said, NOW)).toMatchObject({ kind: 'over', dead });
