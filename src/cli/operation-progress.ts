@@ -77,6 +77,7 @@ class Story {
   readonly #told = new Map<string, AgentOutcome_State>();
   readonly #failed = new Map<string, AgentOutcome>();
   #said = '';
+  #detail = '';
 
   constructor(context: Context, view: LiveView | undefined) {
     this.#context = context;
@@ -155,7 +156,9 @@ class Story {
     const stands = `${state} ${wave} ${endTime !== undefined} ${detail}`;
     if (stands === this.#said) return;
     this.#said = stands;
-    this.#context.say(headline(operation, Date.now()));
+    const isNews = detail !== this.#detail;
+    this.#detail = detail;
+    this.#context.say(headline(operation, Date.now(), isNews));
   }
 
   #draw(): void {
@@ -183,14 +186,15 @@ class Story {
   }
 }
 
-function headline(operation: Operation, nowMs: number): Line {
+/** @param detailed with why it stands so */
+function headline(operation: Operation, nowMs: number, detailed = true): Line {
   const { spec, wave, waves, detail, endTime } = operation;
   return [
     strong(spec?.command ?? ''),
     plain(' '),
     operationSpan(operation),
     ...(endTime === undefined ? [plain(`, wave ${wave} of ${waves}`), ...nextWave(operation, nowMs)] : []),
-    ...(detail === '' ? [] : [plain(`: ${detail}`)]),
+    ...(detail === '' || !detailed ? [] : [plain(`: ${detail}`)]),
   ];
 }
 

@@ -113,7 +113,7 @@ const judgeDrain: OrderRule = ({ outcome, answer }, { drain, phase, liveness }) 
   }
 };
 
-const judgeRestart: OrderRule = ({ outcome }, { restart, liveness }, { record }) => {
+const judgeRestart: OrderRule = ({ outcome, storeMs }, { restart, liveness }, { record }) => {
   const { oldInstanceId, oldSessionEpoch } = outcome;
   const attachedAnew = isAttached(liveness) && record.sessionEpoch > oldSessionEpoch;
   const named = record.instanceId !== '' && oldInstanceId !== '';
@@ -123,6 +123,9 @@ const judgeRestart: OrderRule = ({ outcome }, { restart, liveness }, { record })
   }
   if (restart.state === Restart_State.FAILED) return failed(restart.error || 'the restart failed');
   const isDone = restart.state === Restart_State.DONE && attachedAnew && !named;
+  if (restart.state === Restart_State.DONE && !isDone && storeMs >= Number(outcome.deadlineMs)) {
+    return failed('it was said to be restarted, but no other process has attached');
+  }
   return isDone
     ? done(false, 'its processes have no names: whether it is another one is not known')
     : undefined;

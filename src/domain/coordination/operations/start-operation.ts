@@ -22,7 +22,7 @@ import type { StoreTime } from '../../../state/store-time.ts';
 import { compileAgentFilter } from '../../agent/agent-filter.ts';
 import { actorOf, type Caller } from '../../agent/caller.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
-import { limitReached } from '../../agent/errors.ts';
+import { contention, limitReached } from '../../agent/errors.ts';
 import { agentOf } from '../../agent/record.ts';
 import type { EventWriter } from '../../monitoring/events.ts';
 import { namespaceOf } from '../../namespaces.ts';
@@ -59,6 +59,8 @@ export interface TraceContext {
   tracestate: string;
 }
 
+/** Of an operation's id, which people type. */
+const ID_DIGITS = 12;
 /** Agents that a dry run looks at in one turn of the event loop. */
 const AT_A_TIME = 250;
 
@@ -128,7 +130,7 @@ export class StartOperation {
         `namespace ${namespace} has ${underway} operations that have not ended, the maximum; cancel those that are not needed`,
       );
     }
-    const id = `op-${ids.uuid()}`;
+    const id = `op-${ids.uuid().replaceAll('-', '').slice(0, ID_DIGITS)}`;
     operation.id = id;
     const response = create(StartOperationResponseSchema, { operation: publicOperation({ ...shown, id }) });
     const whom = `${plan.who.length} ${plan.who.length === 1 ? 'agent' : 'agents'} in ${plan.waves} ${plan.waves === 1 ? 'wave' : 'waves'}`;
@@ -143,6 +145,7 @@ export class StartOperation {
     });
     const outcome = await store.commit({
       namespace,
+      checks: [{ key: operationKey(id), revision: 0n }],
       puts: [{ key: operationKey(id), value: encodeOperation(record) }, ...whoPuts(id, plan.who)],
       appends: [events.append(event)],
       ...mutation.record(response),
@@ -151,6 +154,7 @@ export class StartOperation {
       const first = mutation.repeated(outcome);
       return stamped(first.response, first.revision);
     }
+    if (outcome.kind === 'conflict') throw contention();
     return stamped(response, outcome.revision);
   }
 

@@ -306,7 +306,7 @@ describe('what became of an agent whose command is out', () => {
     [
       'restart',
       { agent: restart(Restart_State.DONE), late: true },
-      'failed: it took too long: it has not taken the command on',
+      'failed: it was said to be restarted, but no other process has attached',
     ],
     ['stop', { agent: { phase: STOPPED } }, 'no news'],
     ['stop', { agent: { phase: STOPPED, liveness: LEFT } }, 'done, seen'],
