@@ -65,6 +65,24 @@ export function createInstruments(meter: Meter): Instruments {
   const counter = (name: string, description: string, unit: string) =>
     meter.createCounter(name, { description, unit });
 
+  /** A counter for what happens thousands of times a second: read when it is collected. */
+  const tally = (name: string, description: string, unit: string) => {
+    const counts = new Map<string, { count: number; attributes: Attributes }>();
+    meter.createObservableCounter(name, { description, unit }).addCallback((result) => {
+      for (const { count, attributes } of counts.values()) result.observe(count, attributes);
+    });
+    /** `key` names the attributes. */
+    return (key: string, count: number, attributes: () => Attributes): Attributes => {
+      let found = counts.get(key);
+      if (found === undefined) {
+        found = { count: 0, attributes: attributes() };
+        counts.set(key, found);
+      }
+      found.count += count;
+      return found.attributes;
+    };
+  };
+
   const rpcDuration = histogram(
     METRIC.rpcDuration,
     'Duration of calls, sessions and watches included.',
@@ -84,13 +102,13 @@ export function createInstruments(meter: Meter): Instruments {
     'Sessions that were cut off, by reason.',
     '{session}',
   );
-  const deliveries = counter(METRIC.deliveries, 'What became of deliveries to agents.', '{delivery}');
+  const deliveries = tally(METRIC.deliveries, 'What became of deliveries to agents.', '{delivery}');
   const deliveryLatency = histogram(
     METRIC.deliveryLatency,
     'From the storing of a delivery to its answer.',
     DELIVERY_BUCKETS,
   );
-  const messages = counter(METRIC.messages, 'Messages, each receiver counted.', '{message}');
+  const messages = tally(METRIC.messages, 'Messages, each receiver counted.', '{message}');
   const verdicts = counter(METRIC.verdicts, 'Changes of an agent’s liveness, by the new one.', '{verdict}');
   const rejected = counter(
     METRIC.connectionsRejected,
@@ -130,11 +148,15 @@ export function createInstruments(meter: Meter): Instruments {
     sessionClosed: (reason) => sessionsClosed.add(1, { [ATTR.reason]: reason }),
     sessionCutOff: (reason) => sessionsCutOff.add(1, { [ATTR.reason]: reason }),
     delivery: (outcome, item, latencyMs) => {
-      const attributes = { [ATTR.deliveryOutcome]: outcome, [ATTR.deliveryItem]: item };
-      deliveries.add(1, attributes);
+      const attributes = deliveries(`${outcome} ${item}`, 1, () => ({
+        [ATTR.deliveryOutcome]: outcome,
+        [ATTR.deliveryItem]: item,
+      }));
       deliveryLatency.record(latencyMs / 1_000, attributes);
     },
-    message: (outcome, count) => messages.add(count, { [ATTR.messageOutcome]: outcome }),
+    message: (outcome, count) => {
+      messages(outcome, count, () => ({ [ATTR.messageOutcome]: outcome }));
+    },
     verdict: (liveness) => verdicts.add(1, { [ATTR.liveness]: liveness }),
     connectionRejected: (reason) => rejected.add(1, { [ATTR.reason]: reason }),
     storeOperation: (operation, system) => {

@@ -53,6 +53,20 @@ export function welcomeFrame(welcome: MessageInitShape<typeof WelcomeSchema>): O
   });
 }
 
+/** Bytes of OpenSessionResponse{result{frame_id}}: fields 5 and 1. The id is visible ASCII of at most 128 characters. */
+export function encodeStored(frameId: string): Uint8Array {
+  const { length } = frameId;
+  // Lengths of two bytes begin at 128.
+  if (length > 125) return encodeFrame(resultFrame(frameId, undefined));
+  const bytes = Buffer.allocUnsafe(length + 4);
+  bytes[0] = 0x2a;
+  bytes[1] = length + 2;
+  bytes[2] = 0x0a;
+  bytes[3] = length;
+  bytes.write(frameId, 4, 'latin1');
+  return bytes;
+}
+
 /** How a domain error looks in a result frame; the one error mapper gives it. */
 export interface WireError {
   code: number;

@@ -13,7 +13,7 @@ import { durationFromMs, msFromDuration } from '../../lib/proto-time.ts';
 import { StallLog } from '../../lib/stall-log.ts';
 import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
 import { tokenMissing } from './errors.ts';
-import { goAwayFrame, pingFrame } from './frames.ts';
+import { goAwayFrame, pingFrame, resultFrame } from './frames.ts';
 import type { FrameCarrier, SessionProtocolOptions } from './session-ports.ts';
 import { SessionProtocol } from './session-protocol.ts';
 import { claimOf, hashToken, knowsToken } from './token.ts';
@@ -107,6 +107,10 @@ class PollCarrier implements FrameCarrier, WheelTask {
     }
     this.#frames.push(frame);
     this.#wake?.();
+  }
+
+  stored(frameId: string): void {
+    this.send(resultFrame(frameId, undefined));
   }
 
   goAway(reason: GoAway_Reason, detail: string, reconnectAfterMs: number | undefined): void {

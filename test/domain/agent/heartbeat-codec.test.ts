@@ -6,7 +6,13 @@ import {
   type OpenSessionRequest,
   OpenSessionRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { encodeFrame, encodePlainPing, pingFrame } from '../../../src/domain/agent/frames.ts';
+import {
+  encodeFrame,
+  encodePlainPing,
+  encodeStored,
+  pingFrame,
+  resultFrame,
+} from '../../../src/domain/agent/frames.ts';
 import { decodePlainHeartbeat } from '../../../src/domain/agent/heartbeat-codec.ts';
 import { validateFrame } from '../../../src/domain/validation/frames.ts';
 import { msFromDuration, msFromTimestamp } from '../../../src/lib/proto-time.ts';
@@ -243,5 +249,14 @@ describe('the plain ping encoder', () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe('the result of a frame that is stored', () => {
+  it('has the bytes that the library gives it, however long the id is', () => {
+    for (const length of [1, 2, 64, 124, 125, 126, 127, 128]) {
+      const id = '~'.repeat(length);
+      expect([...encodeStored(id)], `${length}`).toEqual([...encodeFrame(resultFrame(id, undefined))]);
+    }
   });
 });

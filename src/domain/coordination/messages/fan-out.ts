@@ -36,8 +36,13 @@ export function putsInto(options: {
 }): { key: string; value: Uint8Array }[] {
   const { id, delivery, agentIds, isFull, storeMs, only, markOf, sessionOf, storeEpoch, index = 0 } = options;
   return agentIds.map((agentId) => {
-    const record = create(DeliveryRecordSchema);
-    Object.assign(record, delivery, { id: deliveryIdOf(id, agentId, only), agentId, index });
+    // Of several receivers each has one of its own.
+    const record = agentIds.length === 1 && only === true ? delivery : create(DeliveryRecordSchema);
+    Object.assign(record, record === delivery ? {} : delivery, {
+      id: deliveryIdOf(id, agentId, only),
+      agentId,
+      index,
+    });
     const mark = markOf(agentId);
     if (mark !== undefined) {
       record.linkPolicyId = mark.policyId;

@@ -108,13 +108,15 @@ export function messageDelivery(input: NewMessage): {
   blob: { key: string; value: Uint8Array } | undefined;
 } {
   const { message, storeMs, expireAfterMs } = input;
-  const data = message.data === undefined ? undefined : toBinary(PayloadSchema, message.data);
-  const apart = data !== undefined && data.length > INLINE_BYTES;
-  const blob = apart
-    ? { key: blobKey(input.id, storeMs + expireAfterMs + input.keptMs), value: data }
-    : undefined;
-  const item = Object.assign(create(MessageSchema), message);
-  if (apart) delete item.data;
+  const bytes = message.data === undefined ? 0 : payloadBytes(message.data);
+  let item = message;
+  let blob: { key: string; value: Uint8Array } | undefined;
+  if (message.data !== undefined && bytes > INLINE_BYTES) {
+    const untilMs = storeMs + expireAfterMs + input.keptMs;
+    blob = { key: blobKey(input.id, untilMs), value: toBinary(PayloadSchema, message.data) };
+    item = Object.assign(create(MessageSchema), message);
+    delete item.data;
+  }
   const delivery = create(DeliveryRecordSchema, {
     format: DELIVERY_FORMAT,
     orderingKey: `${ORDER}${input.orderingKey}`,
@@ -125,7 +127,7 @@ export function messageDelivery(input: NewMessage): {
     actor: input.actor,
     ...input.trace,
     payloadKey: blob?.key ?? '',
-    payloadBytes: data?.length ?? 0,
+    payloadBytes: bytes,
     wantsAnswer: input.wantsAnswer,
     capability: input.capability,
     topic: input.topic,
@@ -158,6 +160,14 @@ export function targetOfDelivery(record: DeliveryRecord): string {
   if (isShared(record)) return 'selector';
   if (record.capability !== '') return `capability:${record.capability}`;
   return `agent:${record.reroutedFrom || record.agentId}`;
+}
+
+/** About how many bytes a payload takes. */
+function payloadBytes(payload: Payload): number {
+  const { data, contentType } = payload;
+  if (data.case === 'binary') return data.value.length + contentType.length;
+  if (data.case === 'text') return Buffer.byteLength(data.value) + contentType.length;
+  return toBinary(PayloadSchema, payload).length;
 }
 
 /** The payload that was kept apart. */

@@ -22,6 +22,8 @@ interface Counts {
   inFlight: number;
   bytes: number;
   lastMs: number;
+  /** Since it was last passed over when room was needed. */
+  used: boolean;
   takeOnLatency: Latency | undefined;
   doneLatency: Latency | undefined;
 }
@@ -43,7 +45,7 @@ export interface Counted {
 
 const S = MessageTrace_Step;
 
-/** Counts and latencies of each pair of sender and receiver; the least recently used beyond `max` are forgotten. */
+/** Counts and latencies of each pair of sender and receiver; beyond `max` those that were not used for long are forgotten. */
 export class LinkCounts {
   readonly #mailboxes: Mailboxes;
   readonly #max: number;
@@ -129,20 +131,30 @@ export class LinkCounts {
     const key = keyOf(namespace, sender, receiver);
     const found = this.#links.get(key);
     if (found !== undefined) {
-      // The newest last.
-      this.#links.delete(key);
-      this.#links.set(key, found);
+      found.used = true;
       return { counts: found, isNew: false };
     }
     const counts: Counts = {
       ...{ namespace, sender, receiver, sent: 0, handedOut: 0, takenOn: 0, done: 0, failed: 0, keptBack: 0 },
       ...{ inFlight: this.#inMailbox(namespace, sender, receiver), bytes: 0, lastMs: 0 },
-      ...{ takeOnLatency: undefined, doneLatency: undefined },
+      ...{ takeOnLatency: undefined, doneLatency: undefined, used: false },
     };
     this.#links.set(key, counts);
-    const oldest = this.#links.size > this.#max ? this.#links.keys().next().value : undefined;
-    if (oldest !== undefined && this.#links.delete(oldest)) this.#forgotten += 1;
+    if (this.#links.size > this.#max) this.#forgetOne();
     return { counts, isNew: true };
+  }
+
+  /** The one that was looked at longest ago of those that were not used since (the clock algorithm). */
+  #forgetOne(): void {
+    for (const [key, counts] of this.#links) {
+      this.#links.delete(key);
+      if (!counts.used) {
+        this.#forgotten += 1;
+        return;
+      }
+      counts.used = false;
+      this.#links.set(key, counts);
+    }
   }
 
   #inMailbox(namespace: string, sender: string, receiver: string): number {
