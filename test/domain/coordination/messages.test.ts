@@ -448,6 +448,21 @@ describe('a call', () => {
     expect(keys('reply/')).toEqual([]);
   });
 
+  it('hears an answer that comes before the store has acknowledged the call', async () => {
+    let resolve = (): void => {};
+    const acknowledged = new Promise<void>((done) => {
+      resolve = done;
+    });
+    fleet.store.faults.answer = ({ puts }) =>
+      puts?.some(({ key }) => key.startsWith('mail/')) ? acknowledged : Promise.resolve();
+    const answer = call(toAgent('a1'), { timeout: durationFromMs(1000) });
+    await turns();
+    fleet.store.faults.answer = undefined;
+    await a1.say(only(a1).delivery, SUCCEEDED, { output: text('4') });
+    resolve();
+    expect(await answer).toMatchObject({ agentId: 'a1', output: text('4') });
+  });
+
   it.each([
     ['failed', FAILED],
     ['declined', DECLINED],

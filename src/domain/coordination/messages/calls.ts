@@ -63,11 +63,22 @@ export class Calls {
       Math.min(asked ?? leftMs ?? DEFAULT_TIMEOUT_MS, leftMs ?? Number.POSITIVE_INFINITY),
     );
     for (let agents = 1; ; agents += 1) {
-      const remainingMs = timeoutMs - (clock.monoMs() - startMs);
-      if (remainingMs <= 0) throw tooLate(timeoutMs);
-      const how = { caller, sessionEpoch, call: { timeoutMs: Math.max(1, remainingMs), idempotent } };
-      const { agentId, deliveryId } = await messages.send(namespace, send, how);
-      const end = await this.#wait(namespace, agentId, deliveryId, remainingMs, waiting.signal);
+      const remainingMs = () => timeoutMs - (clock.monoMs() - startMs);
+      if (remainingMs() <= 0) throw tooLate(timeoutMs);
+      let reply: AwaitedReply | undefined;
+      const chosen = (agentId: string, deliveryId: string): void => {
+        reply?.stop();
+        reply = replies.wait(namespace, agentId, deliveryId);
+      };
+      const call = { timeoutMs: Math.max(1, remainingMs()), idempotent, chosen };
+      const sent = messages.send(namespace, send, { caller, sessionEpoch, call });
+      const { agentId, deliveryId } = await sent.catch((error: unknown) => {
+        reply?.stop();
+        throw error;
+      });
+      if (reply === undefined) throw new Error('a call was stored for nobody');
+      const end = await this.#wait(reply, remainingMs(), waiting.signal);
+      this.#tidy(namespace, agentId, deliveryId, end);
       if (end === 'late') throw tooLate(timeoutMs);
       if (end.kind === 'reply') {
         if (end.reply.state === 'succeeded') return answer(end.reply, deliveryId, clock.monoMs() - startMs);
@@ -85,28 +96,18 @@ export class Calls {
     }
   }
 
-  async #wait(
-    namespace: string,
-    agentId: string,
-    deliveryId: string,
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<CallEnd | 'late'> {
-    const { ended, stop } = this.#options.replies.wait(namespace, agentId, deliveryId);
-    let end: CallEnd | 'late' = 'late';
+  async #wait(reply: AwaitedReply, timeoutMs: number, signal: AbortSignal): Promise<CallEnd | 'late'> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), timeoutMs);
+      timer = setTimeout(() => resolve('late'), Math.max(0, timeoutMs));
       signal.addEventListener('abort', () => resolve('late'), { once: true });
       if (signal.aborted) resolve('late');
     });
     try {
-      end = await Promise.race([ended, late]);
-      return end;
+      return await Promise.race([reply.ended, late]);
     } finally {
       clearTimeout(timer);
-      stop();
-      this.#tidy(namespace, agentId, deliveryId, end);
+      reply.stop();
     }
   }
 
@@ -124,6 +125,8 @@ export class Calls {
     });
   }
 }
+
+type AwaitedReply = ReturnType<Replies['wait']>;
 
 function answer({ output, agentId }: ReplyRecord, deliveryId: string, elapsedMs: number): CallAgentResponse {
   return create(CallAgentResponseSchema, {

@@ -59,7 +59,13 @@ export interface SendHow {
   /** On behalf of an agent's session; 0n: not. */
   sessionEpoch: bigint;
   /** Somebody waits for the answer of one agent that is there. */
-  call?: { timeoutMs: number; idempotent: boolean; except?: string };
+  call?: {
+    timeoutMs: number;
+    idempotent: boolean;
+    except?: string;
+    /** Told before the commit, each time anew where that is tried again: an answer may be heard before its end. */
+    chosen?: (agentId: string, deliveryId: string) => void;
+  };
   /** For a message that brings no trace context of its own. Of a repetition it may differ: it is not part of the message. */
   trace?: TraceContext;
 }
@@ -165,6 +171,7 @@ export class Messages {
       agentId: only ?? '',
       deliveryId: only === undefined ? '' : deliveryIdOf(id, only, true),
     });
+    if (only !== undefined) how.call?.chosen?.(only, response.deliveryId);
     routing?.counted((receiver) => deliveryIdOf(id, receiver, to.length === 1));
     const { epoch } = store.status();
     const others = [
