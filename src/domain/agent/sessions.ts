@@ -310,7 +310,11 @@ export class Sessions implements SessionOwner {
       // Revisions of another epoch say nothing about those of this one.
       held.revision = 0n;
       const found = now.get(id);
-      if (found !== undefined && found.record.sessionEpoch >= held.session.epoch) continue;
+      if (found !== undefined && found.record.sessionEpoch >= held.session.epoch) {
+        // It may have gone elsewhere before the news reached this replica.
+        this.#directoryChanged(known, found, found.revision);
+        continue;
+      }
       held.restoring = true;
       void this.#restore(held, known, found);
     }

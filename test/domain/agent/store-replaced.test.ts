@@ -1,7 +1,9 @@
+import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Agent_Liveness } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { agentKey } from '../../../src/domain/agent/record.ts';
+import { AgentRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { agentKey, decodeRecord, encodeRecord } from '../../../src/domain/agent/record.ts';
 import { startFleet, type TestFleet } from './fleet-fixture.ts';
 
 let fleet: TestFleet;
@@ -57,6 +59,26 @@ describe('a store that falls back to before an attachment', () => {
     await fleet.pass(100);
     expect(line.goAways).toEqual([]);
     expect(fleet.record('a1')?.sessionEpoch).toBe(session.epoch);
+  });
+
+  it('ends a session that another replica has the next one of by then', async () => {
+    const token = await fleet.register('a1');
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const { session, line } = await fleet.attach('a1', token, { answers: true });
+    const entry = entries?.get(agentKey('a1'));
+    if (entry === undefined) throw new Error('no agent');
+    const record = decodeRecord(entry.value);
+    const next = create(AgentRecordSchema, {
+      ...record,
+      sessionEpoch: session.epoch + 1n,
+      peer: 'elsewhere',
+    });
+    entries?.set(agentKey('a1'), { ...entry, value: encodeRecord(next) });
+    fleet.store.promote();
+    await fleet.pass(100);
+    expect(session.ended).toBe(true);
+    expect(line.goAways).toMatchObject([{ reason: GoAway_Reason.SUPERSEDED }]);
+    expect(fleet.record('a1')?.sessionEpoch).toBe(session.epoch + 1n);
   });
 
   it('shows no reading of a session that it lost, in the place of the present one', async () => {
