@@ -16,6 +16,8 @@ interface DeliveryBook {
   declined: Set<bigint>;
   /** Attempts of which the service answered that their success is stored. */
   stored: Set<bigint>;
+  /** When it was told so first. */
+  doneMs: number | undefined;
   /** All of it in its order, for people. */
   story: string[];
 }
@@ -110,6 +112,7 @@ export class AgentRecords {
     }
     if (update.state !== State.SUCCEEDED) return;
     book.stored.add(update.attempt);
+    book.doneMs ??= performance.now();
     if (book.stored.size > 1 && !this.forgiving) {
       this.fault(`${update.deliveryId}: ${book.stored.size} attempts were stored as done`);
     }
@@ -123,7 +126,8 @@ export class AgentRecords {
     let book = this.deliveries.get(deliveryId);
     if (book === undefined) {
       const none = () => new Set<bigint>();
-      book = { reason: '', attempts: new Map(), said: none(), declined: none(), stored: none(), story: [] };
+      const sets = { said: none(), declined: none(), stored: none() };
+      book = { reason: '', attempts: new Map(), ...sets, doneMs: undefined, story: [] };
       this.deliveries.set(deliveryId, book);
     }
     return book;

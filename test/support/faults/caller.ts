@@ -29,6 +29,8 @@ const BROKEN = new Set([status.UNAVAILABLE, status.CANCELLED, status.INTERNAL]);
 const FAULTS_MS = 12_000;
 /** In good times the answer, or that there is none, comes so soon after the time that was given for it. */
 const LATE_MS = 5_000;
+/** And what is stored is known everywhere after so long. */
+const HEARD_MS = 700;
 
 /** What an agent answers. */
 export const answerOf = (agentId: string, messageId: string, deliveryId: string): string =>
@@ -75,7 +77,8 @@ export class Caller {
   async #call(outgoing: Outgoing): Promise<'answered' | 'failed'> {
     const { doors, random, book } = this.#options;
     const timeoutMs = random.between(300, 1_500);
-    const deadlineMs = timeoutMs + (this.#calm ? LATE_MS : FAULTS_MS);
+    const calm = this.#calm;
+    const deadlineMs = timeoutMs + (calm ? LATE_MS : FAULTS_MS);
     book.tried(outgoing);
     const startMs = performance.now();
     try {
@@ -98,6 +101,10 @@ export class Caller {
         book.faults.push(`call ${outgoing.id} with ${timeoutMs} ms had no end after ${took} ms`);
       } else if (!(reason === '' ? BROKEN.has(code) : REASONS.has(reason))) {
         book.faults.push(`call ${outgoing.id}: ${code} ${reason} ${details}`);
+      } else if (calm && reason === 'DEADLINE_EXCEEDED' && this.#wasAnswered(outgoing.id)) {
+        book.faults.push(
+          `call ${outgoing.id} was answered in good times, and its caller has not heard of it`,
+        );
       }
       return 'failed';
     }
@@ -110,6 +117,15 @@ export class Caller {
     if (book.of(id)?.deliveries.get(agentId)?.has(deliveryId) !== true) fault(`it never got ${deliveryId}`);
     const answered = recordsOf(agentId)?.deliveries.get(deliveryId)?.said.size ?? 0;
     if (answered === 0) fault('it never said so');
+  }
+
+  /** Whether an agent was told, some time ago, that what it did is stored. */
+  #wasAnswered(id: string): boolean {
+    const { book, recordsOf } = this.#options;
+    const latestMs = performance.now() - HEARD_MS;
+    return [...(book.of(id)?.deliveries ?? [])].some(([agentId, ids]) =>
+      [...ids].some((each) => (recordsOf(agentId)?.deliveries.get(each)?.doneMs ?? Infinity) < latestMs),
+    );
   }
 
   #end(how: string): void {
