@@ -56,6 +56,8 @@ interface Held {
   revision: bigint;
   /** The store lost this attachment and is being told of it again; what it says of the agent meanwhile is old. */
   restoring: boolean;
+  /** The latest news meanwhile: what comes after that telling holds. */
+  news?: DirectoryChange;
 }
 
 type DirectoryChange = Parameters<DirectoryListener['changed']>;
@@ -310,12 +312,9 @@ export class Sessions implements SessionOwner {
       // Revisions of another epoch say nothing about those of this one.
       held.revision = 0n;
       const found = now.get(id);
-      if (found !== undefined && found.record.sessionEpoch >= held.session.epoch) {
-        // It may have gone elsewhere before the news reached this replica.
-        this.#directoryChanged(known, found, found.revision);
-        continue;
-      }
+      if (found !== undefined && found.record.sessionEpoch >= held.session.epoch) continue;
       held.restoring = true;
+      delete held.news;
       void this.#restore(held, known, found);
     }
   }
@@ -335,10 +334,13 @@ export class Sessions implements SessionOwner {
       return undefined;
     });
     held.restoring = false;
+    const { news } = held;
+    delete held.news;
     if (restored === undefined) {
       this.end(held.session, GoAway_Reason.REBALANCE, 'the store was replaced; attach again');
     } else {
       held.revision = restored;
+      if (news !== undefined) this.#directoryChanged(...news);
     }
   }
 
@@ -351,6 +353,7 @@ export class Sessions implements SessionOwner {
       return;
     }
     // News from before the attachment (this replica lags behind the store) says nothing about it.
+    if (held.restoring) held.news = [before, after, revision];
     if (held.restoring || revision < held.revision) return;
     const { session, line } = held;
     const fate = fateOf(session, after);

@@ -61,25 +61,37 @@ describe('a store that falls back to before an attachment', () => {
     expect(fleet.record('a1')?.sessionEpoch).toBe(session.epoch);
   });
 
-  it('ends a session that another replica has the next one of by then', async () => {
-    const token = await fleet.register('a1');
-    const entries = fleet.store.data.namespaces.get('default')?.entries;
-    const { session, line } = await fleet.attach('a1', token, { answers: true });
-    const entry = entries?.get(agentKey('a1'));
-    if (entry === undefined) throw new Error('no agent');
-    const record = decodeRecord(entry.value);
-    const next = create(AgentRecordSchema, {
-      ...record,
-      sessionEpoch: session.epoch + 1n,
-      peer: 'elsewhere',
-    });
-    entries?.set(agentKey('a1'), { ...entry, value: encodeRecord(next) });
-    fleet.store.promote();
-    await fleet.pass(100);
-    expect(session.ended).toBe(true);
-    expect(line.goAways).toMatchObject([{ reason: GoAway_Reason.SUPERSEDED }]);
-    expect(fleet.record('a1')?.sessionEpoch).toBe(session.epoch + 1n);
-  });
+  it.each(['before it is told of the attachment again', 'before it has answered that it is told'])(
+    'ends a session when another replica has the next one of its agent, %s',
+    async (when) => {
+      const token = await fleet.register('a1');
+      const entries = fleet.store.data.namespaces.get('default')?.entries;
+      const old = entries?.get(agentKey('a1'));
+      const { session, line } = await fleet.attach('a1', token, { answers: true });
+      const entry = entries?.get(agentKey('a1'));
+      if (entry === undefined || old === undefined) throw new Error('no agent');
+      const next = create(AgentRecordSchema, {
+        ...decodeRecord(entry.value),
+        sessionEpoch: session.epoch + 1n,
+        peer: 'elsewhere',
+      });
+      const put = { key: agentKey('a1'), value: encodeRecord(next) };
+      if (when.includes('answered')) {
+        entries?.set(agentKey('a1'), old);
+        fleet.store.faults.answer = async () => {
+          fleet.store.faults.answer = undefined;
+          await fleet.store.commit({ namespace: 'default', puts: [put] });
+        };
+      } else {
+        entries?.set(agentKey('a1'), { ...entry, value: put.value });
+      }
+      fleet.store.promote();
+      await fleet.pass(100);
+      expect(session.ended).toBe(true);
+      expect(line.goAways).toMatchObject([{ reason: GoAway_Reason.SUPERSEDED }]);
+      expect(fleet.record('a1')?.sessionEpoch).toBe(session.epoch + 1n);
+    },
+  );
 
   it('shows no reading of a session that it lost, in the place of the present one', async () => {
     const token = await fleet.register('a1');
