@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
-import type { Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   type Delivery,
   GoAway_Reason,
@@ -15,12 +14,11 @@ import { AgentError, cancelled, unexpected } from './errors.ts';
 import { FirstTurn } from './first-turn.ts';
 import { helloOf } from './hello.ts';
 import { LeaseWatch } from './lease.ts';
-import type { LockControls, LockOptions } from './locks.ts';
 import { afterError, afterSession, type Next } from './next.ts';
 import type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
-import { type EffectFrame, Outbox } from './outbox.ts';
+import { Outbox } from './outbox.ts';
 import { Registration } from './registration.ts';
-import { type AgentReport, Reporter } from './reporter.ts';
+import { Reporter } from './reporter.ts';
 import { Session, type SessionEnd } from './session.ts';
 import type { SharedState } from './shared-state.ts';
 import { backoffMs, sleep, withinMs } from './time.ts';
@@ -43,6 +41,10 @@ export class Agent implements AgentHandle {
   readonly instanceId: string;
   readonly shared: SharedState;
   readonly closed: Promise<AgentError | undefined>;
+  readonly report: AgentHandle['report'] = (report) => this.#reporter.set(report);
+  readonly progress: AgentHandle['progress'] = (...given) => this.#reporter.progress(...given);
+  readonly endProgress: AgentHandle['endProgress'] = (what) => this.#reporter.drop(what);
+  readonly sendFrame: AgentHandle['sendFrame'] = (frame) => this.#outbox.add(frame);
   readonly send: AgentHandle['send'] = (...given) => this.#coordination.messages.send(...given);
   readonly publish: AgentHandle['publish'] = (topic, ...rest) => this.send({ topic }, ...rest);
   readonly call: AgentHandle['call'] = (...given) => this.#coordination.messages.call(...given);
@@ -51,6 +53,7 @@ export class Agent implements AgentHandle {
   readonly onMessage: AgentHandle['onMessage'] = (...given) =>
     this.#coordination.handlers.messages.add(...given);
   readonly onCall: AgentHandle['onCall'] = (...given) => this.#coordination.handlers.calls.add(...given);
+  readonly withLock: AgentHandle['withLock'] = (...given) => this.#coordination.locks.with(...given);
   /** Resolves with the first welcome; rejects when there will be none. */
   readonly attached: Promise<void>;
   readonly #options: ConnectAgentOptions;
@@ -84,11 +87,8 @@ export class Agent implements AgentHandle {
     this.#timeoutMs = options.timeoutMs ?? 10_000;
     this.namespace = options.namespace ?? 'default';
     this.instanceId = options.instanceId ?? randomUUID();
-    this.#registration = new Registration({
-      ...options,
-      namespace: this.namespace,
-      timeoutMs: this.#timeoutMs,
-    });
+    const { namespace } = this;
+    this.#registration = new Registration({ ...options, namespace, timeoutMs: this.#timeoutMs });
     this.#lease = new LeaseWatch({
       onExpired: () =>
         this.#log.warn({ agent: this.id }, 'silent for a whole lease: the agent counts as lost'),
@@ -143,26 +143,6 @@ export class Agent implements AgentHandle {
   }
   get leaseSignal(): AbortSignal {
     return this.#lease.signal;
-  }
-
-  report(report: AgentReport): void {
-    this.#reporter.set(report);
-  }
-
-  progress(what: string | Work, done: number | bigint, total?: number | bigint): void {
-    this.#reporter.progress(what, done, total);
-  }
-
-  endProgress(what: string | Work): void {
-    this.#reporter.drop(what);
-  }
-
-  sendFrame(frame: EffectFrame): Promise<void> {
-    return this.#outbox.add(frame);
-  }
-
-  withLock<T>(name: string, options: LockOptions, work: (lock: LockControls) => Promise<T> | T): Promise<T> {
-    return this.#coordination.locks.with(name, options, work);
   }
 
   async leave(reason = ''): Promise<void> {
