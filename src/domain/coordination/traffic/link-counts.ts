@@ -135,9 +135,21 @@ export class LinkCounts {
       return { counts: found, isNew: false };
     }
     const counts: Counts = {
-      ...{ namespace, sender, receiver, sent: 0, handedOut: 0, takenOn: 0, done: 0, failed: 0, keptBack: 0 },
-      ...{ inFlight: this.#inMailbox(namespace, sender, receiver), bytes: 0, lastMs: 0 },
-      ...{ takeOnLatency: undefined, doneLatency: undefined, used: false },
+      namespace,
+      sender,
+      receiver,
+      sent: 0,
+      handedOut: 0,
+      takenOn: 0,
+      done: 0,
+      failed: 0,
+      keptBack: 0,
+      inFlight: this.#inMailbox(namespace, sender, receiver),
+      bytes: 0,
+      lastMs: 0,
+      takeOnLatency: undefined,
+      doneLatency: undefined,
+      used: false,
     };
     this.#links.set(key, counts);
     if (this.#links.size > this.#max) this.#forgetOne();

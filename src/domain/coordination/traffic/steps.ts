@@ -6,7 +6,7 @@ import {
   DeadLetterRecordSchema,
   type DeliveryRecord,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
-import type { Change, ChangeBatch } from '../../../state/store.ts';
+import type { ChangeBatch } from '../../../state/store.ts';
 import { agentKey } from '../../agent/record.ts';
 import { deadKey, isDeadKey, isMailKey, mailOf } from '../delivery-record.ts';
 import type { KnownDelivery } from '../mailboxes.ts';
@@ -101,18 +101,42 @@ export function deadStep({ reason, error, answer }: DeadLetterRecord): Step {
 
 /** Sorts what a commit changed. */
 export function besideOf({ changes }: ChangeBatch): Beside {
-  const dead = new Map<string, Uint8Array>();
-  const replies = new Map<string, Uint8Array>();
-  const deleted = new Set<string>();
-  const takenFrom = new Map<string, string>();
-  const putInto = new Map<string, string>();
-  for (const { key, value } of changes as readonly Change[]) {
+  // Most commits have neither dead letters nor replies: nothing is made for them.
+  let dead: Map<string, Uint8Array> | undefined;
+  let replies: Map<string, Uint8Array> | undefined;
+  let deleted: Set<string> | undefined;
+  let takenFrom: Map<string, string> | undefined;
+  let putInto: Map<string, string> | undefined;
+  for (const { key, value } of changes) {
     if (isMailKey(key)) {
       const { agentId, deliveryId } = mailOf(key);
-      (value === undefined ? takenFrom : putInto).set(deliveryId, agentId);
-    } else if (value === undefined) deleted.add(key);
-    else if (isDeadKey(key)) dead.set(key, value);
-    else if (isReplyKey(key)) replies.set(key, value);
+      if (value === undefined) {
+        takenFrom ??= new Map();
+        takenFrom.set(deliveryId, agentId);
+      } else {
+        putInto ??= new Map();
+        putInto.set(deliveryId, agentId);
+      }
+    } else if (value === undefined) {
+      deleted ??= new Set();
+      deleted.add(key);
+    } else if (isDeadKey(key)) {
+      dead ??= new Map();
+      dead.set(key, value);
+    } else if (isReplyKey(key)) {
+      replies ??= new Map();
+      replies.set(key, value);
+    }
   }
-  return { dead, replies, deleted, takenFrom, putInto };
+  return {
+    dead: dead ?? NO_VALUES,
+    replies: replies ?? NO_VALUES,
+    deleted: deleted ?? NO_KEYS,
+    takenFrom: takenFrom ?? NO_AGENTS,
+    putInto: putInto ?? NO_AGENTS,
+  };
 }
+
+const NO_VALUES: ReadonlyMap<string, Uint8Array> = new Map();
+const NO_KEYS: ReadonlySet<string> = new Set();
+const NO_AGENTS: ReadonlyMap<string, string> = new Map();

@@ -121,8 +121,19 @@ export class Traffic implements MailObserver, View {
       for (const trace of readRefusals(record)) {
         const { step, source, agentId, count, bytes } = trace;
         const timeMs = trace.time === undefined ? this.#options.storeMs() : msFromTimestamp(trace.time);
-        const link = { namespace, sender: source, receiver: agentId };
-        this.#options.counts.count({ ...link, step, again: false, timeMs, latencyMs: 0, bytes, count });
+        const { counts } = this.#options;
+        const again = false;
+        counts.count({
+          namespace,
+          sender: source,
+          receiver: agentId,
+          step,
+          again,
+          timeMs,
+          latencyMs: 0,
+          bytes,
+          count,
+        });
         for (const ear of this.#ears.get(namespace) ?? []) ear.hear(trace, undefined);
       }
     }
@@ -140,18 +151,20 @@ export class Traffic implements MailObserver, View {
     const latencyMs =
       record.createTime === undefined ? 0 : Math.max(0, timeMs - msFromTimestamp(record.createTime));
     const again = (step.step === DECLINED || step.step === FAILED) && step.retryTime !== undefined;
-    const link = { namespace, sender: record.item.value.source, receiver: record.agentId };
     const { counts } = this.#options;
-    if (never) counts.count({ ...link, step: STORED, again, timeMs, latencyMs, bytes: 0, count: 1 });
-    counts.count({
-      ...link,
+    const counted = {
+      namespace,
+      sender: record.item.value.source,
+      receiver: record.agentId,
       step: step.step,
       again,
       timeMs,
       latencyMs,
       bytes: record.payloadBytes,
       count: 1,
-    });
+    };
+    if (never) counts.count(Object.assign({}, counted, { step: STORED, bytes: 0 }));
+    counts.count(counted);
     const ears = this.#ears.get(namespace);
     if (ears === undefined) return;
     const trace = traceOf(batch, record, step, latencyMs);
@@ -162,27 +175,27 @@ export class Traffic implements MailObserver, View {
 function traceOf(batch: ChangeBatch, record: DeliveryRecord, step: Step, latencyMs: number): MessageTrace {
   const message = record.item.case === 'message' ? record.item.value : undefined;
   const stored = step.step === STORED || step.step === REROUTED;
-  const trace = create(MessageTraceSchema, {
-    step: step.step,
-    time: timestampFromMs(batch.timeMs),
-    revision: batch.revision,
-    deliveryId: record.id,
-    messageId: message?.id ?? '',
-    type: message?.type ?? '',
-    source: message?.source ?? '',
-    target: targetOfDelivery(record),
-    agentId: record.agentId,
-    orderingKey: orderingKeyOf(record),
-    tries: record.tries,
-    latency: durationFromMs(stored ? 0 : latencyMs),
-    bytes: record.payloadBytes,
-    call: record.wantsAnswer,
-    reason: step.reason ?? '',
-    error: step.error ?? '',
-    policyId: record.linkPolicyId,
-    fromAgentId: step.fromAgentId ?? '',
-    count: 1,
-  });
+  // Assigned field by field: create() with values looks each of them up.
+  const trace = create(MessageTraceSchema);
+  trace.step = step.step;
+  trace.time = timestampFromMs(batch.timeMs);
+  trace.revision = batch.revision;
+  trace.deliveryId = record.id;
+  trace.messageId = message?.id ?? '';
+  trace.type = message?.type ?? '';
+  trace.source = message?.source ?? '';
+  trace.target = targetOfDelivery(record);
+  trace.agentId = record.agentId;
+  trace.orderingKey = orderingKeyOf(record);
+  trace.tries = record.tries;
+  trace.latency = durationFromMs(stored ? 0 : latencyMs);
+  trace.bytes = record.payloadBytes;
+  trace.call = record.wantsAnswer;
+  trace.reason = step.reason ?? '';
+  trace.error = step.error ?? '';
+  trace.policyId = record.linkPolicyId;
+  trace.fromAgentId = step.fromAgentId ?? '';
+  trace.count = 1;
   if (step.retryTime !== undefined) trace.retryTime = step.retryTime;
   return trace;
 }
