@@ -199,7 +199,7 @@ const REFUSALS: ReadonlySet<ErrorReason> = new Set([
 
 /** An agent of which the command asks what it is: it is done, and need not be told. */
 function isSoAlready(command: OrderedCommand, { record }: KnownAgent): Composed | undefined {
-  const { phase, drain } = agentOf(record);
+  const { phase, drain, quarantine } = agentOf(record);
   const done = (words: string, verified = true): Composed => over(AgentOutcome_State.DONE, words, verified);
   switch (command) {
     case 'resume':
@@ -207,7 +207,10 @@ function isSoAlready(command: OrderedCommand, { record }: KnownAgent): Composed 
         ? done('it could be given work already')
         : undefined;
     case 'pause':
-      return phase === Agent_Phase.QUARANTINED ? done('it was set aside already') : undefined;
+      // One with an end (a cool-off) is not what is asked for.
+      return phase === Agent_Phase.QUARANTINED && quarantine?.endTime === undefined
+        ? done('it was set aside already')
+        : undefined;
     case 'drain': {
       if (phase !== Agent_Phase.DRAINED) return undefined;
       const seen = drain?.state === Drain_State.STOPPED || drain?.state === Drain_State.NOTHING_RAN;

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Agent_Liveness, AgentSchema } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   DeregisterAgentRequestSchema,
+  QuarantineAgentRequestSchema,
   ResumeAgentRequestSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import {
@@ -15,7 +16,7 @@ import {
   OperationRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { AgentDirectory } from '../../../../src/domain/agent/directory.ts';
-import { agentKey, encodeRecord } from '../../../../src/domain/agent/record.ts';
+import { agentKey, agentOf, encodeRecord } from '../../../../src/domain/agent/record.ts';
 import { meanHealth } from '../../../../src/domain/coordination/operations/operation-health.ts';
 import { durationFromMs } from '../../../../src/lib/proto-time.ts';
 import { fleet, useFleet } from '../../agent/conversation-fixture.ts';
@@ -272,6 +273,58 @@ describe('an operation', () => {
     } finally {
       await other.stop();
     }
+  });
+
+  it('goes on when the store is away or its answers are lost, and nobody gets the command twice', async () => {
+    const crew = await Crew.of(8);
+    crew.set(['c03'], declines);
+    const { operation } = await start({ command: 'check', wave: count(2), maxErrors: many });
+    for (let round = 0; round < 40; round += 1) {
+      // In turn: the first commits of the round are stored and nobody is told, or nothing can be stored at all.
+      fleet.store.faults.loseAnswers = round % 3;
+      fleet.store.faults.away = round % 5 === 4;
+      await fleet.care.tick().catch(() => {});
+      await turns(4);
+      fleet.store.faults.loseAnswers = 0;
+      fleet.store.faults.away = false;
+      await crew.work(2);
+      if ((await get(operation.id)).operation.endTime !== undefined) break;
+      await fleet.pass(2000);
+    }
+    const { operation: ended, agents } = await get(operation.id);
+    expect(ended.state).toBe(Operation_State.COMPLETED_WITH_ERRORS);
+    expect(standing(agents).filter((line) => !line.endsWith(' done'))).toEqual(['c03 failed']);
+    for (const { agentId, tries } of agents) {
+      expect(tries).toBe(1);
+      expect(new Set(crew.deliveries(agentId).map(({ work }) => work?.deliveryId)).size).toBe(1);
+    }
+    expect(fleet.types().filter((type) => type === 'operation.wave_done')).toHaveLength(4);
+    expect(fleet.types().filter((type) => type === 'operation.ended')).toHaveLength(1);
+  });
+
+  it('sets aside until further notice also an agent that is in its cool-off', async () => {
+    const crew = await Crew.of(1);
+    const cooling = { agentId: 'c00', duration: durationFromMs(60_000) };
+    await fleet.orders.quarantine(create(QuarantineAgentRequestSchema, cooling), OPERATOR);
+    const { operation } = await start({ command: 'pause' });
+    await crew.work();
+    expect((await get(operation.id)).operation.state).toBe(Operation_State.SUCCEEDED);
+    const record = fleet.record('c00');
+    expect(record && agentOf(record).quarantine).toMatchObject({ actor: 'operator', reason: '' });
+    expect(record && agentOf(record).quarantine?.endTime).toBeUndefined();
+  });
+
+  it('carries the trace of whoever started it to the agents', async () => {
+    const crew = await Crew.of(1);
+    const trace = {
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      tracestate: 'a=b',
+    };
+    const { operation } = await start({ command: 'check' }, {}, trace);
+    await crew.work();
+    const [delivery] = crew.deliveries('c00');
+    expect(delivery).toMatchObject(trace);
+    expect(delivery?.item.value).toMatchObject({ operationId: operation.id, type: 'check' });
   });
 
   it('is removed with all that belongs to it when the time of events is over', async () => {

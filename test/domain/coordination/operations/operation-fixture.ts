@@ -119,10 +119,14 @@ type Spec = Exclude<MessageInitShape<typeof OperationSpecSchema>, { $typeName: s
 export const everybody = { labelSelector: 'crew=yes' };
 
 /** Starts an operation for the crew. */
-export async function start(spec: Spec, more: { dryRun?: boolean; requestId?: string } = {}) {
+export async function start(
+  spec: Spec,
+  more: { dryRun?: boolean; requestId?: string } = {},
+  trace = NO_TRACE,
+) {
   const filter = spec.agentIds === undefined && spec.filter === undefined ? { filter: everybody } : {};
   const request = create(StartOperationRequestSchema, { spec: { ...filter, ...spec }, ...more });
-  const response = await fleet.coordination.operations.start.start(request, OPERATOR, NO_TRACE);
+  const response = await fleet.coordination.operations.start.start(request, OPERATOR, trace);
   await turns();
   return { operation: known(response.operation), agents: response.agents };
 }
