@@ -1,8 +1,7 @@
 import type { Work } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import {
-  type DeliveryUpdate,
-  DeliveryUpdate_State,
-  type Payload,
+import type {
+  DeliveryUpdate,
+  Payload,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import type { Background } from '../../lib/background.ts';
@@ -13,34 +12,25 @@ import type { Logger } from '../../lib/logger.ts';
 import { msFromTimestamp } from '../../lib/proto-time.ts';
 import type { TimingWheel } from '../../lib/timing-wheel.ts';
 import type { MergedCommits } from '../../state/merged-commits.ts';
-import {
-  type Check,
-  type Commit,
-  type CommitOutcome,
-  type Store,
-  StoreUnavailableError,
-} from '../../state/store.ts';
+import { type Check, type CommitOutcome, StoreUnavailableError } from '../../state/store.ts';
 import type { StoreTime } from '../../state/store-time.ts';
 import type { Views } from '../../state/views.ts';
-import type { AgentDirectory, KnownAgent } from '../agent/directory.ts';
+import type { AgentDirectory } from '../agent/directory.ts';
 import { notStoredYet, superseded } from '../agent/errors.ts';
 import { loadAgent } from '../agent/load.ts';
 import type { SelfWatch } from '../agent/observer.ts';
-import { agentKey } from '../agent/record.ts';
 import type { Session } from '../agent/session.ts';
-import type { EventWriter, NewEvent } from '../monitoring/events.ts';
 import { type DeliveryLine, DeliveryPump, type Stored } from './delivery-pump.ts';
 import { encodeDelivery, mailKey, putDeadLetter } from './delivery-record.ts';
-import { adopted, claimed, decideUpdate, type Outcome } from './delivery-rules.ts';
+import { adopted, claimed, decideUpdate } from './delivery-rules.ts';
 import { loadDelivery } from './load-delivery.ts';
 import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
 import { decodePayload } from './messages/message-record.ts';
 import type { MessageTracing } from './messages/message-tracing.ts';
-import { ofOperation } from './operations/answers.ts';
-import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } from './outcomes.ts';
+import { OutcomeCommits, type OutcomeCommitsOptions, stateOf } from './outcome-commits.ts';
+import type { OutcomeState } from './outcomes.ts';
 
-export interface DeliveriesOptions {
-  store: Store;
+export interface DeliveriesOptions extends OutcomeCommitsOptions {
   /** For what comes at a high rate. */
   merged: MergedCommits;
   storeTime: StoreTime;
@@ -48,15 +38,10 @@ export interface DeliveriesOptions {
   directory: AgentDirectory;
   mailboxes: Mailboxes;
   background: Background;
-  events: EventWriter;
   clock: Clock;
   wheel: TimingWheel;
   self: SelfWatch;
   log: Logger;
-  /** What outcomes mean beyond their delivery, by type of command. */
-  outcomeRules: ReadonlyMap<string, OutcomeRule>;
-  /** The same for messages. */
-  messageRule: OutcomeRule;
   metrics: { delivery(outcome: string, item: string, latencyMs: number): void };
   tracing?: Pick<MessageTracing, 'settled'> | undefined;
 }
@@ -65,8 +50,6 @@ export interface DeliveriesOptions {
 type GivenUp = 'expired' | 'tries' | 'agent_gone';
 
 const ATTEMPTS = 16;
-/** How long the outcome of an attempt is remembered: an agent whose answer was lost says it again. */
-const REMEMBERED_MS = 3_600_000;
 /** How long a view may take to show what was committed. */
 const VIEW_MS = 2000;
 /** Pause after somebody else was faster. */
@@ -79,9 +62,11 @@ export class Deliveries {
   readonly #options: DeliveriesOptions;
   readonly #pumps = new Map<string, DeliveryPump>();
   readonly #queue = new KeyedQueue();
+  readonly #outcomes: OutcomeCommits;
 
   constructor(options: DeliveriesOptions) {
     this.#options = options;
+    this.#outcomes = new OutcomeCommits(options);
     options.mailboxes.listen((namespace, agentId) => this.wake(namespace, agentId));
   }
 
@@ -197,7 +182,7 @@ export class Deliveries {
       const outcome = decideUpdate(known, update, storeMs);
       // Of messages there are many: who says again in another session what became of one hears that it is not there.
       const isMessage = known.record.item.case === 'message';
-      const commit = await this.#outcomeCommit({
+      const commit = await this.#outcomes.commit({
         known,
         outcome,
         input: { known, state: stateOf(outcome, update), update, agent, subject: undefined, storeMs },
@@ -232,7 +217,7 @@ export class Deliveries {
     const { store, storeTime, directory } = this.#options;
     const storeMs = storeTime.ms();
     const agent = directory.get(known.namespace, known.agentId);
-    const commit = await this.#outcomeCommit({
+    const commit = await this.#outcomes.commit({
       known,
       outcome: { kind: 'over', state: 'failed', dead: reason === 'tries' ? 'tries' : undefined },
       input: { known, state: reason, update: undefined, agent, subject: undefined, storeMs },
@@ -263,55 +248,6 @@ export class Deliveries {
     this.#options.metrics.delivery(outcome, item.case ?? 'unknown', latencyMs);
   }
 
-  async #outcomeCommit(options: {
-    known: KnownDelivery;
-    outcome: Outcome;
-    input: OutcomeInput;
-    requestId: string | undefined;
-  }): Promise<Commit> {
-    const { known, outcome, requestId } = options;
-    const { record, namespace } = known;
-    const key = mailKey(known.agentId, known.id);
-    const checks: Check[] = [{ key, revision: known.revision }];
-    const rule = this.#ruleOf(known);
-    const subject = await this.#subjectOf(known, options.input.agent, rule !== undefined);
-    const input = { ...options.input, subject };
-    for (const agent of new Set([input.agent, subject])) {
-      if (agent !== undefined) checks.push({ key: agentKey(agent.id), revision: agent.revision });
-    }
-    const effects = rule?.(input) ?? {};
-    const event = commandEvent(input);
-    const events: NewEvent[] = [...(event === undefined ? [] : [event]), ...(effects.events ?? [])];
-    const puts = [...(effects.puts ?? [])];
-    const deletes = [...(effects.deletes ?? [])];
-    if (outcome.kind === 'over') {
-      deletes.push(key);
-      if (outcome.dead !== undefined && options.input.update !== undefined) {
-        const answer = outcome.state === 'declined' ? 'declined' : 'failed';
-        puts.push(putDeadLetter(record, outcome.dead, options.input.update.error, input.storeMs, answer));
-      }
-    } else {
-      puts.push({ key, value: encodeDelivery(outcome.record) });
-    }
-    const mark = Uint8Array.of(1);
-    const request =
-      requestId === undefined || outcome.kind !== 'over'
-        ? {}
-        : { request: { id: requestId, fingerprint: mark, response: mark, ttlMs: REMEMBERED_MS } };
-    // The event of the commit that put it there comes first in it.
-    const causeId = `${known.createdRevision}-0`;
-    const appends = events.map((each) => this.#options.events.append({ causeId, ...each }));
-    return { namespace, checks, puts, deletes, appends, ...request };
-  }
-
-  #ruleOf({ record: { item } }: KnownDelivery): OutcomeRule | undefined {
-    if (item.case === 'command') {
-      const rule = this.#options.outcomeRules.get(item.value.type);
-      return item.value.operationId === '' ? rule : ofOperation(rule);
-    }
-    return item.case === 'message' ? this.#options.messageRule : undefined;
-  }
-
   /** The payload that a delivery refers to; undefined: it is gone. */
   async #payload({ namespace, record }: KnownDelivery): Promise<Payload | undefined> {
     const { store, log } = this.#options;
@@ -324,23 +260,16 @@ export class Deliveries {
     }
   }
 
-  async #subjectOf(known: KnownDelivery, agent: KnownAgent | undefined, asked: boolean) {
-    const id = known.record.subjectAgentId;
-    if (id === '' || id === known.agentId) return agent;
-    return asked ? loadAgent(this.#options.store, known.namespace, id) : undefined;
-  }
-
   #hand(session: Session, known: KnownDelivery, step: 'claim' | 'adopt'): Promise<CommitOutcome> {
-    const { store } = this.#options;
+    const { store, merged } = this.#options;
     const { epoch } = store.status();
     const record = step === 'claim' ? claimed(known, session.epoch, epoch) : adopted(known, session.epoch);
     const key = mailKey(known.agentId, known.id);
-    return store.commit({
-      namespace: known.namespace,
+    return merged.commit(known.namespace, () => ({
       epoch,
       checks: [{ key, revision: known.revision }],
       puts: [{ key, value: encodeDelivery(record) }],
-    });
+    }));
   }
 
   /** @returns the pause before anything else is tried, milliseconds */
@@ -372,9 +301,3 @@ const unknownDelivery = (id: string): DomainError =>
     reason: ErrorReason.DELIVERY_UNKNOWN,
     message: `no delivery ${id} is with this agent; it is finished, cancelled or was never its own`,
   });
-
-function stateOf(outcome: Outcome, update: DeliveryUpdate): OutcomeState {
-  if (outcome.kind === 'accepted') return 'accepted';
-  if (outcome.kind === 'over') return outcome.state;
-  return update.state === DeliveryUpdate_State.DECLINED ? 'declined' : 'failed';
-}
