@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type AgentHandle, connectAgent } from '../../src/client/index.ts';
 import { failureOf } from '../support/clients.ts';
 import { ServiceProcess } from '../support/service.ts';
@@ -36,7 +36,14 @@ async function start(tool: Tool, id: string, peer = ''): Promise<AgentProcess> {
 }
 
 function messagesOfA(language: string, tool: Tool): void {
-  const [first, second] = [`${language}-a`, `${language}-b`];
+  // Of their own in each test: an agent that was killed is there for a moment longer.
+  let first = '';
+  let second = '';
+  let made = 0;
+  beforeEach(() => {
+    made += 1;
+    [first, second] = [`${language}-a${made}`, `${language}-b${made}`];
+  });
 
   test('two agents call each other, also within a call', async () => {
     const one = await start(tool, first, second);
@@ -66,12 +73,12 @@ function messagesOfA(language: string, tool: Tool): void {
   });
 
   test('a call that takes longer is accepted and comes once; past its deadline it is revoked all the way down', async () => {
-    await start(tool, first, 'slow');
+    await start(tool, first, `slow-${language}`);
     let asked = 0;
     let revoked = 0;
     const slow = await connectAgent({
       server: service.grpc,
-      id: 'slow',
+      id: `slow-${language}`,
       spec: {},
       maxInFlight: 4,
       onCall: {
@@ -84,12 +91,12 @@ function messagesOfA(language: string, tool: Tool): void {
             [7, 20_000],
           ]).get(hops);
           await sleep(takesMs ?? 0, undefined, { signal });
-          return { way: ['slow'] };
+          return { way: [`slow-${language}`] };
         },
       },
     });
     handles.push(slow);
-    expect(await client.ask(first, 7)).toEqual({ way: [first, 'slow'] });
+    expect(await client.ask(first, 7)).toEqual({ way: [first, `slow-${language}`] });
     expect(asked).toBe(1);
     const failure = await failureOf(client.ask(first, 8, 1_500));
     // Its own deadline, or a moment before it that of the call in turn.
