@@ -137,9 +137,9 @@ export function messageDelivery(input: NewMessage): {
   return { delivery, blob };
 }
 
-/** Bytes of a payload, encoded. */
+/** The same as is stored with a delivery. */
 export const payloadSize = (payload: Payload | undefined): number =>
-  payload === undefined ? 0 : toBinary(PayloadSchema, payload).length;
+  payload === undefined ? 0 : payloadBytes(payload);
 
 /** For whom a sender sends something, in a word: "agent:<id>", "capability:<name>", "topic:<topic>" or "selector". */
 export function targetOf(to: SendMessage['to']): string {

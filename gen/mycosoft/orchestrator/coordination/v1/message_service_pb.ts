@@ -982,7 +982,7 @@ export type MessageTrace = Message<"mycosoft.orchestrator.coordination.v1.Messag
   latency?: Duration | undefined;
 
   /**
-   * Bytes of its payload, encoded.
+   * About how many bytes its payload takes.
    *
    * @generated from field: uint32 bytes = 13;
    */
@@ -1339,7 +1339,7 @@ export type MessageLink = Message<"mycosoft.orchestrator.coordination.v1.Message
   inFlight: number;
 
   /**
-   * Bytes of the payloads of messages that were sent.
+   * About how many bytes the payloads of messages took that were sent.
    *
    * @generated from field: uint64 bytes = 10;
    */

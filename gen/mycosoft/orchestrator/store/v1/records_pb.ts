@@ -407,7 +407,7 @@ export type DeliveryRecord = Message<"mycosoft.orchestrator.store.v1.DeliveryRec
   reroutedFrom: string;
 
   /**
-   * Bytes of the payload, encoded.
+   * About how many bytes the payload takes.
    *
    * @generated from field: uint32 payload_bytes = 27;
    */
