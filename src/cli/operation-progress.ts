@@ -23,6 +23,7 @@ import { runWatch, watchNotices } from './watch.ts';
 /** Agents that failed, as the picture on a terminal shows them: the latest. */
 const SHOWN = 8;
 const BAR = 30;
+const REDRAW_MS = 1000;
 
 /**
  * Follows an operation until it has ended, or has stopped itself with nothing out any more. On a terminal as a picture in
@@ -36,6 +37,8 @@ export async function followOperation(context: Context, id: string, cursor = '')
   signal.addEventListener('abort', forward, { once: true });
   const view = !json && io.stdout.isTTY === true ? createLiveView(io.stdout) : undefined;
   const story = new Story(context, view);
+  // What is left of a pause between waves goes on without news.
+  const redraw = view === undefined ? undefined : setInterval(() => story.draw(), REDRAW_MS);
   try {
     await runWatch<WatchOperationResponse>({
       open: (from, stop) =>
@@ -55,6 +58,7 @@ export async function followOperation(context: Context, id: string, cursor = '')
     });
   } finally {
     signal.removeEventListener('abort', forward);
+    clearInterval(redraw);
     view?.end();
   }
   if (!json) story.close(id);
@@ -102,7 +106,7 @@ class Story {
     if (this.#context.format === 'json') return;
     for (const agent of agents) this.#agent(agent);
     if (this.#view === undefined) this.#change();
-    else this.#draw();
+    else this.draw();
   }
 
   /** Everything comes again. */
@@ -161,7 +165,7 @@ class Story {
     this.#context.say(headline(operation, Date.now(), isNews));
   }
 
-  #draw(): void {
+  draw(): void {
     const operation = this.#operation;
     if (operation === undefined) return;
     const style = { ...this.#context.style, columns: this.#context.io.stdout.columns };

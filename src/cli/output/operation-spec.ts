@@ -10,12 +10,17 @@ export function amountWords(spec: OperationSpec): string {
   const parts = [
     wave === undefined ? 'all at once' : `waves of ${amount(wave)}`,
     ...(maxInFlight === undefined ? [] : [`${amount(maxInFlight)} in flight`]),
-    `stops when more than ${maxErrors === undefined ? '0' : amount(maxErrors)} fail`,
+    errors(maxErrors),
     `${agentTimeout === undefined ? '5m00s' : formatDuration(agentTimeout)} for each agent`,
     ...(minHealth === 0 ? [] : [`mean health at least ${minHealth}`]),
   ];
   return parts.join(', ');
 }
+
+const errors = (limit: Amount | undefined): string =>
+  limit === undefined || limit.amount.value === 0
+    ? 'stops at the first that fails'
+    : `stops when more than ${amount(limit)} fail`;
 
 const amount = ({ amount: { case: which, value } }: Amount): string =>
   which === 'percent' ? `${value}%` : `${value ?? '?'}`;
