@@ -7,6 +7,7 @@ import type { Addresses } from './addresses.ts';
 import type { AgentRecords } from './agent-records.ts';
 import type { MessageBook, Outgoing } from './message-book.ts';
 import type { Random } from './random.ts';
+import { strain } from './strain.ts';
 
 export interface CallerOptions {
   name: string;
@@ -78,7 +79,7 @@ export class Caller {
     const { doors, random, book } = this.#options;
     const timeoutMs = random.between(300, 1_500);
     const calm = this.#calm;
-    const deadlineMs = timeoutMs + (calm ? LATE_MS : FAULTS_MS);
+    const deadlineMs = timeoutMs + (calm ? LATE_MS : FAULTS_MS) * strain();
     book.tried(outgoing);
     const startMs = performance.now();
     try {
@@ -122,7 +123,7 @@ export class Caller {
   /** Whether an agent was told, some time ago, that what it did is stored. */
   #wasAnswered(id: string): boolean {
     const { book, recordsOf } = this.#options;
-    const latestMs = performance.now() - HEARD_MS;
+    const latestMs = performance.now() - HEARD_MS * strain();
     return [...(book.of(id)?.deliveries ?? [])].some(([agentId, ids]) =>
       [...ids].some((each) => (recordsOf(agentId)?.deliveries.get(each)?.doneMs ?? Infinity) < latestMs),
     );

@@ -11,8 +11,9 @@ import { pause, until } from '../until.ts';
 import { deadMessages } from './dead-messages.ts';
 import { EventBook } from './event-book.ts';
 import type { FaultRig } from './rig.ts';
+import { strain } from './strain.ts';
 
-/** Everybody is attached again so long after the last fault, milliseconds. */
+/** Everybody is attached again so long after the last fault, milliseconds, on a machine that has the CPU for it. */
 const ATTACHED_MS = 15_000;
 /** And everything that was ordered is over so long after that. */
 const FINISHED_MS = 20_000;
@@ -38,7 +39,7 @@ export class Checks {
     const healedMs = performance.now();
     const since = () => Math.round(performance.now() - healedMs);
     for (const { clients } of rig.replicas) {
-      const left = Math.max(1, ATTACHED_MS - since());
+      const left = Math.max(1, ATTACHED_MS * strain() - since());
       const absent = () => absentAgents(clients, rig.agents.length);
       const nobody = (ids: readonly string[]) => ids.length === 0;
       const limits = { what: 'nobody to be absent', timeoutMs: left, everyMs: 50 };
@@ -58,7 +59,10 @@ export class Checks {
       const { revision: minRevision } = await until(last, Boolean, { what: 'the store to be read' });
       for (const { clients } of rig.replicas) {
         const seen = () => clients.agents.listAgents({ pageSize: 1, minRevision }, { timeoutMs: 2_000 });
-        await until(seen, Boolean, { what: 'a replica to know what is stored', timeoutMs: AGREED_MS });
+        await until(seen, Boolean, {
+          what: 'a replica to know what is stored',
+          timeoutMs: AGREED_MS * strain(),
+        });
       }
     }
     const unfinished = async () => {
@@ -72,7 +76,7 @@ export class Checks {
     await until(
       unfinished,
       ({ busy, pending }) => busy.length === 0 && pending.every((count) => count === 0),
-      { what: 'all orders to be over', timeoutMs: FINISHED_MS, everyMs: 50 },
+      { what: 'all orders to be over', timeoutMs: FINISHED_MS * strain(), everyMs: 50 },
     ).catch(async (error: unknown) => {
       throw new Error(`${String(error)}; ${(await this.#unfinished()).join('\n')}`);
     });
@@ -117,9 +121,11 @@ export class Checks {
       last = await look();
       return last.length === 0;
     };
-    await until(agreed, Boolean, { timeoutMs: AGREED_MS, everyMs: 100 }).catch((error: unknown) => {
-      if (last.length === 0) last.push(String(error));
-    });
+    await until(agreed, Boolean, { timeoutMs: AGREED_MS * strain(), everyMs: 100 }).catch(
+      (error: unknown) => {
+        if (last.length === 0) last.push(String(error));
+      },
+    );
     return last;
   }
 

@@ -9,6 +9,7 @@ import type { Addresses } from './addresses.ts';
 import type { FaultAgent } from './fault-agent.ts';
 import { type MessageBook, type Outgoing, REFUSALS } from './message-book.ts';
 import type { Random } from './random.ts';
+import { strain } from './strain.ts';
 import { REPEATED } from './writer.ts';
 
 export interface CourierOptions {
@@ -92,7 +93,7 @@ export class Courier {
       const tries = twice ? doors : [random.pick(doors)];
       const stored = await Promise.all(tries.map((door) => this.#try(outgoing, door, agent)));
       if (stored.includes(true)) return;
-      if (this.#stopping && performance.now() > this.#stoppedMs + PATIENCE_MS) {
+      if (this.#stopping && performance.now() > this.#stoppedMs + PATIENCE_MS * strain()) {
         book.faults.push(`${outgoing.id} is not acknowledged ${PATIENCE_MS} ms after the end`);
         return;
       }

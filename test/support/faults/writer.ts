@@ -4,6 +4,7 @@ import { AgentService } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_
 import { unary } from '../sim-agent.ts';
 import { pause } from '../until.ts';
 import type { Random } from './random.ts';
+import { strain } from './strain.ts';
 
 /** What the service acknowledged: all of it has to be there at the end. */
 export class Acknowledged {
@@ -123,7 +124,7 @@ export class Writer {
           fault(`${code} ${details}`);
           return undefined;
         }
-        if (this.#stopping && performance.now() > this.#stoppedMs + PATIENCE_MS) {
+        if (this.#stopping && performance.now() > this.#stoppedMs + PATIENCE_MS * strain()) {
           fault(`still ${code} ${details} ${PATIENCE_MS} ms after the end`);
           return undefined;
         }
