@@ -149,7 +149,7 @@ export class LinkCounts {
       lastMs: 0,
       takeOnLatency: undefined,
       doneLatency: undefined,
-      used: false,
+      used: true,
     };
     this.#links.set(key, counts);
     if (this.#links.size > this.#max) this.#forgetOne();
