@@ -53,6 +53,7 @@ export class AgentLocks {
   readonly #lease: () => AbortSignal;
   readonly #log: ClientLogger;
   readonly #held = new Set<HeldLock>();
+  #closed = false;
 
   constructor(options: {
     calls: AgentCalls;
@@ -71,6 +72,7 @@ export class AgentLocks {
 
   /** The agent is closed: nothing is held any more. */
   close(): void {
+    this.#closed = true;
     for (const held of this.#held) held.lose('the agent is closed');
   }
 
@@ -97,7 +99,9 @@ export class AgentLocks {
     } finally {
       this.#held.delete(held);
       held.stop();
-      if (!held.signal.aborted) await this.#release(name, fencingToken);
+      // Also where it was lost by this process's own clock alone: the service may have been away, and know nothing of that.
+      const released = this.#closed ? undefined : this.#release(name, fencingToken);
+      if (!held.signal.aborted) await released;
     }
   }
 

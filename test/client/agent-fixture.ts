@@ -47,6 +47,7 @@ export function useAgent(): AgentFixture {
   });
   afterEach(async () => {
     await fixture.agent.close();
+    await vi.advanceTimersByTimeAsync(0); // what was under way has heard of it
     expect(vi.getTimerCount(), 'timers left behind').toBe(0);
     expect(fixture.network.openTransports, 'connections left open').toBe(0);
     vi.useRealTimers();

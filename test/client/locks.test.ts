@@ -161,6 +161,20 @@ describe('the signal of a lock', () => {
     expect(held.lock()?.signal.aborted).toBe(true);
   });
 
+  it('that was lost by the own clock alone is given back when the service is there again: it may know nothing of it', async () => {
+    await fixture.connected();
+    granting();
+    const held = hold();
+    await fixture.pass(0);
+    fixture.lost();
+    await fixture.pass(31_000);
+    expect(held.lock()?.signal.aborted).toBe(true);
+    expect(called('ReleaseLock')).toEqual([]);
+    fixture.network.stream.welcome(2n);
+    await fixture.pass(100);
+    expect(called('ReleaseLock')).toMatchObject([{ name: 'l', fencingToken: 7n }]);
+  });
+
   it('does not fire over a reconnect within the lease', async () => {
     await fixture.connected();
     granting();

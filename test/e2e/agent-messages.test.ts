@@ -201,6 +201,11 @@ describe('a receiver that does not do its work', () => {
     });
     await until(() => context?.signal.aborted, Boolean, { what: 'the handler to be told' });
     expect(context?.deadline?.getTime()).toBeLessThan(Date.now() + 600);
+    // One that says nothing at all is no different.
+    await attach('mute', { onDelivery: () => {} });
+    await expect(a.call('mute', { type: 'x' }, { timeoutMs: 300 })).rejects.toMatchObject({
+      reason: 'DEADLINE_EXCEEDED',
+    });
     // A caller that gives up takes the call back too.
     context = undefined;
     const givesUp = new AbortController();
