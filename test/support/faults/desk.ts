@@ -45,6 +45,8 @@ interface Waiting {
 export class Desk {
   /** It takes notice of everything, takes it on and is quick about it. */
   diligent = false;
+  /** What a failover has lost and is sent again comes later in its line, and nobody answers the first of it any more. */
+  fallsBack = false;
   readonly #options: DeskOptions;
   readonly #jobs = new Map<string, Job>();
   /** Updates without an answer, by frame id, in their order. */
@@ -80,7 +82,7 @@ export class Desk {
     const { random, records } = this.#options;
     const { work, isMessage, orderingKey } = assignment;
     const before = this.#unanswered.get(orderingKey);
-    if (before !== undefined && before !== work.deliveryId) {
+    if (before !== undefined && before !== work.deliveryId && !this.fallsBack) {
       records.fault(`${work.deliveryId} came before ${before} of the same key, ${orderingKey}, was answered`);
     }
     this.#unanswered.set(orderingKey, work.deliveryId);

@@ -179,6 +179,7 @@ export class FaultRig {
     const token = made?.agentToken ?? '';
     const patienceMs = this.options.leaseMs ?? LEASE_MS;
     const agent = new FaultAgent({ id, token, doors, patienceMs, random, book: this.messages });
+    agent.desk.fallsBack = this.options.paired ?? false;
     this.agents.push(agent);
     const subscription = subscriptionOf(id);
     const [door] = doors;
