@@ -19,6 +19,8 @@ interface Batch {
   epoch: bigint | undefined;
   puts: number;
   bytes: number;
+  /** The end of the batch of the same turn that it comes after. */
+  after: Promise<void> | undefined;
 }
 
 const MAX_PARTS = 256;
@@ -26,8 +28,9 @@ const MAX_BYTES = 256 << 10;
 
 /**
  * Many small changes at a high rate: what is asked for in one turn of the event loop goes into one commit, which costs the
- * store little more than each of them alone. Parts that concern the same keys are not put together. Where a condition of one
- * part fails, each is stored by itself, in their order, so that no part fails because of another one.
+ * store little more than each of them alone. Parts of one turn are stored in their order: what does not go into one commit
+ * (it is full, or they concern the same keys) waits until that is over. Where a condition fails, the parts that made it hear
+ * so, and the others are stored without them: no part fails because of another one.
  */
 export class MergedCommits {
   readonly #store: Store;
@@ -46,11 +49,10 @@ export class MergedCommits {
     let part = make(open?.puts ?? 0);
     let batch = open;
     if (batch !== undefined && !fits(batch, part)) {
-      this.#flush(namespace, batch);
-      batch = undefined;
+      batch = this.#begin(namespace, this.#flush(namespace, batch));
       part = make(0);
     }
-    batch ??= this.#begin(namespace);
+    batch ??= this.#begin(namespace, undefined);
     take(batch, part);
     const { parts } = batch;
     return new Promise((resolve, reject) => {
@@ -58,7 +60,7 @@ export class MergedCommits {
     });
   }
 
-  #begin(namespace: string): Batch {
+  #begin(namespace: string, after: Promise<void> | undefined): Batch {
     const batch: Batch = {
       parts: [],
       written: new Set(),
@@ -66,33 +68,41 @@ export class MergedCommits {
       epoch: undefined,
       puts: 0,
       bytes: 0,
+      after,
     };
     this.#batches.set(namespace, batch);
-    setImmediate(() => this.#flush(namespace, batch));
+    setImmediate(() => void this.#flush(namespace, batch));
     return batch;
   }
 
-  #flush(namespace: string, batch: Batch): void {
+  /** Resolves when all of it is settled; never rejects. */
+  async #flush(namespace: string, batch: Batch): Promise<void> {
     if (this.#batches.get(namespace) === batch) this.#batches.delete(namespace);
     const parts = batch.parts.splice(0);
-    if (parts.length > 0) void this.#storeAll(namespace, parts);
+    if (batch.after !== undefined) await batch.after;
+    await this.#storeAll(namespace, parts);
   }
 
   async #storeAll(namespace: string, parts: readonly Waiting[]): Promise<void> {
+    let left = parts;
     try {
-      const outcome = await this.#store.commit(merged(namespace, parts));
-      if (outcome.kind === 'repeated') throw new Error('a commit without a request was repeated');
-      if (outcome.kind === 'committed' || parts.length === 1) {
-        for (const { resolve } of parts) resolve(outcome);
-        return;
+      while (left.length > 0) {
+        const outcome = await this.#store.commit(merged(namespace, left));
+        if (outcome.kind === 'repeated') throw new Error('a commit without a request was repeated');
+        const over = outcome.kind === 'committed' ? left : left.filter(({ part }) => fails(part, outcome));
+        if (over.length === 0) throw new Error('a condition failed that nobody had made');
+        for (const { resolve } of over) resolve(outcome);
+        left = left.filter((each) => !over.includes(each));
       }
     } catch (error) {
-      for (const { reject } of parts) reject(error);
-      return;
+      for (const { reject } of left) reject(error);
     }
-    for (const each of parts) void this.#storeAll(namespace, [each]);
   }
 }
+
+/** Whether a part has a condition that does not hold, by what the store said of one key. */
+const fails = ({ checks }: Part, { key, revision }: { key: string; revision: bigint }): boolean =>
+  checks?.some((check) => check.key === key && check.revision !== revision) === true;
 
 const keysWritten = ({ puts, deletes }: Part): string[] => [
   ...(puts ?? []).map(({ key }) => key),

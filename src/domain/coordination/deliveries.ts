@@ -263,7 +263,10 @@ export class Deliveries {
   #hand(session: Session, known: KnownDelivery, step: 'claim' | 'adopt'): Promise<CommitOutcome> {
     const { store, merged } = this.#options;
     const { epoch } = store.status();
-    const record = step === 'claim' ? claimed(known, session.epoch, epoch) : adopted(known, session.epoch);
+    const record =
+      step === 'claim'
+        ? claimed(known, session.epoch, epoch, this.isWithAgent(known))
+        : adopted(known, session.epoch);
     const key = mailKey(known.agentId, known.id);
     return merged.commit(known.namespace, () => ({
       epoch,

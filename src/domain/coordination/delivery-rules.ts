@@ -64,11 +64,21 @@ export function nextStep({ known, sessionEpoch, handedOut, held, nowMs, storeMs 
     // A store that fell back may show an attempt that this session has left behind: that is tried anew.
     return { kind: 'send' };
   }
-  if (record.tries >= record.maxTries) return nextTry(record);
+  if (triesOf(record, handedOut) >= record.maxTries) return { kind: 'give_up' };
   const notBeforeMs = record.notBefore === undefined ? 0 : msFromTimestamp(record.notBefore);
   if (storeMs < notBeforeMs) return { kind: 'later', storeMs: notBeforeMs };
   return nextTry(record);
 }
+
+/**
+ * How often it was handed out. A first attempt that was made for the agent's session when the delivery was stored counts once
+ * it was handed out there.
+ */
+const triesOf = ({ tries, attempt }: DeliveryRecord, handedOut: HandedOut | undefined): number =>
+  handedOut?.attempt === attempt ? Math.max(1, tries) : tries;
+
+/** How often a delivery was handed out that the agent says something of. */
+export const answeredTries = ({ tries }: DeliveryRecord): number => Math.max(1, tries);
 
 /** What comes after an attempt that led to nothing. */
 export const nextTry = ({ tries, maxTries }: DeliveryRecord): Step =>
@@ -86,12 +96,20 @@ export const isTakenOn = ({ record }: KnownDelivery, sessionEpoch: bigint, held?
 /** Whether it counts towards the agent's max_in_flight. */
 export const countsInFlight = ({ record }: KnownDelivery): boolean => record.orderingKey !== COMMAND_ORDER;
 
-/** The record with its next attempt, for a session. Pure. */
-export function claimed(known: KnownDelivery, sessionEpoch: bigint, storeEpoch: bigint): DeliveryRecord {
+/**
+ * The record with its next attempt, for a session. Pure.
+ * @param wasHandedOut the attempt before was, in the same session
+ */
+export function claimed(
+  known: KnownDelivery,
+  sessionEpoch: bigint,
+  storeEpoch: bigint,
+  wasHandedOut: boolean,
+): DeliveryRecord {
   const record = rewritten(known);
   record.attempt = nextEpoch(record.attempt, storeEpoch);
   record.sessionEpoch = sessionEpoch;
-  record.tries += 1;
+  record.tries = (wasHandedOut ? Math.max(1, record.tries) : record.tries) + 1;
   record.accepted = false;
   delete record.notBefore;
   return record;
@@ -138,6 +156,7 @@ export function decideUpdate(known: KnownDelivery, update: DeliveryUpdate, store
   switch (update.state) {
     case DeliveryUpdate_State.ACCEPTED: {
       const next = rewritten(known);
+      next.tries = answeredTries(record);
       next.accepted = true;
       delete next.notBefore;
       return { kind: 'accepted', record: next };
@@ -147,14 +166,16 @@ export function decideUpdate(known: KnownDelivery, update: DeliveryUpdate, store
     default: {
       const state = update.state === DeliveryUpdate_State.DECLINED ? 'declined' : 'failed';
       if (!update.retryable) return { kind: 'over', state, dead: told ? undefined : 'declined' };
-      if (record.tries >= record.maxTries) {
+      const tries = answeredTries(record);
+      if (tries >= record.maxTries) {
         return { kind: 'over', state, dead: told ? undefined : 'tries' };
       }
       const next = rewritten(known);
+      next.tries = tries;
       next.accepted = false;
       next.lastAnswer = state;
       next.lastError = update.error.slice(0, SAID);
-      const pauseMs = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** Math.max(0, record.tries - 1));
+      const pauseMs = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** (tries - 1));
       next.notBefore = timestampFromMs(storeMs + pauseMs);
       return { kind: 'again', record: next };
     }

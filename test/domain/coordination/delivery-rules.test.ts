@@ -140,18 +140,18 @@ describe('the next step of a delivery', () => {
 
 describe('attempts', () => {
   it('grow over sessions, and over epochs of the store even where it fell back', () => {
-    const first = claimed(delivery(), 2n, 7n);
+    const first = claimed(delivery(), 2n, 7n, false);
     expect(first.attempt).toBe(E + 1n);
     expect(first.tries).toBe(1);
-    const second = claimed({ ...delivery(), record: first }, 3n, 7n);
+    const second = claimed({ ...delivery(), record: first }, 3n, 7n, true);
     expect(second.attempt).toBe(E + 2n);
     // The second one was lost with the server; what comes next is above it all the same.
-    const third = claimed({ ...delivery(), record: first }, 3n, 8n);
+    const third = claimed({ ...delivery(), record: first }, 3n, 8n, true);
     expect(third.attempt).toBe((8n << 32n) + 1n);
   });
 
   it('keep the place in the mailbox', () => {
-    expect(claimed(delivery(), 2n, 7n).createdRevision).toBe(5n);
+    expect(claimed(delivery(), 2n, 7n, false).createdRevision).toBe(5n);
     expect(adopted(delivery({ attempt: 4n }), 2n).createdRevision).toBe(5n);
   });
 });

@@ -20,7 +20,7 @@ import { SEEN_PREFIX } from '../../../src/domain/coordination/messages/seen-mess
 import { patternsOf } from '../../../src/domain/coordination/messages/subscription-view.ts';
 import { durationFromMs } from '../../../src/lib/proto-time.ts';
 import { fleet, protocolOptions, token, useFleet } from '../agent/conversation-fixture.ts';
-import { turns } from '../agent/fleet-fixture.ts';
+import { startFleet, turns } from '../agent/fleet-fixture.ts';
 import { attach, type TestAgent } from './delivery-fixture.ts';
 
 const { ACCEPTED, DECLINED, SUCCEEDED, FAILED } = DeliveryUpdate_State;
@@ -160,6 +160,29 @@ describe('a message to an agent', () => {
     expect(only(next).delivery.work?.attempt).toBeGreaterThan(delivery.work?.attempt ?? 0n);
   });
 
+  it('that waited for room in a session that ended has lost none of its tries', async () => {
+    const own = await fleet.register('w1');
+    const first = await attach(fleet, protocolOptions(), own, { maxInFlight: 1 });
+    await send(toAgent('w1'), message('one'), { orderingKey: 'k1' });
+    await send(toAgent('w1'), message('two'), { orderingKey: 'k2' });
+    expect(texts(first)).toEqual(['one']);
+    const tries = () => fleet.mailboxes.of('default', 'w1').map(({ record }) => record.tries);
+    expect(tries()).toEqual([0, 0]);
+    first.breakOff();
+    const next = await attach(fleet, protocolOptions(), own, { maxInFlight: 2 });
+    expect(texts(next)).toEqual(['one', 'two']);
+    expect(tries()).toEqual([1, 1]);
+  });
+
+  it('that nobody answers comes again, and each time counts, the first one included', async () => {
+    await send(toAgent('a1'));
+    for (const times of [2, 3]) {
+      await fleet.pass(10_500);
+      expect(texts(a1)).toHaveLength(times);
+      expect(fleet.mailboxes.of('default', 'a1').map(({ record }) => record.tries)).toEqual([times]);
+    }
+  });
+
   it('keeps a large payload apart: once, out of mailbox and log, and removes it with the outcome', async () => {
     const large = 'x'.repeat(50_000);
     await send(toAgent('a1'), message(large));
@@ -231,6 +254,12 @@ describe('a message to an agent', () => {
       toAgent('a1'),
       { extensions: { expirytime: '1999-01-01T00:00:00Z' } },
       'has passed',
+    ],
+    [
+      'a time too far ahead',
+      toAgent('a1'),
+      { extensions: { expirytime: '9999-12-31T23:59:59Z' } },
+      'more than 30 days ahead',
     ],
   ])('is refused at once for %s', async (_, to, more, words) => {
     await expect(send(to, message('x', more))).rejects.toThrow(words);
@@ -412,6 +441,33 @@ describe('a message to many', () => {
     expect(keys('fanout/')).toEqual([]);
     for (let index = 0; index < 600; index += 1)
       expect(fleet.mailboxes.count('default', `w${index}`)).toBe(1);
+  });
+
+  it('that are more than a message may have is refused, and reaches nobody', async () => {
+    const small = await startFleet({ flags: { 'limits.max_receivers': '2' } });
+    for (const id of ['w1', 'w2', 'w3']) {
+      await small.register(id, { labels: { tier: 'z' } });
+      const subscription = { agentId: id, topic: 'news' };
+      await small.coordination.subscriptions.create(
+        create(CreateSubscriptionRequestSchema, { subscription }),
+        ANN,
+      );
+    }
+    await turns();
+    const targets: To[] = [
+      { case: 'selector', value: 'tier=z' },
+      { case: 'topic', value: 'news' },
+    ];
+    for (const to of targets) {
+      const request = create(SendMessageSchema, { message: message(), to });
+      const sent = small.coordination.messages.send('default', request, { caller: ANN, sessionEpoch: 0n });
+      await expect(sent).rejects.toMatchObject({
+        reason: ErrorReason.LIMIT_REACHED,
+        message: 'the message has 3 receivers; at most 2 are allowed',
+      });
+    }
+    expect(small.mailboxes.total()).toBe(0);
+    await small.stop();
   });
 
   it('becomes a dead letter for those whose mailbox is full', async () => {

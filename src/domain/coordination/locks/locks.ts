@@ -225,6 +225,8 @@ export class Locks {
       const lock = Object.assign(lockOf(next), { namespace, name: request.name });
       const outcome = await store.commit({
         namespace,
+        // The token comes from it: in another one it may have been given out before.
+        epoch: storeEpoch,
         checks,
         puts: [{ key, value: encodeLock(next) }],
         ...mutation.record(answer({ lock, storeMs })),

@@ -9,6 +9,7 @@ import type { ChangeBatch, Entry, Position } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import { agentOf } from '../../agent/record.ts';
+import { answeredTries } from '../delivery-rules.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import type { OutcomeEffects, OutcomeInput } from '../outcomes.ts';
 import {
@@ -122,7 +123,8 @@ export class Replies implements View {
 export function messageOutcome({ known, state, update, storeMs }: OutcomeInput): OutcomeEffects {
   const { record } = known;
   const over = state !== 'accepted';
-  const final = over && (update === undefined || !update.retryable || record.tries >= record.maxTries);
+  const final =
+    over && (update === undefined || !update.retryable || answeredTries(record) >= record.maxTries);
   if (!final) return {};
   // Of many receivers, or as a dead letter, it may be needed yet; it goes with time.
   const done = state === 'succeeded' && record.payloadKey !== '' && isOnlyOne(record.id);
