@@ -55,7 +55,6 @@ export function putsInto(options: {
     if (sessionEpoch !== undefined) {
       record.attempt = nextEpoch(0n, storeEpoch);
       record.sessionEpoch = sessionEpoch;
-      record.tries = 1;
     }
     return { key: mailKey(agentId, record.id), value: encodeDelivery(record) };
   });
