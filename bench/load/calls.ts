@@ -80,7 +80,7 @@ async function sessionEnds(load: CallLoad): Promise<Ends> {
   const headers = grpcHeaders(CALL, load.address);
   const callers = await Promise.all(Array.from({ length: load.pairs }, connect));
   const requests = Array.from({ length: load.pairs }, (_, index) => {
-    const message = { type: 'bench.call', data: { data } };
+    const message = { id: `call-${index}`, type: 'bench.call', data: { data } };
     const to = { case: 'agentId' as const, value: `callee-${index}` };
     return toBinary(CallAgentRequestSchema, create(CallAgentRequestSchema, { send: { to, message } }));
   });
