@@ -34,6 +34,7 @@ import {
   SendMessageSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { FieldViolation } from '../../lib/errors.ts';
+import { msFromRfc3339 } from '../../lib/rfc3339.ts';
 import { Violations } from '../../lib/violations.ts';
 import { LabelSelectorError, parseLabelSelector } from '../agent/label-selector.ts';
 import { amounts, capabilityName } from './agent-spec.ts';
@@ -174,14 +175,28 @@ const extensionName = word({
   allowed: 'of characters [a-z0-9]',
 });
 
-const agentMessage: Rule<Message> = message(MessageSchema, {
-  id: visible(128, 'refused'),
-  source: visible(256, 'allowed'),
-  type: visible(128, 'refused'),
-  subject: line(256),
-  data: optional(payload),
-  extensions: map<string>({ max: 32, key: extensionName, value: line(1024) }),
-});
+/** They stand in every mailbox entry, while a large payload is stored once. */
+const MAX_EXTENSIONS_BYTES = 4096;
+
+const agentMessage: Rule<Message> = message(
+  MessageSchema,
+  {
+    id: visible(128, 'refused'),
+    source: visible(256, 'allowed'),
+    type: visible(128, 'refused'),
+    subject: line(256),
+    data: optional(payload),
+    extensions: map<string>({ max: 32, key: extensionName, value: line(1024) }),
+  },
+  (violations, { extensions }) => {
+    let bytes = 0;
+    for (const key in extensions) bytes += key.length + Buffer.byteLength(extensions[key] ?? '');
+    if (bytes > MAX_EXTENSIONS_BYTES) {
+      const description = `have ${bytes} bytes of names and values; at most ${MAX_EXTENSIONS_BYTES} are allowed`;
+      violations.addAt('extensions', description);
+    }
+  },
+);
 
 const MAX_DATA_BYTES = 65_536;
 const topic = word({
@@ -224,7 +239,7 @@ export const sendMessage: Rule<SendMessage> = message(
       violations.addAt('message', `has ${bytes} bytes of data; at most ${MAX_DATA_BYTES} are allowed`);
     }
     const expiry = sent?.extensions.expirytime;
-    if (expiry !== undefined && Number.isNaN(Date.parse(expiry))) {
+    if (expiry !== undefined && msFromRfc3339(expiry) === undefined) {
       violations.addAt('message', 'has an extension "expirytime" that is no RFC 3339 time');
     }
   },

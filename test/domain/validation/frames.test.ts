@@ -17,6 +17,11 @@ function fieldsOf(frame: Frame, frameId = ''): string[] {
 const many = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i));
 const entries = <V>(count: number, value: V) => Object.fromEntries(many(count, (i) => [`k${i}`, value]));
+/** A message with extensions of such lengths; their names have two characters. */
+const extended = (...lengths: number[]) => ({
+  ...{ id: '1', type: 't' },
+  extensions: Object.fromEntries(lengths.map((length, i) => [`k${i}`, 'x'.repeat(length)])),
+});
 
 describe('a heartbeat', () => {
   test.each<[string, Heartbeat, string[]]>([
@@ -229,6 +234,22 @@ describe('other frames', () => {
         },
       },
       ['send.selector', 'send.message', 'send.message'],
+    ],
+    [
+      'a message with extensions of 4 KiB altogether',
+      {
+        case: 'send',
+        value: { message: extended(1024, 1024, 1024, 1016), to: { case: 'topic', value: 'a' } },
+      },
+      [],
+    ],
+    [
+      'a message with more',
+      {
+        case: 'send',
+        value: { message: extended(1024, 1024, 1024, 1017), to: { case: 'topic', value: 'a' } },
+      },
+      ['send.message.extensions'],
     ],
     ['goodbye', { case: 'leave', value: { reason: 'deploy\nof v2' } }, []],
     ['a long goodbye', { case: 'leave', value: { reason: 'x'.repeat(1025) } }, ['leave.reason']],

@@ -17,6 +17,8 @@ import type { DeliveriesConfig } from '../../../config/config.ts';
 import { DomainError } from '../../../lib/errors.ts';
 import type { Ids } from '../../../lib/ids.ts';
 import { msFromDuration } from '../../../lib/proto-time.ts';
+import { msFromRfc3339 } from '../../../lib/rfc3339.ts';
+import { quote } from '../../../lib/violations.ts';
 import type { MergedCommits } from '../../../state/merged-commits.ts';
 import type { Check, Store } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
@@ -62,7 +64,6 @@ export interface SendHow {
   call?: {
     timeoutMs: number;
     idempotent: boolean;
-    except?: string;
     /** Told before the commit, each time anew where that is tried again: an answer may be heard before its end. */
     chosen?: (agentId: string, deliveryId: string) => void;
   };
@@ -71,6 +72,8 @@ export interface SendHow {
 }
 
 const ATTEMPTS = 8;
+/** As of expire_after. */
+const MAX_EXPIRE_MS = 30 * 24 * 3600 * 1000;
 
 /** A message on its way in. */
 interface Sending {
@@ -239,9 +242,10 @@ export class Messages {
     if (expireAfter !== undefined) return msFromDuration(expireAfter);
     const expiry = message?.extensions.expirytime;
     if (expiry === undefined) return this.#options.config.expireAfterMs;
-    const leftMs = Date.parse(expiry) - storeMs;
-    if (leftMs > 0) return leftMs;
-    const description = `is ${expiry}, which has passed`;
+    const leftMs = (msFromRfc3339(expiry) ?? Number.NaN) - storeMs;
+    if (leftMs > 0 && leftMs <= MAX_EXPIRE_MS) return leftMs;
+    const fault = leftMs > 0 ? 'more than 30 days ahead' : 'which has passed';
+    const description = `is ${quote(expiry)}, ${fault}`;
     throw invalidFields(`expirytime ${description}`, [
       { field: 'send.message.extensions["expirytime"]', description },
     ]);
