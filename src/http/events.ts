@@ -14,6 +14,7 @@ import {
 } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { DomainError, type FieldViolation } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { ActiveCall } from '../rpc/active-call.ts';
 import { connectErrorObject } from '../rpc/connect-errors.ts';
 import type { NodeRequest, NodeResponse } from '../rpc/connect-response.ts';
 import type { RpcError } from '../rpc/errors.ts';
@@ -72,9 +73,12 @@ export function createEventsRoute(
 
 async function serve(options: EventsRouteOptions, request: NodeRequest, response: NodeResponse) {
   const { pipeline } = options;
+  // One listener, however many events a batch has.
+  let current: ActiveCall | undefined;
+  response.once('close', () => current?.leave());
   const begin = () => {
     const { remoteAddress, remotePort } = request.socket;
-    const call = pipeline.begin(
+    current = pipeline.begin(
       {
         method: METHOD,
         protocol: 'connect',
@@ -84,8 +88,7 @@ async function serve(options: EventsRouteOptions, request: NodeRequest, response
       },
       undefined,
     );
-    response.once('close', () => call.leave());
-    return call;
+    return current;
   };
   let mode: EventMode;
   let sends: SendMessageRequest[];

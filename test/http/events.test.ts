@@ -234,6 +234,19 @@ describe('events in the batch mode', () => {
     expect(taken.map(({ request }) => request.send?.to.value)).toEqual(['a-1', 'a-2']);
   });
 
+  test('do not add a listener each', async () => {
+    const { post } = await setUp();
+    const warnings: Error[] = [];
+    const hear = (warning: Error) => warnings.push(warning);
+    process.on('warning', hear);
+    cleanups.push(() => {
+      process.off('warning', hear);
+    });
+    const batch = Array.from({ length: 256 }, (_, index) => event({ id: `e-${index}` }));
+    expect(await (await post(TO, BATCH, JSON.stringify(batch))).json()).toMatchObject({ accepted: 256 });
+    expect(warnings).toEqual([]);
+  });
+
   test('are answered with 207 where some are refused; the others are stored', async () => {
     const { post, taken } = await setUp();
     const batch = [
