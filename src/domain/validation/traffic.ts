@@ -18,6 +18,8 @@ import { anything, list, message, oneOf, type Rule, required } from './rules.ts'
 import { agentId, namespace, optionalAgentId, prose, requestId, visible, word } from './text.ts';
 
 const MAX_FILTERS = 32;
+/** One in about a quarter of an hour: what is to pass less often is muted. */
+const MIN_RATE = 0.001;
 const MAX_RATE = 1_000_000;
 const ONE_AGENT = 'agent:';
 
@@ -33,8 +35,8 @@ const end: Rule<string> = (violations, text) => {
 };
 
 const rate: Rule<number> = (violations, value) => {
-  if (!(value > 0 && value <= MAX_RATE))
-    violations.add(`is ${value}; more than 0, at most 1,000,000 is allowed`);
+  if (!(value >= MIN_RATE && value <= MAX_RATE))
+    violations.add(`is ${value}; 0.001 to 1,000,000 is allowed (mute the link to let nothing pass)`);
 };
 
 const policy: Rule<LinkPolicy> = message(

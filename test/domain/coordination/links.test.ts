@@ -318,8 +318,9 @@ describe('link policies', () => {
     ['a bad id', { id: 'p q', action: mute }, 'must be of characters'],
     ['a selector that is none', { id: 'p', from: 'a==', to: 'a b', action: mute }, 'at position'],
     ['an agent that cannot be', { id: 'p', to: 'agent:', action: mute }, 'must not be empty'],
-    ['a rate of nothing', { id: 'p', action: throttle(0) }, 'more than 0'],
-    ['a rate that is no number', { id: 'p', action: throttle(Number.NaN) }, 'more than 0'],
+    ['a rate of nothing', { id: 'p', action: throttle(0) }, '0.001 to 1,000,000 is allowed'],
+    ['a rate of next to nothing', { id: 'p', action: throttle(1e-320) }, '0.001 to 1,000,000 is allowed'],
+    ['a rate that is no number', { id: 'p', action: throttle(Number.NaN) }, '0.001 to 1,000,000'],
     ['a priority out of range', { id: 'p', action: mute, priority: 1001 }, '-1000 to 1000'],
     ['a long reason', { id: 'p', action: mute, reason: 'x'.repeat(1025) }, 'at most 1024'],
   ])('with %s are refused', (_, policy, words) => {
