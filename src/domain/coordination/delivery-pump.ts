@@ -88,6 +88,8 @@ export class DeliveryPump implements WheelTask {
   readonly #ended = new Map<string, Ended>();
   /** What this replica has under way with the store about deliveries, how much of it for each. */
   readonly #busy = new Map<string, number>();
+  /** Deliveries on their way to the agent: being claimed, or their payload is being read. They have a place in its window. */
+  readonly #coming = new Set<string>();
   #planned = false;
   #closed = false;
 
@@ -242,6 +244,10 @@ export class DeliveryPump implements WheelTask {
       const known = dueMs === undefined ? undefined : this.#find(id);
       if (known !== undefined && !known.record.accepted && countsInFlight(known)) count += 1;
     }
+    for (const id of this.#coming) {
+      const known = this.#handedOut.has(id) ? undefined : this.#find(id);
+      if (known !== undefined && countsInFlight(known)) count += 1;
+    }
     return count;
   }
 
@@ -263,19 +269,36 @@ export class DeliveryPump implements WheelTask {
     return dueMs;
   }
 
+  /** Like `hold`, for what is on its way to the agent. */
+  #come({ id, record }: KnownDelivery): (result: Stored) => void {
+    const release = this.hold(id, record.attempt);
+    this.#coming.add(id);
+    return (result) => {
+      this.#coming.delete(id);
+      release(result);
+    };
+  }
+
   /** Sends a delivery whose payload is kept apart, once it is here. */
   #fetch(known: KnownDelivery): void {
     const { record } = known;
-    const release = this.hold(known.id, record.attempt);
+    const release = this.#come(known);
     this.#options.background.run('read a payload', async () => {
       let payload: Payload | undefined;
       try {
         payload = await this.#options.payload(known);
       } catch {
+        // Others may pass it during the pause.
+        this.#coming.delete(known.id);
         after(FETCH_PAUSE_MS, () => release('unchanged'));
         return;
       }
       if (this.#closed) return;
+      // The client stopped reading meanwhile, or others filled its stream: it is looked at again when there is room.
+      if (payload !== undefined && !this.#options.line.hasRoom()) {
+        release('unchanged');
+        return;
+      }
       const sentMs = this.#options.clock.monoMs();
       // Without its payload it could only be misunderstood: unanswered, it is tried again and given up.
       this.#handedOut.set(known.id, {
@@ -293,7 +316,7 @@ export class DeliveryPump implements WheelTask {
 
   #store(known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): void {
     const { background, session, store } = this.#options;
-    const release = this.hold(known.id, known.record.attempt);
+    const release = step === 'claim' ? this.#come(known) : this.hold(known.id, known.record.attempt);
     background.run('hand out a delivery', async () => {
       const pauseMs = await store(session, known, step);
       after(pauseMs, () => release('unchanged'));

@@ -388,6 +388,70 @@ describe('deliveries', () => {
     expect(next.deliveries()).toHaveLength(1);
   });
 
+  it.each(['attempt', 'payload'])(
+    'keep within max_in_flight while their %s is with the store',
+    async (what) => {
+      agent.breakOff();
+      await turns();
+      const value = toBinary(PayloadSchema, create(PayloadSchema));
+      await fleet.store.commit({ namespace: 'default', puts: [{ key: 'payload', value }] });
+      const sent = ['m1', 'm2', 'm3', 'm4'];
+      for (const id of sent) await mail(fleet, 'a1', id, { ...free, payloadKey: 'payload' });
+      let resolve = (): void => {};
+      const promise = new Promise<void>((done) => {
+        resolve = done;
+      });
+      const read = fleet.store.get.bind(fleet.store);
+      fleet.store.get = async (namespace, key) => {
+        if (what === 'payload' && key === 'payload') await promise;
+        return read(namespace, key);
+      };
+      if (what === 'attempt') {
+        fleet.store.faults.before = ({ puts }) =>
+          puts?.some(({ key }) => key.startsWith('mail/')) ? promise : Promise.resolve();
+      }
+      const next = await attach(fleet, protocolOptions(), token, { maxInFlight: 1 });
+      for (let round = 0; round < 4; round += 1) {
+        fleet.deliveries.wake('default', 'a1');
+        await turns();
+      }
+      resolve();
+      await turns();
+      await fleet.settle();
+      expect(ids(next)).toEqual(['m1']);
+      const tries = sent.map((id) => fleet.mailboxes.get('default', 'a1', id)?.record.tries);
+      expect(tries).toEqual([1, 0, 0, 0]);
+      await next.say(first(next), ACCEPTED);
+      await turns();
+      expect(ids(next)).toEqual(['m1', 'm2']);
+    },
+  );
+
+  it('whose payload was read for a client that no longer reads wait until it does', async () => {
+    const value = toBinary(PayloadSchema, create(PayloadSchema));
+    await fleet.store.commit({ namespace: 'default', puts: [{ key: 'payload', value }] });
+    let resolve = (): void => {};
+    const promise = new Promise<void>((done) => {
+      resolve = done;
+    });
+    const read = fleet.store.get.bind(fleet.store);
+    fleet.store.get = async (namespace, key) => {
+      if (key === 'payload') await promise;
+      return read(namespace, key);
+    };
+    await mail(fleet, 'a1', 'm1', { ...free, payloadKey: 'payload' });
+    agent.channel.reads = false;
+    agent.channel.send(encodeFrame(resultFrame('x'.repeat(65_536), undefined)));
+    resolve();
+    await turns();
+    await fleet.settle();
+    const known = fleet.mailboxes.get('default', 'a1', 'm1');
+    expect(known && fleet.deliveries.isWithAgent(known)).toBe(false);
+    agent.channel.drain();
+    await turns();
+    expect(ids()).toEqual(['m1']);
+  });
+
   it('that wait for a store that is away keep nobody from closing', async () => {
     await mail(fleet, 'a1', 'm1', free);
     let tries = 0;
