@@ -1,3 +1,4 @@
+import type { DeliveryRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
 import type { Store } from '../../../state/store.ts';
 import type { Chore, ChoreContext } from '../../agent/care/chore.ts';
@@ -63,14 +64,15 @@ export class MessageUpkeep implements Chore, LossHook {
       const message = record.item.case === 'message' ? record.item.value : undefined;
       const sent = message && { namespace, message, agentId: message.source, caller: NOBODY };
       const mayReceive = sent && links.mayReceive(sent);
-      const to = other(receivers, namespace, record.capability, known.id, mayReceive);
+      const to = other(receivers, namespace, record, mayReceive);
       if (to === undefined) continue;
       more = puts.length === MAX_MOVED;
       if (more) break;
       const key = mailKey(known.id, delivery.id);
       checks.push({ key, revision: delivery.revision });
       deletes.push(key);
-      // Its attempts go on growing, so that the lost one can tell nothing of it any more.
+      // Its attempts go on growing, so that the lost one can tell nothing of it any more. Moved ones keep their order among
+      // each other: they are looked at in that of the mailbox.
       const moved = {
         ...record,
         agentId: to,
@@ -111,15 +113,22 @@ export class MessageUpkeep implements Chore, LossHook {
   }
 }
 
+/** Those of one ordering key go to one agent, the same that gets the next ones of that key. */
 function other(
   receivers: Receivers,
   namespace: string,
-  capability: string,
-  lost: string,
+  record: DeliveryRecord,
   mayReceive: ((agentId: string) => boolean) | undefined,
 ): string | undefined {
+  const { capability, agentId: except } = record;
   try {
-    const to = receivers.withCapability(namespace, capability, '', true, lost, mayReceive);
+    const orderingKey = '';
+    const to = receivers.withCapability(namespace, capability, {
+      orderingKey,
+      who: 'living',
+      except,
+      mayReceive,
+    });
     return mayReceive === undefined || mayReceive(to) ? to : undefined;
   } catch {
     // Nobody else is there: it waits for the lost one, or expires.

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Agent_Phase } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { Agent_Liveness, Agent_Phase } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { SendMessage } from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import { DomainError } from '../../../lib/errors.ts';
@@ -9,6 +9,7 @@ import { matches, parseLabelSelector } from '../../agent/label-selector.ts';
 import { isAttached, mayBeThere } from '../../agent/liveness.ts';
 import { agentOf } from '../../agent/record.ts';
 import type { Mailboxes } from '../mailboxes.ts';
+import { KeyHolders } from './key-holders.ts';
 import type { SubscriptionView } from './subscription-view.ts';
 
 export interface ReceiversOptions {
@@ -17,12 +18,32 @@ export interface ReceiversOptions {
   subscriptions: SubscriptionView;
 }
 
+/**
+ * Which agents with a capability will do. `attached`: only those that are attached, somebody waits for an answer. `living`:
+ * those too that are disconnected for now, where an ordering key is to stay with its agent. `any`: the same, or else those that may
+ * come back.
+ */
+export type Who = 'attached' | 'living' | 'any';
+
+/** How an agent with a capability is chosen. */
+export interface Choice {
+  /** '': any will do. */
+  orderingKey: string;
+  who: Who;
+  /** One that is not to get it. */
+  except?: string;
+  /** Preferred are those for whom this holds; undefined: all. */
+  mayReceive?: ((agentId: string) => boolean) | undefined;
+}
+
 /** Finds out whom a message is for. */
 export class Receivers {
   readonly #options: ReceiversOptions;
+  readonly #holders: KeyHolders;
 
   constructor(options: ReceiversOptions) {
     this.#options = options;
+    this.#holders = new KeyHolders(options.mailboxes);
   }
 
   /**
@@ -48,7 +69,13 @@ export class Receivers {
         return [to.value];
       }
       case 'capability':
-        return [this.withCapability(namespace, to.value, orderingKey, present, '', mayReceive)];
+        return [
+          this.withCapability(namespace, to.value, {
+            orderingKey,
+            who: present ? 'attached' : 'any',
+            mayReceive,
+          }),
+        ];
       case 'topic':
         return nobodyIs(
           subscriptions.receivers(namespace, to.value),
@@ -69,19 +96,12 @@ export class Receivers {
   }
 
   /**
-   * The agent with a capability that gets the next message. Of those that are attached, or else of those that may come back.
-   * @param except one that is not to get it
-   * @param mayReceive preferred are those for whom this holds
+   * The agent with a capability that gets the next message. An ordering key stays with an agent that lives and has unfinished
+   * messages of it, as far as this replica knows.
    * @throws DomainError NO_RECEIVER, RECEIVER_GONE
    */
-  withCapability(
-    namespace: string,
-    capability: string,
-    orderingKey: string,
-    present: boolean,
-    except = '',
-    mayReceive?: (agentId: string) => boolean,
-  ): string {
+  withCapability(namespace: string, capability: string, choice: Choice): string {
+    const { orderingKey, who, except, mayReceive } = choice;
     const able: KnownAgent[] = [];
     let some = false;
     for (const known of this.#options.directory.all(namespace)) {
@@ -92,17 +112,22 @@ export class Receivers {
       if (working && known.id !== except) able.push(known);
     }
     if (!some) throw noReceiver(`no agent of namespace ${namespace} has the capability ${capability}`);
-    const attached = able.filter(({ record }) => isAttached(agentOf(record).liveness));
-    const away = able.filter(({ record }) => mayBeThere(agentOf(record).liveness));
-    const there = attached.length > 0 || present ? attached : away.length > 0 ? away : able;
+    const there = thoseThere(able, who, orderingKey !== '');
     const allowed = mayReceive === undefined ? there : there.filter(({ id }) => mayReceive(id));
     // Where nobody is allowed, the one that is chosen shows which policy forbids it.
     const candidates = allowed.length > 0 ? allowed : there;
     const chosen =
-      orderingKey === '' ? this.#leastLoaded(namespace, candidates) : byKey(candidates, orderingKey);
+      orderingKey === ''
+        ? this.#leastLoaded(namespace, candidates)
+        : this.#byKey(namespace, capability, candidates, orderingKey);
     if (chosen === undefined)
       throw receiverGone(`no agent with the capability ${capability} is there to take it`);
     return chosen;
+  }
+
+  #byKey(namespace: string, capability: string, candidates: readonly KnownAgent[], key: string) {
+    const holders = candidates.filter(({ id }) => this.#holders.has(namespace, capability, key, id));
+    return byWeight(holders.length > 0 ? holders : candidates, key);
   }
 
   #leastLoaded(namespace: string, candidates: readonly KnownAgent[]): string | undefined {
@@ -131,8 +156,21 @@ export class Receivers {
 
 const MAX_TURNS = 100_000;
 
-/** The same key goes to the same agent while it is there, and few keys move when one comes or goes (rendezvous hashing). */
-function byKey(candidates: readonly KnownAgent[], key: string): string | undefined {
+/** @param keyed an agent that is disconnected for now still holds what it has of the key */
+function thoseThere(able: readonly KnownAgent[], who: Who, keyed: boolean): readonly KnownAgent[] {
+  const where = (holds: (liveness: Agent_Liveness) => boolean) =>
+    able.filter(({ record }) => holds(agentOf(record).liveness));
+  const there = where(keyed && who !== 'attached' ? isLiving : isAttached);
+  if (there.length > 0 || who !== 'any') return there;
+  const away = where(mayBeThere);
+  return away.length > 0 ? away : able;
+}
+
+const isLiving = (liveness: Agent_Liveness): boolean =>
+  isAttached(liveness) || liveness === Agent_Liveness.DISCONNECTED;
+
+/** The same key goes to the same agent of those, and few keys move when one comes or goes (rendezvous hashing). */
+function byWeight(candidates: readonly KnownAgent[], key: string): string | undefined {
   let best: { id: string; weight: string } | undefined;
   for (const { id } of candidates) {
     const weight = createHash('sha256').update(`${key}\0${id}`).digest('hex');

@@ -1127,7 +1127,8 @@ export type SendMessage = Message$1<"mycosoft.orchestrator.agent.v1.SendMessage"
   } | {
     /**
      * Any one agent that has this capability and may be given work: the one with the least in its mailbox, or, for the same
-     * ordering key, the same one while it is there.
+     * ordering key, the same one while it lives (also while it is disconnected) and has unfinished messages of the key. A key
+     * without any may move when an agent comes; few keys do.
      *
      * @generated from field: string capability = 3;
      */
