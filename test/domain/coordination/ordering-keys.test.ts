@@ -6,6 +6,7 @@ import {
   SendMessageSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { CallAgentRequestSchema } from '../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import { orderingKeyOf } from '../../../src/domain/coordination/messages/message-record.ts';
 import { fleet, protocolOptions, useFleet } from '../agent/conversation-fixture.ts';
 import { turns } from '../agent/fleet-fixture.ts';
 import { attach, type TestAgent } from './delivery-fixture.ts';
@@ -33,6 +34,57 @@ const send = async (orderingKey: string, value = ''): Promise<string> => {
 };
 const keys = Array.from({ length: 8 }, (_, index) => `k${index}`);
 const livenessOf = (id: string) => fleet.directory.get('default', id)?.record.agent?.liveness;
+
+async function lose(id: string): Promise<string> {
+  const known = fleet.directory.get('default', id);
+  const hook = fleet.coordination.hooks.find(({ name }) => name === 'upkeep of messages');
+  if (known === undefined || hook === undefined) throw new Error('not wired');
+  const { summary = '', ...effects } = await hook.effects({ namespace: 'default', known, storeMs: 0 });
+  const { checks = [], puts = [], deletes = [] } = effects;
+  await fleet.store.commit({ namespace: 'default', checks, puts, deletes });
+  await turns();
+  return summary;
+}
+
+/** Of what is in a mailbox: ordering key and text. */
+const mailbox = (id: string) =>
+  fleet.mailboxes.of('default', id).map(({ record }) => {
+    if (record.item.case !== 'message') throw new Error('no message');
+    return `${orderingKeyOf(record)}:${record.item.value.data?.data.value}`;
+  });
+
+describe('after a loss, messages of one ordering key', () => {
+  it('go to one agent, in their order, and come one after the other', async () => {
+    await able('w1');
+    for (let index = 0; index < 10; index += 1) await send('k', `${index}`);
+    const others = new Map<string, TestAgent>();
+    for (const id of ['w2', 'w3', 'w4']) others.set(id, await able(id));
+    expect(await lose('w1')).toContain('10 messages');
+    const holders = [...others.keys()].filter((id) => mailbox(id).length > 0);
+    expect(holders).toHaveLength(1);
+    const [holder = ''] = holders;
+    expect(mailbox(holder)).toEqual(Array.from({ length: 10 }, (_, index) => `k:${index}`));
+    expect(others.get(holder)?.deliveries()).toHaveLength(1);
+  });
+
+  it('go to the agent that gets the later ones, and those without a key are spread', async () => {
+    await able('w1');
+    for (const key of keys) await send(key);
+    for (let index = 0; index < 6; index += 1) await send('');
+    const w1 = fleet.directory.get('default', 'w1');
+    const others = ['w2', 'w3', 'w4'];
+    for (const id of others) await able(id);
+    await lose('w1');
+    expect(w1).toBeDefined();
+    for (const id of others) expect(mailbox(id).length).toBeGreaterThan(0);
+    await fleet.store.commit({ namespace: 'default', deletes: ['agent/w1'] });
+    await turns();
+    for (const key of keys) {
+      const holder = others.find((id) => mailbox(id).includes(`${key}:`));
+      expect(await send(key)).toBe(holder);
+    }
+  });
+});
 
 describe('an ordering key stays', () => {
   it('with an agent that is disconnected for now; a call goes to one that is there', async () => {

@@ -6,6 +6,7 @@ import type { Loss, LossEffects, LossHook } from '../../agent/care/loss-hook.ts'
 import { encodeDelivery, mailKey } from '../delivery-record.ts';
 import type { Links } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
+import { placingKeyOf } from './key-holders.ts';
 import { BLOB_PREFIX, blobExpirySeconds, decodeReply, REPLY_PREFIX } from './message-record.ts';
 import type { Receivers } from './receivers.ts';
 import { isForgotten, SEEN_PREFIX } from './seen-messages.ts';
@@ -122,7 +123,7 @@ function other(
 ): string | undefined {
   const { capability, agentId: except } = record;
   try {
-    const orderingKey = '';
+    const orderingKey = placingKeyOf(record);
     const to = receivers.withCapability(namespace, capability, {
       orderingKey,
       who: 'living',
