@@ -223,9 +223,11 @@ export class Deliveries {
       input: { known, state: reason, update: undefined, agent, subject: undefined, storeMs },
       requestId: undefined,
     });
-    const letter = putDeadLetter(known.record, reason, '', storeMs);
+    const { record } = known;
+    // Of a call its caller is told: nobody waits for it later.
+    const letter = record.wantsAnswer ? [] : [putDeadLetter(record, reason, '', storeMs)];
     const checks = [...(commit.checks ?? []), ...(fence === undefined ? [] : [fence])];
-    const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), letter] });
+    const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), ...letter] });
     if (outcome.kind === 'committed') {
       this.#count(reason, known, storeMs);
       this.#traced(known, reason, storeMs);

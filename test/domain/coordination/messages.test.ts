@@ -519,6 +519,35 @@ describe('a call', () => {
     expect(await answer).toMatchObject({ agentId: 'a1', output: text('4') });
   });
 
+  it('ends in its time while the store has not acknowledged it yet, and is taken back when it has', async () => {
+    let resolve = (): void => {};
+    const acknowledged = new Promise<void>((done) => {
+      resolve = done;
+    });
+    fleet.store.faults.answer = ({ puts }) =>
+      puts?.some(({ key }) => key.startsWith('mail/')) ? acknowledged : Promise.resolve();
+    await expect(call(toAgent('a1'), { timeout: durationFromMs(120) })).rejects.toMatchObject({
+      reason: ErrorReason.DEADLINE_EXCEEDED,
+    });
+    expect(keys('mail/')).toHaveLength(1);
+    fleet.store.faults.answer = undefined;
+    resolve();
+    await turns(30);
+    expect(keys('mail/')).toEqual([]);
+  });
+
+  it('that nobody answers in its time leaves no dead letter', async () => {
+    await able('w1');
+    const late = expect(call(toAgent('w1'), { timeout: durationFromMs(300) })).rejects.toThrow('no answer');
+    await turns();
+    fleet.clock.advance(400);
+    await fleet.storeTime.exact();
+    await upkeep();
+    expect(fleet.mailboxes.total()).toBe(0);
+    expect(keys('dead/')).toEqual([]);
+    await late;
+  });
+
   it.each([
     ['failed', FAILED],
     ['declined', DECLINED],

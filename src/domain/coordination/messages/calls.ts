@@ -1,9 +1,11 @@
 import { create } from '@bufbuild/protobuf';
+import type { SendMessage } from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { ErrorReason } from '../../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import {
   type CallAgentRequest,
   type CallAgentResponse,
   CallAgentResponseSchema,
+  type SendMessageResponse,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import type { ReplyRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { Background } from '../../../lib/background.ts';
@@ -17,7 +19,7 @@ import { namespaceOf } from '../../namespaces.ts';
 import { mailKey } from '../delivery-record.ts';
 import type { Waiting } from '../locks/locks.ts';
 import { replyKey } from './message-record.ts';
-import type { Messages } from './messages.ts';
+import type { Messages, SendHow } from './messages.ts';
 import { receiverGone } from './receivers.ts';
 import type { CallEnd, Replies } from './replies.ts';
 
@@ -36,6 +38,7 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 const MARGIN_MS = 50;
 /** Agents that one idempotent call is given to, one after the other. */
 const MAX_AGENTS = 5;
+const LATE = 'late';
 
 /** Request and reply between agents: a message whose outcome somebody waits for. */
 export class Calls {
@@ -49,7 +52,7 @@ export class Calls {
    * @throws DomainError as Messages.send, RECEIVER_GONE, CALL_FAILED, DEADLINE_EXCEEDED, LIMIT_REACHED
    */
   async call(request: CallAgentRequest, caller: Caller, waiting: Waiting): Promise<CallAgentResponse> {
-    const { messages, replies, clock, maxCalls } = this.#options;
+    const { replies, clock, maxCalls } = this.#options;
     const namespace = namespaceOf(request);
     const { send, idempotent, sessionEpoch } = request;
     if (send === undefined) throw new Error('a call without its message passed validation');
@@ -62,59 +65,80 @@ export class Calls {
       1,
       Math.min(asked ?? leftMs ?? DEFAULT_TIMEOUT_MS, leftMs ?? Number.POSITIVE_INFINITY),
     );
-    for (let agents = 1; ; agents += 1) {
-      const remainingMs = () => timeoutMs - (clock.monoMs() - startMs);
-      if (remainingMs() <= 0) throw tooLate(timeoutMs);
-      let reply: AwaitedReply | undefined;
-      const chosen = (agentId: string, deliveryId: string): void => {
-        reply?.stop();
-        reply = replies.wait(namespace, agentId, deliveryId);
-      };
-      const call = { timeoutMs: Math.max(1, remainingMs()), idempotent, chosen };
-      const sent = messages.send(namespace, send, { caller, sessionEpoch, call });
-      const { agentId, deliveryId } = await sent.catch((error: unknown) => {
-        reply?.stop();
-        throw error;
-      });
-      if (reply === undefined) throw new Error('a call was stored for nobody');
-      const end = await this.#wait(reply, remainingMs(), waiting.signal);
-      this.#tidy(namespace, agentId, deliveryId, end);
-      if (end === 'late') throw tooLate(timeoutMs);
-      if (end.kind === 'reply') {
-        if (end.reply.state === 'succeeded') return answer(end.reply, deliveryId, clock.monoMs() - startMs);
-        if (end.reply.state === 'expired') throw tooLate(timeoutMs);
-        throw callFailed(end.reply);
+    const deadline = lateAfter(timeoutMs, waiting.signal);
+    try {
+      for (let agents = 1; ; agents += 1) {
+        const remainingMs = timeoutMs - (clock.monoMs() - startMs);
+        if (remainingMs <= 0) throw tooLate(timeoutMs);
+        const how = { caller, sessionEpoch, call: { timeoutMs: Math.max(1, remainingMs), idempotent } };
+        const called = await this.#once(namespace, send, how, deadline.late);
+        if (called === LATE) throw tooLate(timeoutMs);
+        const { agentId, deliveryId, end } = called;
+        if (end.kind === 'reply') {
+          if (end.reply.state === 'succeeded') return answer(end.reply, deliveryId, clock.monoMs() - startMs);
+          if (end.reply.state === 'expired') throw tooLate(timeoutMs);
+          throw callFailed(end.reply);
+        }
+        const elsewhere = idempotent && send.to.case === 'capability' && agents < MAX_AGENTS;
+        if (!elsewhere) {
+          throw receiverGone(
+            end.kind === 'gone'
+              ? `agent ${agentId} ${end.why}; it may have acted on the call`
+              : 'the store was replaced while the call was under way',
+          );
+        }
       }
-      const elsewhere = idempotent && send.to.case === 'capability' && agents < MAX_AGENTS;
-      if (!elsewhere) {
-        throw receiverGone(
-          end.kind === 'gone'
-            ? `agent ${agentId} ${end.why}; it may have acted on the call`
-            : 'the store was replaced while the call was under way',
-        );
-      }
+    } finally {
+      deadline.stop();
     }
   }
 
-  async #wait(reply: AwaitedReply, timeoutMs: number, signal: AbortSignal): Promise<CallEnd | 'late'> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), Math.max(0, timeoutMs));
-      signal.addEventListener('abort', () => resolve('late'), { once: true });
-      if (signal.aborted) resolve('late');
-    });
+  /** Gives a call to one agent; nothing is left of it but what goes in the background. */
+  async #once(
+    namespace: string,
+    send: SendMessage,
+    how: CallHow,
+    late: Promise<typeof LATE>,
+  ): Promise<{ agentId: string; deliveryId: string; end: CallEnd } | typeof LATE> {
+    const { messages, replies } = this.#options;
+    let isOver = false;
+    let reply: AwaitedReply | undefined;
+    const chosen = (agentId: string, deliveryId: string): void => {
+      reply?.stop();
+      // Sending may go on when nobody waits any more.
+      if (!isOver) reply = replies.wait(namespace, agentId, deliveryId);
+    };
+    const sent = messages.send(namespace, send, { ...how, call: { ...how.call, chosen } });
     try {
-      return await Promise.race([reply.ended, late]);
+      // A slow store does not make the call longer.
+      const stored = await Promise.race([sent, late]);
+      if (stored === LATE) {
+        this.#tidyWhenStored(namespace, sent);
+        return LATE;
+      }
+      if (reply === undefined) throw new Error('a call was stored for nobody');
+      const { agentId, deliveryId } = stored;
+      const end = await Promise.race([(reply as AwaitedReply).ended, late]);
+      this.#tidy(namespace, agentId, deliveryId, end);
+      return end === LATE ? LATE : { agentId, deliveryId, end };
     } finally {
-      clearTimeout(timer);
-      reply.stop();
+      isOver = true;
+      reply?.stop();
     }
+  }
+
+  #tidyWhenStored(namespace: string, sent: Promise<SendMessageResponse>): void {
+    this.#options.background.run('take back a late call', async () => {
+      const stored = await sent.catch(() => undefined);
+      // What was refused is not there; what may have been stored all the same expires by itself.
+      if (stored !== undefined) this.#tidy(namespace, stored.agentId, stored.deliveryId, LATE);
+    });
   }
 
   /** Nobody waits any more: the reply, or the delivery that is still to be answered, goes. */
-  #tidy(namespace: string, agentId: string, deliveryId: string, end: CallEnd | 'late'): void {
+  #tidy(namespace: string, agentId: string, deliveryId: string, end: CallEnd | typeof LATE): void {
     const { store, background } = this.#options;
-    const key = end !== 'late' && end.kind === 'reply' ? replyKey(deliveryId) : mailKey(agentId, deliveryId);
+    const key = end !== LATE && end.kind === 'reply' ? replyKey(deliveryId) : mailKey(agentId, deliveryId);
     background.run('tidy up after a call', async () => {
       try {
         await store.commit({ namespace, deletes: [key] });
@@ -127,6 +151,23 @@ export class Calls {
 }
 
 type AwaitedReply = ReturnType<Replies['wait']>;
+type CallHow = SendHow & { call: NonNullable<SendHow['call']> };
+
+/** When the time is over, or nobody waits for the answer any more. */
+function lateAfter(timeoutMs: number, signal: AbortSignal): { late: Promise<typeof LATE>; stop: () => void } {
+  let stop = (): void => {};
+  const late = new Promise<typeof LATE>((resolve) => {
+    const end = (): void => resolve(LATE);
+    const timer = setTimeout(end, timeoutMs);
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+    stop = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+    };
+  });
+  return { late, stop };
+}
 
 function answer({ output, agentId }: ReplyRecord, deliveryId: string, elapsedMs: number): CallAgentResponse {
   return create(CallAgentResponseSchema, {
