@@ -34,18 +34,15 @@ export const TELL_REFUSALS_MS = 1000;
 const PREFIX = 'refused/';
 const MAX_KINDS = 64;
 
-interface Pending {
-  kinds: Map<string, MessageTrace>;
-  omitted: number;
-}
-
 /**
  * Tells all replicas what link policies kept back. It leaves no trace in the change log, for nothing was stored; so each replica
  * sums it up in a soft record, once a second while there is something to tell.
  */
 export class Refusals {
   readonly #options: RefusalsOptions;
-  readonly #pending = new Map<string, Pending>();
+  /** By namespace and kind. */
+  readonly #pending = new Map<string, Map<string, MessageTrace>>();
+  #untold: readonly LiveRecord[] = [];
   #sequence = 0;
 
   constructor(options: RefusalsOptions) {
@@ -53,21 +50,24 @@ export class Refusals {
   }
 
   add({ namespace, step, message, agentId, policyId, target, call }: Refusal): void {
-    let pending = this.#pending.get(namespace);
-    if (pending === undefined) {
-      pending = { kinds: new Map(), omitted: 0 };
-      this.#pending.set(namespace, pending);
+    let kinds = this.#pending.get(namespace);
+    if (kinds === undefined) {
+      kinds = new Map();
+      this.#pending.set(namespace, kinds);
     }
-    const kind = JSON.stringify([step, message.source, message.type, agentId, policyId]);
-    const alike = pending.kinds.get(kind);
+    const own = JSON.stringify([step, message.source, message.type, agentId, policyId]);
+    // Beyond so many kinds only their number is told, for each step.
+    const more = kinds.size >= MAX_KINDS && !kinds.has(own);
+    const kind = more ? JSON.stringify([step]) : own;
+    const alike = kinds.get(kind);
     if (alike !== undefined) {
       alike.count += 1;
-    } else if (pending.kinds.size >= MAX_KINDS) {
-      pending.omitted += 1;
-    } else {
-      const trace = create(MessageTraceSchema, {
-        step,
-        time: timestampFromMs(this.#options.storeTime.ms()),
+      return;
+    }
+    const time = timestampFromMs(this.#options.storeTime.ms());
+    const trace = create(MessageTraceSchema, { step, time, count: 1 });
+    if (!more) {
+      Object.assign(trace, {
         messageId: message.id,
         type: message.type,
         source: message.source,
@@ -76,25 +76,34 @@ export class Refusals {
         bytes: payloadSize(message.data),
         call,
         policyId,
-        count: 1,
       });
-      pending.kinds.set(kind, trace);
     }
+    kinds.set(kind, trace);
   }
 
-  /** Call it every TELL_REFUSALS_MS. */
+  /** Call it every TELL_REFUSALS_MS. @throws StoreUnavailableError: the same is told the next time */
   async flush(): Promise<void> {
-    if (this.#pending.size === 0) return;
-    const { store, replicaId, startMs } = this.#options;
+    if (this.#untold.length === 0) this.#untold = this.#take();
+    const records = this.#untold;
+    if (records.length === 0) return;
+    await this.#options.store.putLive(records);
+    if (this.#untold === records) this.#untold = [];
+  }
+
+  /** Told again they have the same number: who heard of them all the same does not count them twice. */
+  #take(): LiveRecord[] {
+    if (this.#pending.size === 0) return [];
+    const { replicaId, startMs } = this.#options;
     this.#sequence += 1;
-    const records = [...this.#pending].map(([namespace, { kinds, omitted }]): LiveRecord => {
-      const record = create(RefusalsRecordSchema, { traces: [...kinds.values()], omitted });
-      const value = toBinary(RefusalsRecordSchema, record);
-      const key = PREFIX + replicaId;
-      return { namespace, key, epoch: BigInt(startMs), sequence: this.#sequence, value };
+    const records = [...this.#pending].map(([namespace, kinds]): LiveRecord => {
+      const value = toBinary(
+        RefusalsRecordSchema,
+        create(RefusalsRecordSchema, { traces: [...kinds.values()] }),
+      );
+      return { namespace, key: PREFIX + replicaId, epoch: BigInt(startMs), sequence: this.#sequence, value };
     });
     this.#pending.clear();
-    await store.putLive(records);
+    return records;
   }
 }
 
