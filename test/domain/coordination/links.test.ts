@@ -257,6 +257,82 @@ describe('a throttled link', () => {
     await send(fleet, toAgent('b1'), { id: 'next' });
     expect(inMailbox('b1')).toBe(2);
   });
+
+  it('counts nothing that the store refused, and once what it stored without saying so', async () => {
+    await setPolicy(fleet, { id: 'slow', to: 'agent:b1', action: throttle(2) });
+    fleet.store.faults.away = true;
+    for (let count = 0; count < 5; count += 1)
+      await expect(send(fleet, toAgent('b1'))).rejects.not.toThrow('lets no more');
+    fleet.store.faults.away = false;
+    fleet.store.faults.loseAnswers = 1;
+    await expect(send(fleet, toAgent('b1'))).rejects.not.toThrow('lets no more');
+    await send(fleet, toAgent('b1'));
+    await expect(send(fleet, toAgent('b1'))).rejects.toThrow('lets no more');
+    expect(inMailbox('b1')).toBe(2);
+  });
+
+  it('gives back what dead letters took that were not put back after all', async () => {
+    await send(fleet, toAgent('a1'), { source: 'x' });
+    const [delivery] = a1.deliveries();
+    if (delivery === undefined) throw new Error('nothing came');
+    await a1.say(delivery, DeliveryUpdate_State.DECLINED);
+    await setPolicy(fleet, { id: 'slow', to: 'agent:b1', action: throttle(1) });
+    const request = create(RedriveDeadLettersRequestSchema, { toAgentId: 'b1' });
+    const redrive = () => fleet.coordination.deadLetters.redrive(request, ANN);
+    let refuse = true;
+    fleet.store.faults.before = async () => {
+      if (refuse) throw new Error('not now');
+    };
+    await expect(redrive()).rejects.toThrow('not now');
+    refuse = false;
+    expect(await redrive()).toMatchObject({ redriven: 1 });
+  });
+
+  it('tells nothing of a repetition: it is answered as the first time', async () => {
+    await setPolicy(fleet, { id: 'slow', to: 'agent:b1', action: throttle(1) });
+    const watch = await watchTraffic(fleet);
+    const first = await send(fleet, toAgent('b1'), { id: 'same' });
+    expect(await send(fleet, toAgent('b1'), { id: 'same' })).toEqual(first);
+    await fleet.coordination.refusals.flush();
+    await turns();
+    expect(watch.words()).toEqual(['STORED same b1']);
+    expect(fleet.metrics.messages.get('throttled')).toBeUndefined();
+    await watch.stop();
+  });
+});
+
+describe('what link policies kept back', () => {
+  const muted = (watch: { traces: readonly { count: number }[] }) =>
+    watch.traces.reduce((sum, { count }) => sum + count, 0);
+  const refuse = async (count: number) => {
+    for (let index = 0; index < count; index += 1)
+      await expect(send(fleet, toAgent('b1'), { source: `s${index}` })).rejects.toThrow('mutes');
+  };
+  beforeEach(() => setPolicy(fleet, { id: 'quiet', to: 'team=blue', action: mute }));
+
+  it('is counted to the last one, however many kinds there are', async () => {
+    const watch = await watchTraffic(fleet);
+    await refuse(70);
+    await fleet.coordination.refusals.flush();
+    await turns();
+    expect(watch.traces).toHaveLength(65);
+    expect(watch.traces.at(-1)).toMatchObject({ step: MessageTrace_Step.MUTED, source: '', count: 6 });
+    expect(muted(watch)).toBe(70);
+    await watch.stop();
+  });
+
+  it('is told when the store is there again, once', async () => {
+    const watch = await watchTraffic(fleet);
+    await refuse(2);
+    fleet.store.faults.away = true;
+    await expect(fleet.coordination.refusals.flush()).rejects.toThrow();
+    fleet.store.faults.away = false;
+    await refuse(1);
+    for (let round = 0; round < 3; round += 1) await fleet.coordination.refusals.flush();
+    await turns();
+    expect(muted(watch)).toBe(3);
+    await watch.stop();
+  });
 });
 
 describe('link policies', () => {

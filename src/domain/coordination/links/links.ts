@@ -38,7 +38,7 @@ export interface Routing {
   counted(deliveryIds: (agentId: string) => string): void;
   /** It was stored. */
   stored(): void;
-  /** It was not stored: what it took from throttles is given back. */
+  /** It was not stored, or that is not known: what it took from throttles is given back. */
   undo(): void;
 }
 
@@ -91,8 +91,8 @@ export class Links {
 
   /**
    * What policies make of a message; undefined: nothing.
-   * @throws DomainError LINK_MUTED or LINK_THROTTLED when nobody is left; AGENT_NOT_FOUND or RECEIVER_GONE of the one that it is
-   * rerouted to
+   * @throws LinkRefusal LINK_MUTED or LINK_THROTTLED when nobody is left; DomainError AGENT_NOT_FOUND or RECEIVER_GONE of the one
+   * that it is rerouted to
    */
   route(sent: Sent, receivers: readonly string[]): Routing | undefined {
     const { view, metrics } = this.#options;
@@ -103,9 +103,12 @@ export class Links {
     const to = new Set<string>();
     const muted: { agentId: string; policyId: string }[] = [];
     const throttled: { agentId: string; policyId: string; waitMs: number }[] = [];
-    const takes: { agentId: string; giveBack(): void }[] = [];
+    const takes: { agentId: string; deliveryId?: string; giveBack(): void }[] = [];
     const undo = (): void => {
-      for (const { giveBack } of takes.splice(0)) giveBack();
+      for (const { deliveryId, giveBack } of takes.splice(0)) {
+        // One that came by was stored, though its commit failed.
+        if (deliveryId === undefined || this.#throttles.uncounted(namespace, deliveryId)) giveBack();
+      }
     };
     for (const agentId of receivers) {
       const known = view.of(namespace, sender, agentId);
@@ -137,10 +140,9 @@ export class Links {
     };
     if (to.size === throttled.length && (muted.length > 0 || throttled.length > 0)) {
       undo();
-      tell();
       const [least] = throttled.toSorted((a, b) => a.waitMs - b.waitMs);
-      if (least !== undefined) throw linkThrottled(least.agentId, least.policyId, least.waitMs);
-      throw linkMuted(muted[0]?.agentId ?? '', muted[0]?.policyId ?? '');
+      if (least !== undefined) throw linkThrottled(least, tell);
+      throw linkMuted(muted[0]?.agentId ?? '', muted[0]?.policyId ?? '', tell);
     }
     return {
       to: [...to],
@@ -148,7 +150,10 @@ export class Links {
       muted: muted.length,
       throttled: throttled.length,
       counted: (idOf) => {
-        for (const { agentId } of takes) this.#throttles.counted(namespace, idOf(agentId));
+        for (const take of takes) {
+          const deliveryId = idOf(take.agentId);
+          if (this.#throttles.counted(namespace, deliveryId)) take.deliveryId = deliveryId;
+        }
       },
       stored: () => {
         tell();
@@ -202,17 +207,31 @@ export class Links {
   }
 }
 
-const linkMuted = (agentId: string, policyId: string): DomainError =>
-  new DomainError({
+/** Nobody is left to receive a message. Who passes that on to the sender has it told and counted: it may be a repetition. */
+export class LinkRefusal extends DomainError {
+  readonly tell: () => void;
+  constructor(options: ConstructorParameters<typeof DomainError>[0] & { tell: () => void }) {
+    super(options);
+    this.tell = options.tell;
+  }
+}
+
+const linkMuted = (agentId: string, policyId: string, tell: () => void): LinkRefusal =>
+  new LinkRefusal({
     reason: ErrorReason.LINK_MUTED,
     message: `link policy ${policyId} mutes messages from this sender to agent ${agentId}`,
     metadata: { policy_id: policyId, agent_id: agentId },
+    tell,
   });
 
-const linkThrottled = (agentId: string, policyId: string, retryAfterMs: number): DomainError =>
-  new DomainError({
+const linkThrottled = (
+  { agentId, policyId, waitMs }: { agentId: string; policyId: string; waitMs: number },
+  tell: () => void,
+): LinkRefusal =>
+  new LinkRefusal({
     reason: ErrorReason.LINK_THROTTLED,
     message: `link policy ${policyId} lets no more messages from this sender to agent ${agentId} pass now`,
     metadata: { policy_id: policyId, agent_id: agentId },
-    retryAfterMs,
+    retryAfterMs: waitMs,
+    tell,
   });

@@ -4,6 +4,7 @@ import { type Rate, TokenBuckets } from './token-buckets.ts';
 
 const MAX_BUCKETS = 10_000;
 const MAX_COUNTED = 100_000;
+const MIN_RATE = 0.001;
 
 /**
  * How much throttling policies let pass, over all replicas: each counts what it lets pass at once, and what the others let pass
@@ -33,10 +34,18 @@ export class Throttles {
     return { waitMs, giveBack: () => this.#buckets.giveBack(name, rate) };
   }
 
-  /** The delivery was counted by `take`. */
-  counted(namespace: string, deliveryId: string): void {
+  /** The delivery was counted by `take`. False: that was said before, for it was stored or is being stored. */
+  counted(namespace: string, deliveryId: string): boolean {
+    const name = `${namespace}/${deliveryId}`;
+    if (this.#counted.has(name)) return false;
     if (this.#counted.size >= MAX_COUNTED) this.#counted.clear();
-    this.#counted.add(`${namespace}/${deliveryId}`);
+    this.#counted.add(name);
+    return true;
+  }
+
+  /** It was not stored, as far as is known: it counts if it comes by. False: it came by already. */
+  uncounted(namespace: string, deliveryId: string): boolean {
+    return this.#counted.delete(`${namespace}/${deliveryId}`);
   }
 
   /** A delivery came by in the change log. */
@@ -50,7 +59,9 @@ export class Throttles {
 
 function rateOf({ policy: { action } }: KnownPolicy): Rate | undefined {
   if (action.case !== 'throttle') return undefined;
-  const { maxPerSecond, burst } = action.value;
+  const { burst } = action.value;
+  // One that was stored before there was a bound would have a wait without end.
+  const maxPerSecond = Math.max(MIN_RATE, action.value.maxPerSecond);
   return { perSecond: maxPerSecond, burst: burst === 0 ? Math.max(1, maxPerSecond) : burst };
 }
 

@@ -34,7 +34,7 @@ import { agentNotFound, contention, mailboxFull } from '../../agent/errors.ts';
 import { namespaceOf } from '../../namespaces.ts';
 import { Mutation } from '../../requests.ts';
 import { DEAD_PREFIX, deadKey, encodeDelivery, mailKey } from '../delivery-record.ts';
-import type { Links, Routing } from '../links/links.ts';
+import { LinkRefusal, type Links, type Routing } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { orderingKeyOf, targetOfDelivery } from './message-record.ts';
 import { afterOf, pageOf, pageSize } from './pages.ts';
@@ -142,26 +142,30 @@ export class DeadLetters {
     const earlier = await mutation.earlier();
     if (earlier !== undefined) return earlier.response;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const letters = await this.#named(namespace, request);
-      const wanted = letters.slice(0, MAX_REDRIVEN);
-      const { chosen, puts, routings } = await this.#back(namespace, wanted, request.toAgentId, caller);
-      const response = create(RedriveDeadLettersResponseSchema, {
-        redriven: chosen.length,
-        left: letters.length - chosen.length,
-      });
-      const outcome = await store.commit({
-        namespace,
-        checks: chosen.map(({ key, revision }) => ({ key, revision })),
-        puts,
-        deletes: chosen.map(({ key }) => key),
-        ...mutation.record(response),
-      });
-      if (outcome.kind === 'committed') {
-        for (const routing of routings) routing.stored();
-        return response;
+      const routings: Routing[] = [];
+      try {
+        const letters = await this.#named(namespace, request);
+        const wanted = letters.slice(0, MAX_REDRIVEN);
+        const { chosen, puts } = await this.#back(namespace, wanted, request.toAgentId, caller, routings);
+        const response = create(RedriveDeadLettersResponseSchema, {
+          redriven: chosen.length,
+          left: letters.length - chosen.length,
+        });
+        const outcome = await store.commit({
+          namespace,
+          checks: chosen.map(({ key, revision }) => ({ key, revision })),
+          puts,
+          deletes: chosen.map(({ key }) => key),
+          ...mutation.record(response),
+        });
+        if (outcome.kind === 'committed') {
+          for (const routing of routings.splice(0)) routing.stored();
+          return response;
+        }
+        if (outcome.kind === 'repeated') return mutation.repeated(outcome).response;
+      } finally {
+        for (const routing of routings) routing.undo();
       }
-      for (const routing of routings) routing.undo();
-      if (outcome.kind === 'repeated') return mutation.repeated(outcome).response;
     }
     throw contention();
   }
@@ -185,13 +189,19 @@ export class DeadLetters {
     });
   }
 
-  async #back(namespace: string, letters: readonly Entry[], toAgentId: string, caller: Caller) {
+  /** @param routings are added to: what link policies made of the letters */
+  async #back(
+    namespace: string,
+    letters: readonly Entry[],
+    toAgentId: string,
+    caller: Caller,
+    routings: Routing[],
+  ) {
     const { storeTime, directory, mailboxes, ids, config, maxMailbox } = this.#options;
     const storeMs = await storeTime.exact();
     const added = new Map<string, number>();
     const chosen: Entry[] = [];
     const puts: { key: string; value: Uint8Array }[] = [];
-    const routings: Routing[] = [];
     let refused: DomainError | undefined;
     for (const [index, letter] of letters.entries()) {
       const { delivery } = fromBinary(DeadLetterRecordSchema, letter.value);
@@ -202,7 +212,8 @@ export class DeadLetters {
       try {
         routing = this.#route(namespace, record, wanted, caller);
       } catch (error) {
-        if (!isKeptBack(error)) throw error;
+        if (!(error instanceof LinkRefusal)) throw error;
+        error.tell();
         refused ??= error;
         continue;
       }
@@ -237,7 +248,7 @@ export class DeadLetters {
       puts.push({ key: mailKey(agentId, record.id), value: encodeDelivery(record) });
     }
     if (refused !== undefined && chosen.length === 0) throw refused;
-    return { chosen, puts, routings };
+    return { chosen, puts };
   }
 
   /** Policies look at who sent the message, not at who puts it back. */
@@ -263,10 +274,6 @@ const placeOf = (createdRevision: bigint, record: DeliveryRecord): string =>
 
 const notThere = (id: string): DomainError =>
   new DomainError({ reason: ErrorReason.DEAD_LETTER_NOT_FOUND, message: `there is no dead letter ${id}` });
-
-const isKeptBack = (error: unknown): error is DomainError =>
-  error instanceof DomainError &&
-  (error.reason === ErrorReason.LINK_MUTED || error.reason === ErrorReason.LINK_THROTTLED);
 
 /** A delivery from the outside. */
 function statusOf(record: DeliveryRecord): DeliveryStatus {

@@ -27,7 +27,7 @@ import type { AgentDirectory } from '../../agent/directory.ts';
 import { contention, invalidFields, limitReached, mailboxFull } from '../../agent/errors.ts';
 import { agentKey } from '../../agent/record.ts';
 import { type SessionCaller, sessionCaller } from '../bindings.ts';
-import type { LinkMetrics, Links, Marks } from '../links/links.ts';
+import { type LinkMetrics, LinkRefusal, type Links, type Marks, type Routing } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
 import { putsInto, sessionOf } from './fan-out.ts';
 import { CHUNK, deliveryIdOf, encodeFanOut, fanOutKey, messageDelivery, targetOf } from './message-record.ts';
@@ -129,8 +129,9 @@ export class Messages {
       } catch (error) {
         // What was stored before stays so, whatever became of its receivers since.
         const earlier = error instanceof DomainError ? await seen?.earlier(store, namespace) : undefined;
-        if (earlier === undefined) throw error;
-        return earlier;
+        if (earlier !== undefined) return earlier;
+        if (error instanceof LinkRefusal) error.tell();
+        throw error;
       }
     }
     throw contention();
@@ -138,8 +139,8 @@ export class Messages {
 
   /** Undefined: the sender was changed meanwhile, and it must be tried again. */
   async #store(sending: Sending): Promise<SendMessageResponse | undefined> {
-    const { store, merged, directory, receivers, ids, links, metrics, config } = this.#options;
-    const { namespace, send, how, trace, session, message, seen, storeMs } = sending;
+    const { receivers, links } = this.#options;
+    const { namespace, send, how, session, message } = sending;
     const key = send.orderingKey || message.extensions.partitionkey || '';
     const call = how.call !== undefined;
     const { caller } = how;
@@ -147,17 +148,32 @@ export class Messages {
     const sent = { namespace, message, agentId, caller, target: targetOf(send.to), call };
     const picked = receivers.of(namespace, send.to, key, call, links.mayReceive(sent));
     const routing = links.route(sent, picked);
-    const to = routing?.to ?? picked;
+    try {
+      return await this.#storeFor(sending, key, routing?.to ?? picked, routing);
+    } catch (error) {
+      routing?.undo();
+      throw error;
+    }
+  }
+
+  async #storeFor(
+    sending: Sending,
+    key: string,
+    to: readonly string[],
+    routing: Routing | undefined,
+  ): Promise<SendMessageResponse | undefined> {
+    const { store, merged, directory, ids, metrics, config } = this.#options;
+    const { namespace, send, how, trace, session, message, seen, storeMs } = sending;
     this.#admit(namespace, to);
     const id = seen?.id ?? ids.uuid();
     const { delivery, blob } = messageDelivery({
       ...{ message, storeMs, id, trace },
       orderingKey: key || message.source,
-      actor: actorOf(caller, directory),
+      actor: actorOf(how.caller, directory),
       expireAfterMs: how.call?.timeoutMs ?? this.#expireAfterMs(send, storeMs),
       acceptWithinMs: config.acceptWithinMs,
       maxTries: config.maxTries,
-      wantsAnswer: call,
+      wantsAnswer: how.call !== undefined,
       idempotent: how.call?.idempotent ?? false,
       capability: send.to.case === 'capability' ? send.to.value : '',
       topic: send.to.case === 'topic' ? send.to.value : '',
