@@ -2,7 +2,11 @@ import { create } from '@bufbuild/protobuf';
 import {
   type DeliveryRecord,
   DeliveryRecordSchema,
+  type FanOutListRecord,
+  FanOutListRecordSchema,
   type FanOutRecord,
+  FanOutRecordSchema,
+  LinkMarkSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { ChangeBatch, Entry, Position, Store } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
@@ -12,9 +16,19 @@ import type { AgentDirectory } from '../../agent/directory.ts';
 import { isAttached } from '../../agent/liveness.ts';
 import { agentOf } from '../../agent/record.ts';
 import { encodeDelivery, mailKey, putDeadLetter } from '../delivery-record.ts';
-import type { Mark } from '../links/links.ts';
+import type { Mark, Marks } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
-import { CHUNK, decodeFanOut, deliveryIdOf, encodeFanOut, isFanOutKey } from './message-record.ts';
+import {
+  CHUNK,
+  decodeFanOut,
+  decodeFanOutList,
+  deliveryIdOf,
+  encodeFanOut,
+  encodeFanOutList,
+  fanOutKey,
+  fanOutListKey,
+  isFanOutKey,
+} from './message-record.ts';
 
 /** One message for some mailboxes: entries, and dead letters for those that are full. */
 export function putsInto(options: {
@@ -67,6 +81,31 @@ export function sessionOf(directory: AgentDirectory, namespace: string, agentId:
   return known.record.sessionEpoch;
 }
 
+/** A message that is to be put into further mailboxes: the list of them, and the position in it, which alone is followed. */
+export function fanOutPuts(
+  id: string,
+  delivery: DeliveryRecord,
+  agentIds: string[],
+  marks: Marks | undefined,
+): { key: string; value: Uint8Array }[] {
+  const links = Object.fromEntries(
+    agentIds.flatMap((agentId) => {
+      const mark = marks?.get(agentId);
+      return mark === undefined ? [] : [[agentId, create(LinkMarkSchema, mark)]];
+    }),
+  );
+  const listKey = fanOutListKey(id);
+  return [
+    { key: listKey, value: encodeFanOutList(create(FanOutListRecordSchema, { agentIds, delivery, links })) },
+    positionPut(fanOutKey(id), listKey, 0),
+  ];
+}
+
+const positionPut = (key: string, listKey: string, position: number) => ({
+  key,
+  value: encodeFanOut(create(FanOutRecordSchema, { listKey, position })),
+});
+
 interface Underway {
   record: FanOutRecord;
   revision: bigint;
@@ -106,37 +145,65 @@ export class FanOuts implements View, Chore {
     }
   }
 
-  async run({ namespace, fence, storeMs }: ChoreContext): Promise<void> {
+  async run(context: ChoreContext): Promise<void> {
+    for (const [key, underway] of [...(this.#namespaces.get(context.namespace) ?? [])])
+      await this.#goOn(context, key, underway);
+  }
+
+  async #goOn({ namespace, fence, storeMs }: ChoreContext, key: string, underway: Underway): Promise<void> {
     const { store, directory, mailboxes, maxMailbox } = this.#options;
-    for (const [key, underway] of [...(this.#namespaces.get(namespace) ?? [])]) {
-      let { record, revision } = underway;
-      for (let chunk = 0; chunk < CHUNKS_A_ROUND && record.agentIds.length > 0; chunk += 1) {
-        const { delivery } = record;
-        if (delivery === undefined) throw new Error('a fan-out without its delivery');
-        const agentIds = record.agentIds.slice(0, CHUNK);
-        const left = record.agentIds.slice(CHUNK);
-        const id = key.slice(key.indexOf('/') + 1);
-        const isFull = (agentId: string): boolean => mailboxes.count(namespace, agentId) >= maxMailbox;
-        const { links } = record;
-        const markOf = (agentId: string) => (Object.hasOwn(links, agentId) ? links[agentId] : undefined);
-        const next = { ...record, agentIds: left };
-        const { epoch } = store.status();
-        const how = {
-          ...{ id, delivery, agentIds, isFull, storeMs, markOf, storeEpoch: epoch },
-          sessionOf: (agentId: string) => sessionOf(directory, namespace, agentId),
-        };
-        const outcome = await store.commit({
-          namespace,
-          epoch,
-          checks: [fence, { key, revision }],
-          puts: [...putsInto(how), ...(left.length === 0 ? [] : [{ key, value: encodeFanOut(next) }])],
-          deletes: left.length === 0 ? [key] : [],
-        });
-        if (outcome.kind !== 'committed') break;
-        record = next;
-        revision = outcome.revision;
-      }
+    const { epoch } = store.status();
+    const id = key.slice(key.indexOf('/') + 1);
+    const listKey = underway.record.listKey || fanOutListKey(id);
+    const found = await this.#list(namespace, underway.record);
+    // It is through, and the view lags behind.
+    if (found === undefined) return;
+    const { list } = found;
+    const { delivery, agentIds, links } = list;
+    if (delivery === undefined) throw new Error('a fan-out without its delivery');
+    const how = {
+      ...{ id, delivery, storeMs, storeEpoch: epoch },
+      isFull: (agentId: string) => mailboxes.count(namespace, agentId) >= maxMailbox,
+      markOf: (agentId: string) => (Object.hasOwn(links, agentId) ? links[agentId] : undefined),
+      sessionOf: (agentId: string) => sessionOf(directory, namespace, agentId),
+    };
+    let { revision } = underway;
+    let listRevision = found.revision;
+    let { position } = underway.record;
+    for (let chunk = 0; chunk < CHUNKS_A_ROUND && position < agentIds.length; chunk += 1) {
+      const next = position + CHUNK;
+      const isLast = next >= agentIds.length;
+      const outcome = await store.commit({
+        namespace,
+        epoch,
+        checks: [fence, { key, revision }, { key: listKey, revision: listRevision }],
+        puts: [
+          ...putsInto({ ...how, agentIds: agentIds.slice(position, next) }),
+          ...(isLast ? [] : [positionPut(key, listKey, next)]),
+          ...(isLast || listRevision !== 0n ? [] : [{ key: listKey, value: encodeFanOutList(list) }]),
+        ],
+        deletes: isLast ? [key, listKey] : [],
+      });
+      if (outcome.kind !== 'committed') return;
+      position = next;
+      revision = outcome.revision;
+      if (listRevision === 0n) listRevision = revision;
     }
+  }
+
+  /** What a fan-out goes through, and the revision of its entry: 0n when it has none yet, as an earlier version left it. */
+  async #list(
+    namespace: string,
+    record: FanOutRecord,
+  ): Promise<{ list: FanOutListRecord; revision: bigint } | undefined> {
+    const { listKey, agentIds, delivery, links } = record;
+    if (listKey === '') {
+      const list = create(FanOutListRecordSchema, { agentIds, links });
+      if (delivery !== undefined) list.delivery = delivery;
+      return { list, revision: 0n };
+    }
+    const entry = await this.#options.store.get(namespace, listKey);
+    return entry && { list: decodeFanOutList(entry.value), revision: entry.revision };
   }
 
   #put(namespace: string, key: string, value: Uint8Array, revision: bigint): void {

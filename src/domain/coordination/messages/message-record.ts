@@ -10,6 +10,8 @@ import {
 import {
   type DeliveryRecord,
   DeliveryRecordSchema,
+  type FanOutListRecord,
+  FanOutListRecordSchema,
   type FanOutRecord,
   FanOutRecordSchema,
   type ReplyRecord,
@@ -27,18 +29,25 @@ const INLINE_BYTES = 1024;
 export const BLOB_PREFIX = `${QUIET_PREFIX}blob/`;
 const REPLY = 'reply/';
 const FAN_OUT = 'fanout/';
+/** Of its receivers: written once, and no follower needs it. */
+const FAN_OUT_LIST = `${QUIET_PREFIX}fanout/`;
 
 export const replyKey = (deliveryId: string): string => REPLY + deliveryId;
 export const isReplyKey = (key: string): boolean => key.startsWith(REPLY);
 export const deliveryOfReply = (key: string): string => key.slice(REPLY.length);
 export const REPLY_PREFIX = REPLY;
 export const fanOutKey = (id: string): string => FAN_OUT + id;
+export const fanOutListKey = (id: string): string => FAN_OUT_LIST + id;
 export const isFanOutKey = (key: string): boolean => key.startsWith(FAN_OUT);
 
 export const encodeReply = (record: ReplyRecord): Uint8Array => toBinary(ReplyRecordSchema, record);
 export const decodeReply = (bytes: Uint8Array): ReplyRecord => fromBinary(ReplyRecordSchema, bytes);
 export const encodeFanOut = (record: FanOutRecord): Uint8Array => toBinary(FanOutRecordSchema, record);
 export const decodeFanOut = (bytes: Uint8Array): FanOutRecord => fromBinary(FanOutRecordSchema, bytes);
+export const encodeFanOutList = (list: FanOutListRecord): Uint8Array =>
+  toBinary(FanOutListRecordSchema, list);
+export const decodeFanOutList = (bytes: Uint8Array): FanOutListRecord =>
+  fromBinary(FanOutListRecordSchema, bytes);
 
 /** When a kept-apart payload may go, Unix seconds; from its key. */
 export const blobExpirySeconds = (key: string): number =>

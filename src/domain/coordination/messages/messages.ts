@@ -9,10 +9,6 @@ import {
   SendMessageResponseSchema,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import type { DeliveryRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
-import {
-  FanOutRecordSchema,
-  LinkMarkSchema,
-} from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { DeliveriesConfig } from '../../../config/config.ts';
 import { DomainError } from '../../../lib/errors.ts';
 import type { Ids } from '../../../lib/ids.ts';
@@ -29,8 +25,8 @@ import { agentKey } from '../../agent/record.ts';
 import { type SessionCaller, sessionCaller } from '../bindings.ts';
 import { type LinkMetrics, LinkRefusal, type Links, type Marks, type Routing } from '../links/links.ts';
 import type { Mailboxes } from '../mailboxes.ts';
-import { putsInto, sessionOf } from './fan-out.ts';
-import { CHUNK, deliveryIdOf, encodeFanOut, fanOutKey, messageDelivery, targetOf } from './message-record.ts';
+import { fanOutPuts, putsInto, sessionOf } from './fan-out.ts';
+import { CHUNK, deliveryIdOf, messageDelivery, targetOf } from './message-record.ts';
 import { type MessageTracing, type TraceContext, untraced } from './message-tracing.ts';
 import type { Receivers } from './receivers.ts';
 import { SeenMessage } from './seen-messages.ts';
@@ -195,7 +191,7 @@ export class Messages {
     const { epoch } = store.status();
     const others = [
       ...(blob === undefined ? [] : [blob]),
-      ...(rest.length === 0 ? [] : [fanOut(id, delivery, rest, routing?.marks)]),
+      ...(rest.length === 0 ? [] : fanOutPuts(id, delivery, rest, routing?.marks)),
       ...(seen === undefined ? [] : [seen.put(response)]),
     ];
     const checks: Check[] = [
@@ -266,19 +262,6 @@ export class Messages {
       { field: 'send.message.extensions["expirytime"]', description },
     ]);
   }
-}
-
-function fanOut(id: string, delivery: DeliveryRecord, agentIds: string[], marks: Marks | undefined) {
-  const links = Object.fromEntries(
-    agentIds.flatMap((agentId) => {
-      const mark = marks?.get(agentId);
-      return mark === undefined ? [] : [[agentId, create(LinkMarkSchema, mark)]];
-    }),
-  );
-  return {
-    key: fanOutKey(id),
-    value: encodeFanOut(create(FanOutRecordSchema, { agentIds, delivery, links })),
-  };
 }
 
 function withTrace(send: SendMessage, trace: TraceContext): SendMessage {

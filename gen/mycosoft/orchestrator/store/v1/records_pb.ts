@@ -26,7 +26,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoMCCgxGYW5PdXRSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImYKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlEg8KB29taXR0ZWQYAiABKA0ibwoSU3Vic2NyaXB0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiKtAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYW5zd2VyGAUgASgJIooBCgtMZWFzZVJlY29yZBIMCgRkdXR5GAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAkSGAoQcmVwbGljYV9zdGFydF9tcxgDIAEoAxIVCg1mZW5jaW5nX3Rva2VuGAQgASgEEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIosBCgxGcmVlemVSZWNvcmQSDQoFYWN0b3IYASABKAkSDgoGcmVhc29uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLNAQoMQnJha2VzUmVjb3JkEkIKBmJyYWtlcxgBIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5CcmFrZXNSZWNvcmQuQnJha2UaeQoFQnJha2USDAoEem9uZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdmYWlsaW5nGAMgASgFEg4KBmFnZW50cxgEIAEoBRIRCgl0aHJlc2hvbGQYBSABKAEiSwoOVmVyZGljdEhpc3RvcnkSOQoIdmVyZGljdHMYASADKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdCLFAgoNUmVwbGljYVJlY29yZBIKCgJpZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXNzaW9ucxgEIAEoBRIiChpldmVudF9sb29wX2RlbGF5X3A5OV9uYW5vcxgFIAEoAxIiChpldmVudF9sb29wX2RlbGF5X21heF9uYW5vcxgGIAEoAxIRCgljcHVfY29yZXMYByABKAESFAoMbWVtb3J5X2J5dGVzGAggASgDEhsKE3BpbmdfaW50ZXJ2YWxfbmFub3MYCSABKAMSHAoUbWF4X3BpbmdzX3Blcl9zZWNvbmQYCiABKAESEAoIZHJhaW5pbmcYCyABKAgiqwQKEU9ic2VydmF0aW9uUmVjb3JkEhIKCm9ic2VydmVfbXMYASABKAESEgoKcmVwbGljYV9pZBgCIAEoCRIVCg1zZXNzaW9uX2Vwb2NoGAMgASgEEhMKC2luc3RhbmNlX2lkGAQgASgJEgwKBHBlZXIYBSABKAkSEQoJYXR0YWNoX21zGAYgASgBEg4KBmNsaWVudBgHIAEoCRISCgpyZXNwb25zaXZlGAggASgBEhMKC3Byb2dyZXNzaW5nGAkgASgBEhAKCGhlYWRyb29tGAogASgBEg8KB3JlYXNvbnMYCyADKAkSEwoLcnR0X3NhbXBsZXMYDCABKA0SEwoLcnR0X2xhc3RfbXMYDSABKAESFwoPcnR0X3Ntb290aGVkX21zGA4gASgBEhgKEHJ0dF92YXJpYXRpb25fbXMYDyABKAESEgoKcnR0X3A1MF9tcxgQIAEoARISCgpydHRfcDk1X21zGBEgASgBEhIKCnJ0dF9wOTlfbXMYEiABKAESHAoPY2xvY2tfb2Zmc2V0X21zGBMgASgBSACIAQESNgoGcmVwb3J0GBQgASgLMiYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlcG9ydBIRCglyZXBvcnRfbXMYFSABKAESEgoKaGVhcnRiZWF0cxgWIAEoARIOCgZtaXNzZWQYFyABKAESCwoDcGhpGBggASgBQhIKEF9jbG9ja19vZmZzZXRfbXMijwEKC1N0YXRlUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJACgVlbnRyeRgCIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU3RhdGVFbnRyeRIZChFib3VuZF9pbnN0YW5jZV9pZBgDIAEoCRITCgtib3VuZF9lcG9jaBgEIAEoBCKwAQoKTG9ja1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEbG9jaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTG9jaxIQCghsZWFzZV9tcxgDIAEoARIVCg1sb2NrX2RlbGF5X21zGAQgASgBEhkKEWJvdW5kX2luc3RhbmNlX2lkGAUgASgJEhMKC2JvdW5kX2Vwb2NoGAYgASgEIosCCg9PcGVyYXRpb25SZWNvcmQSDgoGZm9ybWF0GAEgASgNEkMKCW9wZXJhdGlvbhgCIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuT3BlcmF0aW9uEhEKCXdhdmVfc2l6ZRgDIAEoDRIVCg1tYXhfaW5fZmxpZ2h0GAQgASgNEhIKCm1heF9lcnJvcnMYBSABKA0SGAoQYWdlbnRfdGltZW91dF9tcxgGIAEoARINCgVyb3VuZBgHIAEoDRITCgtyZXRyeV9yb3VuZBgIIAEoDRITCgt0cmFjZXBhcmVudBgJIAEoCRISCgp0cmFjZXN0YXRlGAogASgJIioKFU9wZXJhdGlvbkFnZW50c1JlY29yZBIRCglhZ2VudF9pZHMYASADKAki2wEKFE9wZXJhdGlvbkFnZW50UmVjb3JkEkQKB291dGNvbWUYASABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkFnZW50T3V0Y29tZRINCgVyb3VuZBgCIAEoDRITCgtkZWFkbGluZV9tcxgDIAEoAxIYChBtYWlsYm94X2FnZW50X2lkGAQgASgJEgsKA3VpZBgFIAEoCRIXCg9vbGRfaW5zdGFuY2VfaWQYBiABKAkSGQoRb2xkX3Nlc3Npb25fZXBvY2gYByABKAQiiAEKFU9wZXJhdGlvbkFuc3dlclJlY29yZBINCgVzdGF0ZRgBIAEoCRINCgVlcnJvchgCIAEoCRI3CgZvdXRwdXQYAyABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUGF5bG9hZBIYChBvdXRwdXRfdHJ1bmNhdGVkGAQgASgIQixaKm15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3Ivc3RvcmUvdjE7c3RvcmV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqcCCgxGYW5PdXRSZWNvcmQSEAoIbGlzdF9rZXkYBCABKAkSEAoIcG9zaXRpb24YBSABKA0SEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASKLAgoQRmFuT3V0TGlzdFJlY29yZBIRCglhZ2VudF9pZHMYASADKAkSQAoIZGVsaXZlcnkYAiABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSSgoFbGlua3MYAyADKAsyOy5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRmFuT3V0TGlzdFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImYKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlEg8KB29taXR0ZWQYAiABKA0ibwoSU3Vic2NyaXB0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJJCgxzdWJzY3JpcHRpb24YAiABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN1YnNjcmlwdGlvbiKtAQoQRGVhZExldHRlclJlY29yZBJACghkZWxpdmVyeRgBIAEoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5EZWxpdmVyeVJlY29yZBIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYW5zd2VyGAUgASgJIooBCgtMZWFzZVJlY29yZBIMCgRkdXR5GAEgASgJEhIKCnJlcGxpY2FfaWQYAiABKAkSGAoQcmVwbGljYV9zdGFydF9tcxgDIAEoAxIVCg1mZW5jaW5nX3Rva2VuGAQgASgEEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIosBCgxGcmVlemVSZWNvcmQSDQoFYWN0b3IYASABKAkSDgoGcmVhc29uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLNAQoMQnJha2VzUmVjb3JkEkIKBmJyYWtlcxgBIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5CcmFrZXNSZWNvcmQuQnJha2UaeQoFQnJha2USDAoEem9uZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdmYWlsaW5nGAMgASgFEg4KBmFnZW50cxgEIAEoBRIRCgl0aHJlc2hvbGQYBSABKAEiSwoOVmVyZGljdEhpc3RvcnkSOQoIdmVyZGljdHMYASADKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdCLFAgoNUmVwbGljYVJlY29yZBIKCgJpZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXNzaW9ucxgEIAEoBRIiChpldmVudF9sb29wX2RlbGF5X3A5OV9uYW5vcxgFIAEoAxIiChpldmVudF9sb29wX2RlbGF5X21heF9uYW5vcxgGIAEoAxIRCgljcHVfY29yZXMYByABKAESFAoMbWVtb3J5X2J5dGVzGAggASgDEhsKE3BpbmdfaW50ZXJ2YWxfbmFub3MYCSABKAMSHAoUbWF4X3BpbmdzX3Blcl9zZWNvbmQYCiABKAESEAoIZHJhaW5pbmcYCyABKAgiqwQKEU9ic2VydmF0aW9uUmVjb3JkEhIKCm9ic2VydmVfbXMYASABKAESEgoKcmVwbGljYV9pZBgCIAEoCRIVCg1zZXNzaW9uX2Vwb2NoGAMgASgEEhMKC2luc3RhbmNlX2lkGAQgASgJEgwKBHBlZXIYBSABKAkSEQoJYXR0YWNoX21zGAYgASgBEg4KBmNsaWVudBgHIAEoCRISCgpyZXNwb25zaXZlGAggASgBEhMKC3Byb2dyZXNzaW5nGAkgASgBEhAKCGhlYWRyb29tGAogASgBEg8KB3JlYXNvbnMYCyADKAkSEwoLcnR0X3NhbXBsZXMYDCABKA0SEwoLcnR0X2xhc3RfbXMYDSABKAESFwoPcnR0X3Ntb290aGVkX21zGA4gASgBEhgKEHJ0dF92YXJpYXRpb25fbXMYDyABKAESEgoKcnR0X3A1MF9tcxgQIAEoARISCgpydHRfcDk1X21zGBEgASgBEhIKCnJ0dF9wOTlfbXMYEiABKAESHAoPY2xvY2tfb2Zmc2V0X21zGBMgASgBSACIAQESNgoGcmVwb3J0GBQgASgLMiYubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlJlcG9ydBIRCglyZXBvcnRfbXMYFSABKAESEgoKaGVhcnRiZWF0cxgWIAEoARIOCgZtaXNzZWQYFyABKAESCwoDcGhpGBggASgBQhIKEF9jbG9ja19vZmZzZXRfbXMijwEKC1N0YXRlUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJACgVlbnRyeRgCIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuU3RhdGVFbnRyeRIZChFib3VuZF9pbnN0YW5jZV9pZBgDIAEoCRITCgtib3VuZF9lcG9jaBgEIAEoBCKwAQoKTG9ja1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEbG9jaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTG9jaxIQCghsZWFzZV9tcxgDIAEoARIVCg1sb2NrX2RlbGF5X21zGAQgASgBEhkKEWJvdW5kX2luc3RhbmNlX2lkGAUgASgJEhMKC2JvdW5kX2Vwb2NoGAYgASgEIosCCg9PcGVyYXRpb25SZWNvcmQSDgoGZm9ybWF0GAEgASgNEkMKCW9wZXJhdGlvbhgCIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuT3BlcmF0aW9uEhEKCXdhdmVfc2l6ZRgDIAEoDRIVCg1tYXhfaW5fZmxpZ2h0GAQgASgNEhIKCm1heF9lcnJvcnMYBSABKA0SGAoQYWdlbnRfdGltZW91dF9tcxgGIAEoARINCgVyb3VuZBgHIAEoDRITCgtyZXRyeV9yb3VuZBgIIAEoDRITCgt0cmFjZXBhcmVudBgJIAEoCRISCgp0cmFjZXN0YXRlGAogASgJIioKFU9wZXJhdGlvbkFnZW50c1JlY29yZBIRCglhZ2VudF9pZHMYASADKAki2wEKFE9wZXJhdGlvbkFnZW50UmVjb3JkEkQKB291dGNvbWUYASABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkFnZW50T3V0Y29tZRINCgVyb3VuZBgCIAEoDRITCgtkZWFkbGluZV9tcxgDIAEoAxIYChBtYWlsYm94X2FnZW50X2lkGAQgASgJEgsKA3VpZBgFIAEoCRIXCg9vbGRfaW5zdGFuY2VfaWQYBiABKAkSGQoRb2xkX3Nlc3Npb25fZXBvY2gYByABKAQiiAEKFU9wZXJhdGlvbkFuc3dlclJlY29yZBINCgVzdGF0ZRgBIAEoCRINCgVlcnJvchgCIAEoCRI3CgZvdXRwdXQYAyABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuUGF5bG9hZBIYChBvdXRwdXRfdHJ1bmNhdGVkGAQgASgIQixaKm15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3Ivc3RvcmUvdjE7c3RvcmV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -536,7 +536,56 @@ export const ReplyRecordSchema: GenMessage<ReplyRecord> = /*@__PURE__*/
  */
 export type FanOutRecord = Message<"mycosoft.orchestrator.store.v1.FanOutRecord"> & {
   /**
-   * Whose mailboxes it is still to be put into.
+   * Where its FanOutListRecord stands. Empty: an earlier version wrote this, with what is left of the list in here.
+   *
+   * @generated from field: string list_key = 4;
+   */
+  listKey: string;
+
+  /**
+   * How many of the list have had it.
+   *
+   * @generated from field: uint32 position = 5;
+   */
+  position: number;
+
+  /**
+   * Of an earlier version: whose mailboxes it is still to be put into.
+   *
+   * @generated from field: repeated string agent_ids = 1;
+   */
+  agentIds: string[];
+
+  /**
+   * Of an earlier version: what is put there.
+   *
+   * @generated from field: mycosoft.orchestrator.store.v1.DeliveryRecord delivery = 2;
+   */
+  delivery?: DeliveryRecord | undefined;
+
+  /**
+   * Of an earlier version: what link policies made of it.
+   *
+   * @generated from field: map<string, mycosoft.orchestrator.store.v1.LinkMark> links = 3;
+   */
+  links: { [key: string]: LinkMark };
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.FanOutRecord.
+ * Use `create(FanOutRecordSchema)` to create a new message.
+ */
+export const FanOutRecordSchema: GenMessage<FanOutRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 5);
+
+/**
+ * What a FanOutRecord goes through, under "~fanout/<message key>": it is written once, and followers are not told.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.FanOutListRecord
+ */
+export type FanOutListRecord = Message<"mycosoft.orchestrator.store.v1.FanOutListRecord"> & {
+  /**
+   * Whose mailboxes it is to be put into, after those of the first commit.
    *
    * @generated from field: repeated string agent_ids = 1;
    */
@@ -558,11 +607,11 @@ export type FanOutRecord = Message<"mycosoft.orchestrator.store.v1.FanOutRecord"
 };
 
 /**
- * Describes the message mycosoft.orchestrator.store.v1.FanOutRecord.
- * Use `create(FanOutRecordSchema)` to create a new message.
+ * Describes the message mycosoft.orchestrator.store.v1.FanOutListRecord.
+ * Use `create(FanOutListRecordSchema)` to create a new message.
  */
-export const FanOutRecordSchema: GenMessage<FanOutRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 5);
+export const FanOutListRecordSchema: GenMessage<FanOutListRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 6);
 
 /**
  * What a link policy made of one delivery.
@@ -597,7 +646,7 @@ export type LinkMark = Message<"mycosoft.orchestrator.store.v1.LinkMark"> & {
  * Use `create(LinkMarkSchema)` to create a new message.
  */
 export const LinkMarkSchema: GenMessage<LinkMark> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 6);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7);
 
 /**
  * A link policy, under "link/<id>". The revision stands beside it.
@@ -625,7 +674,7 @@ export type LinkPolicyRecord = Message<"mycosoft.orchestrator.store.v1.LinkPolic
  * Use `create(LinkPolicyRecordSchema)` to create a new message.
  */
 export const LinkPolicyRecordSchema: GenMessage<LinkPolicyRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 7);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 8);
 
 /**
  * What link policies kept back at one replica since it told the last time: a live record under "refused/<replica id>".
@@ -653,7 +702,7 @@ export type RefusalsRecord = Message<"mycosoft.orchestrator.store.v1.RefusalsRec
  * Use `create(RefusalsRecordSchema)` to create a new message.
  */
 export const RefusalsRecordSchema: GenMessage<RefusalsRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 8);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 9);
 
 /**
  * A subscription, under "sub/<id>". The revision stands beside it.
@@ -681,7 +730,7 @@ export type SubscriptionRecord = Message<"mycosoft.orchestrator.store.v1.Subscri
  * Use `create(SubscriptionRecordSchema)` to create a new message.
  */
 export const SubscriptionRecordSchema: GenMessage<SubscriptionRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 9);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10);
 
 /**
  * A delivery that was given up, under "dead/<agent id>/<delivery id>".
@@ -730,7 +779,7 @@ export type DeadLetterRecord = Message<"mycosoft.orchestrator.store.v1.DeadLette
  * Use `create(DeadLetterRecordSchema)` to create a new message.
  */
 export const DeadLetterRecordSchema: GenMessage<DeadLetterRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 10);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 11);
 
 /**
  * Who does what must happen once in a namespace, under "lease/<duty>". Written only when it changes hands: commits of the
@@ -780,7 +829,7 @@ export type LeaseRecord = Message<"mycosoft.orchestrator.store.v1.LeaseRecord"> 
  * Use `create(LeaseRecordSchema)` to create a new message.
  */
 export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 11);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 12);
 
 /**
  * Automatic action is frozen, under "freeze".
@@ -822,7 +871,7 @@ export type FreezeRecord = Message<"mycosoft.orchestrator.store.v1.FreezeRecord"
  * Use `create(FreezeRecordSchema)` to create a new message.
  */
 export const FreezeRecordSchema: GenMessage<FreezeRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 12);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 13);
 
 /**
  * The mass-failure brakes of a namespace that are set, under "brakes".
@@ -843,7 +892,7 @@ export type BrakesRecord = Message<"mycosoft.orchestrator.store.v1.BrakesRecord"
  * Use `create(BrakesRecordSchema)` to create a new message.
  */
 export const BrakesRecordSchema: GenMessage<BrakesRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 13);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 14);
 
 /**
  * One that is set.
@@ -892,7 +941,7 @@ export type BrakesRecord_Brake = Message<"mycosoft.orchestrator.store.v1.BrakesR
  * Use `create(BrakesRecord_BrakeSchema)` to create a new message.
  */
 export const BrakesRecord_BrakeSchema: GenMessage<BrakesRecord_Brake> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 13, 0);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 14, 0);
 
 /**
  * The verdicts before the present one.
@@ -913,7 +962,7 @@ export type VerdictHistory = Message<"mycosoft.orchestrator.store.v1.VerdictHist
  * Use `create(VerdictHistorySchema)` to create a new message.
  */
 export const VerdictHistorySchema: GenMessage<VerdictHistory> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 14);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 15);
 
 /**
  * The soft state of a replica, as a live record under "replica/<id>" in the system database.
@@ -1004,7 +1053,7 @@ export type ReplicaRecord = Message<"mycosoft.orchestrator.store.v1.ReplicaRecor
  * Use `create(ReplicaRecordSchema)` to create a new message.
  */
 export const ReplicaRecordSchema: GenMessage<ReplicaRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 15);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 16);
 
 /**
  * What was measured of an agent, as a live record under "agent/<id>". Flat, with plain milliseconds: it is written for
@@ -1187,7 +1236,7 @@ export type ObservationRecord = Message<"mycosoft.orchestrator.store.v1.Observat
  * Use `create(ObservationRecordSchema)` to create a new message.
  */
 export const ObservationRecordSchema: GenMessage<ObservationRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 16);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 17);
 
 /**
  * An entry of the shared state, under "state/<key>". The revision stands beside it.
@@ -1229,7 +1278,7 @@ export type StateRecord = Message<"mycosoft.orchestrator.store.v1.StateRecord"> 
  * Use `create(StateRecordSchema)` to create a new message.
  */
 export const StateRecordSchema: GenMessage<StateRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 17);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 18);
 
 /**
  * A lock, under "lock/<name>". It stays when it is free, so that fencing tokens go on growing.
@@ -1285,7 +1334,7 @@ export type LockRecord = Message<"mycosoft.orchestrator.store.v1.LockRecord"> & 
  * Use `create(LockRecordSchema)` to create a new message.
  */
 export const LockRecordSchema: GenMessage<LockRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 18);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 19);
 
 /**
  * A fleet operation, under "op/<id>". The revision stands beside it. What becomes of its agents stands apart, so that this is
@@ -1370,7 +1419,7 @@ export type OperationRecord = Message<"mycosoft.orchestrator.store.v1.OperationR
  * Use `create(OperationRecordSchema)` to create a new message.
  */
 export const OperationRecordSchema: GenMessage<OperationRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 19);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 20);
 
 /**
  * The agents of an operation in the order of their turns, under "opw/<id>/<4 digits>": a thousand in each. Never rewritten.
@@ -1391,7 +1440,7 @@ export type OperationAgentsRecord = Message<"mycosoft.orchestrator.store.v1.Oper
  * Use `create(OperationAgentsRecordSchema)` to create a new message.
  */
 export const OperationAgentsRecordSchema: GenMessage<OperationAgentsRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 20);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 21);
 
 /**
  * What became of one agent whose turn has come, under "opa/<operation id>/<5 digits: its place>".
@@ -1454,7 +1503,7 @@ export type OperationAgentRecord = Message<"mycosoft.orchestrator.store.v1.Opera
  * Use `create(OperationAgentRecordSchema)` to create a new message.
  */
 export const OperationAgentRecordSchema: GenMessage<OperationAgentRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 21);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 22);
 
 /**
  * The answer to an operation's command, under "opx/<operation id>/<5 digits>/<try>" until the operation has taken it over.
@@ -1496,5 +1545,5 @@ export type OperationAnswerRecord = Message<"mycosoft.orchestrator.store.v1.Oper
  * Use `create(OperationAnswerRecordSchema)` to create a new message.
  */
 export const OperationAnswerRecordSchema: GenMessage<OperationAnswerRecord> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_store_v1_records, 22);
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 23);
 
