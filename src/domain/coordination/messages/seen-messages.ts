@@ -33,7 +33,8 @@ export class SeenMessage {
   readonly checks: readonly Check[];
   /**
    * Names what is stored of it. A store that fell back may have lost a message of which receivers know already: sent
-   * again, it has the same name, so that they recognise it.
+   * again in the same period, it has the same name, so that they recognise it; in the next one only its source and id
+   * are the same.
    */
   readonly id: string;
   readonly #key: string;

@@ -1084,7 +1084,7 @@ export type Message = Message$1<"mycosoft.orchestrator.agent.v1.Message"> & {
 
   /**
    * CloudEvents extension attributes: at most 32, with names of 1 to 20 characters of [a-z0-9] and values of at most
-   * 1,024 characters.
+   * 1,024 characters; names and values together at most 4 KiB.
    *
    * @generated from field: map<string, string> extensions = 6;
    */
@@ -1153,8 +1153,8 @@ export type SendMessage = Message$1<"mycosoft.orchestrator.agent.v1.SendMessage"
   } | { case: undefined; value?: undefined };
 
   /**
-   * Given up after this time; absent: by the message's extension "expirytime", else as configured
-   * (deliveries.expire_after). 100 ms to 30 days.
+   * Given up after this time; absent: by the message's extension "expirytime" (RFC 3339, at most 30 days ahead), else as
+   * configured (deliveries.expire_after). 100 ms to 30 days.
    *
    * @generated from field: google.protobuf.Duration expire_after = 6;
    */

@@ -146,7 +146,8 @@ export type CallAgentRequest = Message<"mycosoft.orchestrator.coordination.v1.Ca
   timeout?: Duration | undefined;
 
   /**
-   * Whether it may be given to another agent when the first one is lost: then it may run twice.
+   * Whether it may be given to another agent with the capability when the first one is lost: then it may run twice. With
+   * agent_id it does nothing.
    *
    * @generated from field: bool idempotent = 4;
    */
@@ -1032,7 +1033,8 @@ export type MessageTrace = Message<"mycosoft.orchestrator.coordination.v1.Messag
   fromAgentId: string;
 
   /**
-   * How many alike this one stands for, with STEP_MUTED and STEP_THROTTLED; else 1.
+   * How many alike this one stands for, with STEP_MUTED and STEP_THROTTLED; else 1. Of more than 64 kinds in a second the rest
+   * are one for each step, with neither message, source, receiver nor policy.
    *
    * @generated from field: uint32 count = 20;
    */
@@ -1081,7 +1083,7 @@ export const MessageTrace_Step = {
   REROUTED: 2,
 
   /**
-   * An attempt is on its way to the agent.
+   * An attempt is made for the agent's session: it is on its way, or waits for room in the agent's window.
    *
    * @generated from enum value: STEP_HANDED_OUT = 3;
    */
@@ -1116,7 +1118,7 @@ export const MessageTrace_Step = {
   FAILED: 7,
 
   /**
-   * It is a dead letter, and the agent has not said why.
+   * It was given up, and the agent has not said why: it is a dead letter, or, of a call, its caller is told.
    *
    * @generated from enum value: STEP_DEAD_LETTER = 8;
    */
@@ -1270,7 +1272,8 @@ export const ListMessageLinksResponseSchema: GenMessage<ListMessageLinksResponse
   messageDesc(file_mycosoft_orchestrator_coordination_v1_message_service, 23);
 
 /**
- * The traffic from one sender to one receiver, as one replica counted it from the change log.
+ * The traffic from one sender to one receiver, as one replica counted it from the change log. Neither sender nor receiver: kept
+ * back by link policies, of more kinds than are told apart.
  *
  * @generated from message mycosoft.orchestrator.coordination.v1.MessageLink
  */
@@ -1297,7 +1300,7 @@ export type MessageLink = Message<"mycosoft.orchestrator.coordination.v1.Message
   sent: bigint;
 
   /**
-   * Attempts that were handed out.
+   * Attempts that were made for sessions of the receiver: on their way, or waiting for room in its window.
    *
    * @generated from field: uint64 handed_out = 4;
    */
@@ -1579,7 +1582,7 @@ export const LinkRerouteSchema: GenMessage<LinkReroute> = /*@__PURE__*/
  */
 export type LinkThrottle = Message<"mycosoft.orchestrator.coordination.v1.LinkThrottle"> & {
   /**
-   * In the long run; more than 0, at most 1,000,000.
+   * In the long run; 0.001 to 1,000,000.
    *
    * @generated from field: double max_per_second = 1;
    */
@@ -1798,7 +1801,9 @@ export const ListLinkPoliciesResponseSchema: GenMessage<ListLinkPoliciesResponse
 
 /**
  * Carries messages. A message is shaped like a CloudEvent and is delivered at least once, in order for each sender and
- * receiver (or ordering key), until it expires; what cannot be delivered becomes a dead letter with its reason.
+ * receiver (or ordering key), until it expires; what cannot be delivered becomes a dead letter with its reason. There are two
+ * exceptions from the order: of a message to more than 256 receivers, the mailboxes after the first 256 are filled after it was
+ * acknowledged, so that a later message may come before it there; and a dead letter that is put back comes last.
  *
  * Everywhere: an empty namespace means "default".
  *
