@@ -231,7 +231,7 @@ export function createFleet(options: FleetOptions) {
     chores,
     hooks: [...coordination.hooks, ...(options.lossHooks ?? [])],
   });
-  const observations = new Observations({ store, context, sessions });
+  const observations = new Observations({ store, directory, context, sessions });
   observed.current = observations;
   directory.listen({ changed: () => {}, storeReplaced: (_before, now) => observations.storeReplaced(now) });
   const janitor: Janitor = new Janitor({

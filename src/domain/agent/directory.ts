@@ -45,6 +45,11 @@ export class AgentDirectory implements View {
     return this.#namespaces.get(namespace)?.byId.get(id);
   }
 
+  /** Of the store, as this replica has heard of it; undefined: of nothing in this namespace. */
+  epoch(namespace: string): bigint | undefined {
+    return this.#namespaces.get(namespace)?.epoch;
+  }
+
   count(namespace: string): number {
     return this.#namespaces.get(namespace)?.byId.size ?? 0;
   }

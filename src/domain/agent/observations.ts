@@ -3,7 +3,7 @@ import type { Observation } from '../../../gen/mycosoft/orchestrator/agent/v1/ag
 import { ObservationRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { ChangeBatch, LiveRecord, Store } from '../../state/store.ts';
 import type { View } from '../../state/views.ts';
-import type { KnownAgent } from './directory.ts';
+import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { isAttached } from './liveness.ts';
 import { observationOf, readSession } from './observation.ts';
 import { agentIdOf, agentKey, agentOf, isAgentKey } from './record.ts';
@@ -13,6 +13,7 @@ import type { Sessions } from './sessions.ts';
 
 export interface ObservationsOptions {
   store: Store;
+  directory: AgentDirectory;
   context: SessionContext;
   sessions: Sessions;
 }
@@ -59,7 +60,7 @@ export class Observations implements View {
       return observationOf(readSession(session, context), age, true);
     }
     const record = this.#elsewhere.get(`${known.namespace}/${known.id}`);
-    if (record?.value === undefined) return undefined;
+    if (record?.value === undefined || record.epoch > known.record.sessionEpoch) return undefined;
     const attached = isAttached(agentOf(known.record).liveness) && record.epoch === known.record.sessionEpoch;
     const stored = fromBinary(ObservationRecordSchema, record.value);
     return observationOf(stored, context.clock.wallMs() - stored.observeMs, attached);
@@ -80,6 +81,8 @@ export class Observations implements View {
     for (const { session } of this.#options.sessions.all()) {
       index += 1;
       if (index % SLICES !== this.#slice || this.#flushed.get(session) === session.heartbeats) continue;
+      // In the store it would stand before the readings of earlier sessions, one of which may be the present one again.
+      if (!this.#isStored(session)) continue;
       this.#flushed.set(session, session.heartbeats);
       records.push(this.#record(session));
     }
@@ -125,10 +128,24 @@ export class Observations implements View {
       if (this.#options.sessions.get(record.namespace, agentId)?.epoch === record.epoch) continue;
       // So does its last reading, if this was written before.
       const last = this.#elsewhere.get(key);
-      if (last !== undefined && isNewer(last, record)) continue;
+      if (last !== undefined && isNewer(last, record) && !(this.#isLost(last) && !this.#isLost(record)))
+        continue;
       if (record.value === undefined) this.#elsewhere.delete(key);
       else this.#elsewhere.set(key, record);
     }
+  }
+
+  /** Whether the store has the attachment of a session, and has not been replaced since this replica heard of that. */
+  #isStored({ namespace, agentId, epoch }: Session): boolean {
+    const { directory, store } = this.#options;
+    if (directory.epoch(namespace) !== store.status().epoch) return false;
+    return epoch <= (directory.get(namespace, agentId)?.record.sessionEpoch ?? 0n);
+  }
+
+  /** Whether it is of a session that the store does not know of: it fell back to before that, or this replica lags. */
+  #isLost({ namespace, key, epoch }: LiveRecord): boolean {
+    const known = this.#options.directory.get(namespace, agentIdOf(key));
+    return known !== undefined && epoch > known.record.sessionEpoch;
   }
 
   #record(session: Session): LiveRecord {

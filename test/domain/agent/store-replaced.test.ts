@@ -1,8 +1,11 @@
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Agent_Liveness } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { GoAway_Reason } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { AgentRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import {
+  AgentRecordSchema,
+  ObservationRecordSchema,
+} from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { agentKey, decodeRecord, encodeRecord } from '../../../src/domain/agent/record.ts';
 import { startFleet, type TestFleet } from './fleet-fixture.ts';
 
@@ -107,6 +110,58 @@ describe('a store that falls back to before an attachment', () => {
     fleet.store.promote();
     await fleet.pass(100);
     expect(shown()).not.toBe(session.epoch);
+  });
+
+  it('shows the reading of the present session, and not of a lost one that ends later', async () => {
+    const token = await fleet.register('a1');
+    const { session: present } = await fleet.attach('a1', token);
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const old = entries?.get(agentKey('a1'));
+    const { session: lost } = await fleet.attach('a1', token);
+    if (old !== undefined) entries?.set(agentKey('a1'), old);
+    fleet.store.faults.before = async () => {
+      throw new Error('no');
+    };
+    fleet.store.promote();
+    await fleet.pass(100);
+    expect(lost.ended).toBe(true);
+    const shown = () => fleet.reader.get('default', 'a1').observation?.sessionEpoch;
+    expect(shown()).toBeUndefined();
+    // Another replica has that, and goes on.
+    const value = toBinary(
+      ObservationRecordSchema,
+      create(ObservationRecordSchema, { sessionEpoch: present.epoch }),
+    );
+    const record = { namespace: 'default', key: agentKey('a1'), epoch: present.epoch, sequence: 9, value };
+    fleet.observations.live([record]);
+    expect(shown()).toBe(present.epoch);
+  });
+
+  it('gets no reading of a session before it has been told of that', async () => {
+    const token = await fleet.register('a1');
+    const entries = fleet.store.data.namespaces.get('default')?.entries;
+    const old = entries?.get(agentKey('a1'));
+    const { session } = await fleet.attach('a1', token);
+    if (old !== undefined) entries?.set(agentKey('a1'), old);
+    const written = () => fleet.store.data.live.get('default')?.get(agentKey('a1'))?.epoch;
+    // This replica has not heard of it yet.
+    fleet.store.faults.lagging = true;
+    fleet.store.promote();
+    await fleet.observations.flushAll();
+    expect(written()).toBeUndefined();
+    let tell = (): void => {};
+    const told = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
+    fleet.store.faults.before = () => told;
+    fleet.store.faults.lagging = false;
+    fleet.store.catchUp();
+    await fleet.observations.flushAll();
+    expect(written()).toBeUndefined();
+    tell();
+    await fleet.pass(100);
+    await fleet.observations.flushAll();
+    expect(written()).toBe(session.epoch);
   });
 
   it('sends the agent to attach anew when it cannot be told', async () => {
