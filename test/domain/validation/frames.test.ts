@@ -236,6 +236,17 @@ describe('other frames', () => {
       ['send.selector', 'send.message', 'send.message'],
     ],
     [
+      'a message that expires at a time of another format',
+      {
+        case: 'send',
+        value: {
+          message: { id: '1', type: 't', extensions: { expirytime: '+020000-01-01T00:00:00Z' } },
+          to: { case: 'topic', value: 'a' },
+        },
+      },
+      ['send.message'],
+    ],
+    [
       'a message with extensions of 4 KiB altogether',
       {
         case: 'send',
