@@ -22,7 +22,7 @@ import type { SelfWatch } from '../agent/observer.ts';
 import type { Session } from '../agent/session.ts';
 import { type DeliveryLine, DeliveryPump, type Stored } from './delivery-pump.ts';
 import { encodeDelivery, mailKey, putDeadLetter } from './delivery-record.ts';
-import { adopted, claimed, decideUpdate } from './delivery-rules.ts';
+import { adopted, claimed, decideUpdate, rewritten } from './delivery-rules.ts';
 import { loadDelivery } from './load-delivery.ts';
 import type { KnownDelivery, Mailboxes } from './mailboxes.ts';
 import { decodePayload } from './messages/message-record.ts';
@@ -225,7 +225,7 @@ export class Deliveries {
     });
     const { record } = known;
     // Of a call its caller is told: nobody waits for it later.
-    const letter = record.wantsAnswer ? [] : [putDeadLetter(record, reason, '', storeMs)];
+    const letter = record.wantsAnswer ? [] : [putDeadLetter(rewritten(known), reason, '', storeMs)];
     const checks = [...(commit.checks ?? []), ...(fence === undefined ? [] : [fence])];
     const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), ...letter] });
     if (outcome.kind === 'committed') {

@@ -187,7 +187,7 @@ export const acceptWithinMs = (record: DeliveryRecord): number =>
   record.acceptWithin === undefined ? 10_000 : msFromDuration(record.acceptWithin);
 
 /** A copy to be changed, that remembers its place in the mailbox. */
-function rewritten({ record, createdRevision }: KnownDelivery): DeliveryRecord {
+export function rewritten({ record, createdRevision }: KnownDelivery): DeliveryRecord {
   const copy = create(DeliveryRecordSchema);
   Object.assign(copy, record);
   copy.createdRevision = createdRevision;

@@ -8,7 +8,7 @@ import { loadAgent } from '../agent/load.ts';
 import { agentKey } from '../agent/record.ts';
 import type { EventWriter, NewEvent } from '../monitoring/events.ts';
 import { encodeDelivery, mailKey, putDeadLetter } from './delivery-record.ts';
-import type { Outcome } from './delivery-rules.ts';
+import { type Outcome, rewritten } from './delivery-rules.ts';
 import type { KnownDelivery } from './mailboxes.ts';
 import { ofOperation } from './operations/answers.ts';
 import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } from './outcomes.ts';
@@ -41,7 +41,7 @@ export class OutcomeCommits {
     requestId: string | undefined;
   }): Promise<Commit> {
     const { known, outcome, requestId } = options;
-    const { record, namespace } = known;
+    const { namespace } = known;
     const key = mailKey(known.agentId, known.id);
     const checks: Check[] = [{ key, revision: known.revision }];
     const rule = this.#ruleOf(known);
@@ -59,7 +59,8 @@ export class OutcomeCommits {
       deletes.push(key);
       if (outcome.dead !== undefined && options.input.update !== undefined) {
         const answer = outcome.state === 'declined' ? 'declined' : 'failed';
-        puts.push(putDeadLetter(record, outcome.dead, options.input.update.error, input.storeMs, answer));
+        const { error } = options.input.update;
+        puts.push(putDeadLetter(rewritten(known), outcome.dead, error, input.storeMs, answer));
       }
     } else {
       puts.push({ key, value: encodeDelivery(outcome.record) });
