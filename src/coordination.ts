@@ -144,7 +144,7 @@ export function createCoordination(options: CoordinationOptions) {
       ids,
       maxSubscriptions,
     }),
-    deadLetters: new DeadLetters(shared),
+    deadLetters: new DeadLetters({ ...shared, keptMs: config.events.retentionMs }),
     operations: {
       start: new StartOperation({
         ...{ store, storeTime, directory, view: operationView, giver, events, ids },

@@ -53,7 +53,7 @@ export const decodeFanOutList = (bytes: Uint8Array): FanOutListRecord =>
 export const blobExpirySeconds = (key: string): number =>
   Number(key.slice(BLOB_PREFIX.length, BLOB_PREFIX.length + 12));
 
-const blobKey = (id: string, untilMs: number): string =>
+export const blobKey = (id: string, untilMs: number): string =>
   `${BLOB_PREFIX}${String(Math.ceil(untilMs / 1000)).padStart(12, '0')}/${id}`;
 
 /** Mailboxes that one commit puts a message into; the rest follow. */

@@ -780,7 +780,8 @@ export type RedriveDeadLettersResponse = Message<"mycosoft.orchestrator.coordina
   redriven: number;
 
   /**
-   * How many that match are left.
+   * How many that match are left, as far as they were looked at: where no deliveries are named, these are the first 10,000 dead
+   * letters by agent and id.
    *
    * @generated from field: uint32 left = 2;
    */
@@ -1887,7 +1888,8 @@ export const MessageService: GenService<{
     output: typeof ListDeadLettersResponseSchema;
   },
   /**
-   * Puts dead letters back into mailboxes, as new deliveries. Errors: NOT_FOUND (one of those named is not there).
+   * Puts dead letters back into mailboxes, as new deliveries with new ids, in the order in which they were sent. Errors:
+   * NOT_FOUND (one of those named is not there).
    *
    * @generated from rpc mycosoft.orchestrator.coordination.v1.MessageService.RedriveDeadLetters
    */
