@@ -3,6 +3,7 @@ import {
   RedriveDeadLettersRequestSchema,
   RedriveDeadLettersResponseSchema,
 } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import { msFromTimestamp } from '../lib/proto-time.ts';
 import { refusal } from './ask.ts';
 import type { Context } from './context.ts';
 import { UsageError } from './errors.ts';
@@ -74,16 +75,25 @@ export async function redrive(
   return undefined;
 }
 
-/** The ids of those that are there now, by agent: what becomes a dead letter again meanwhile is left alone. */
+/**
+ * The ids of those that are there now, by agent and in the order in which they were sent: what becomes a dead letter again
+ * meanwhile is left alone.
+ */
 async function present(context: Context, filter: DeadLetterFilter): Promise<Map<string, string[]>> {
-  const byAgent = new Map<string, string[]>();
+  const byAgent = new Map<string, { id: string; sentMs: number }[]>();
   for await (const { delivery } of deadLetters(context, filter)) {
-    const { agentId = '', work } = delivery ?? {};
-    const ids = byAgent.get(agentId) ?? [];
-    ids.push(work?.deliveryId ?? '');
-    byAgent.set(agentId, ids);
+    const { agentId = '', work, createTime } = delivery ?? {};
+    const letters = byAgent.get(agentId) ?? [];
+    const sentMs = createTime === undefined ? 0 : msFromTimestamp(createTime);
+    letters.push({ id: work?.deliveryId ?? '', sentMs });
+    byAgent.set(agentId, letters);
   }
-  return byAgent;
+  return new Map(
+    [...byAgent].map(([agentId, letters]) => [
+      agentId,
+      letters.sort((a, b) => a.sentMs - b.sentMs).map(({ id }) => id),
+    ]),
+  );
 }
 
 async function putBack(

@@ -14,6 +14,8 @@ interface Letter {
   agent: string;
   id: string;
   reason?: string;
+  /** When it was sent, Unix seconds. */
+  sent?: bigint;
 }
 
 /** A service with these dead letters, in pages of 300; puts back what it is told. */
@@ -27,13 +29,14 @@ async function having(letters: Letter[], full = Number.POSITIVE_INFINITY) {
         const page = matching.slice(from, from + 300);
         return {
           nextPageToken: from + page.length < matching.length ? `${from + page.length}` : '',
-          deadLetters: page.map(({ agent, id, reason = 'expired' }) => ({
+          deadLetters: page.map(({ agent, id, reason = 'expired', sent = 1n }) => ({
             reason,
             error: 'no \u001b[2Jroom',
             time: { seconds: 1_700_000_000n },
             delivery: {
               agentId: agent,
               tries: 2,
+              createTime: { seconds: sent },
               work: { deliveryId: id },
               item: {
                 case: 'message' as const,
@@ -105,6 +108,14 @@ describe('dead-letters redrive', () => {
       ['a', 88],
     ]);
     expect(new Set(redriven.map(({ requestId }) => requestId)).size).toBe(3);
+  });
+
+  it('puts the oldest back first', async () => {
+    const letters = many('a', 300).map((letter, at) => ({ ...letter, sent: BigInt(1000 - at) }));
+    const { start, redriven } = await having(letters);
+    await cli([...start, 'redrive', '--agent', 'a']);
+    const order = redriven.flatMap(({ deliveryIds }) => deliveryIds);
+    expect(order).toEqual(letters.map(({ id }) => id).reverse());
   });
 
   it('asks before it puts all of a namespace back, by agent', async () => {
