@@ -131,6 +131,13 @@ export function putDeadLetter(
   return { key: deadKey(delivery.agentId, delivery.id), value: toBinary(DeadLetterRecordSchema, record) };
 }
 
+/**
+ * How many attempts were made for a delivery, as people are told: one that is made while it is stored is not counted towards
+ * its limit before it is handed out, but it is one.
+ */
+export const attemptsOf = ({ tries, attempt }: DeliveryRecord): number =>
+  attempt === 0n ? tries : Math.max(1, tries);
+
 /** What a delivery is, in two words: "command drain". */
 export function itemWords({ item }: DeliveryRecord): string {
   switch (item.case) {

@@ -5,7 +5,7 @@ import {
   ExplainAgentResponse_MailboxEntrySchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { durationFromMs, msFromTimestamp } from '../../lib/proto-time.ts';
-import { itemWords } from './delivery-record.ts';
+import { attemptsOf, itemWords } from './delivery-record.ts';
 import { isExpired } from './delivery-rules.ts';
 import type { KnownDelivery } from './mailboxes.ts';
 
@@ -31,7 +31,7 @@ export function explainMailbox(sight: MailboxSight): ExplainAgentResponse_Mailbo
       work: create(WorkSchema, { deliveryId: known.id, attempt: record.attempt }),
       item: itemWords(record),
       accepted: record.accepted,
-      tries: record.tries,
+      tries: attemptsOf(record),
       waitsFor: waitsFor(known, sight, blocking.get(record.orderingKey)),
     });
     if (record.createTime !== undefined) {

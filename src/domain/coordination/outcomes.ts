@@ -3,7 +3,7 @@ import { Event_Severity } from '../../../gen/mycosoft/orchestrator/monitoring/v1
 import type { Commit } from '../../state/store.ts';
 import type { KnownAgent } from '../agent/directory.ts';
 import type { NewEvent } from '../monitoring/events.ts';
-import { itemWords } from './delivery-record.ts';
+import { attemptsOf, itemWords } from './delivery-record.ts';
 import type { KnownDelivery } from './mailboxes.ts';
 
 /** What became of a delivery. The last two: nobody answered. */
@@ -48,7 +48,7 @@ export function commandEvent({ known, state, update }: OutcomeInput): NewEvent |
     state === 'expired'
       ? 'expired unanswered'
       : state === 'tries'
-        ? `was given up after ${record.tries} tries`
+        ? `was given up after ${attemptsOf(record)} tries`
         : words[state];
   return {
     type: `command.${state === 'tries' ? 'given_up' : state}`,

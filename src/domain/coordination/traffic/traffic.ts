@@ -11,7 +11,7 @@ import {
 import { durationFromMs, msFromTimestamp, timestampFromMs } from '../../../lib/proto-time.ts';
 import type { ChangeBatch, LiveRecord, Position } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
-import { isDeadKey } from '../delivery-record.ts';
+import { attemptsOf, isDeadKey } from '../delivery-record.ts';
 import type { Links } from '../links/links.ts';
 import { readRefusals } from '../links/refusals.ts';
 import type { KnownDelivery, Mailboxes, MailObserver } from '../mailboxes.ts';
@@ -187,7 +187,7 @@ function traceOf(batch: ChangeBatch, record: DeliveryRecord, step: Step, latency
   trace.target = targetOfDelivery(record);
   trace.agentId = record.agentId;
   trace.orderingKey = orderingKeyOf(record);
-  trace.tries = record.tries;
+  trace.tries = attemptsOf(record);
   trace.latency = durationFromMs(stored ? 0 : latencyMs);
   trace.bytes = record.payloadBytes;
   trace.call = record.wantsAnswer;
