@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { LeaseRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { decodeRecord } from '../../../src/domain/agent/record.ts';
-import { decodeDelivery } from '../../../src/domain/coordination/delivery-record.ts';
+import { attemptsOf, decodeDelivery } from '../../../src/domain/coordination/delivery-record.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { openRedisStore } from '../../../src/state/redis/store.ts';
@@ -97,7 +97,9 @@ export class LogReader {
   }
 
   #delivery(deliveryId: string, value: Uint8Array, revision: bigint): void {
-    const { attempt, tries, sessionEpoch } = decodeDelivery(value);
+    const record = decodeDelivery(value);
+    const { attempt, sessionEpoch } = record;
+    const tries = attemptsOf(record);
     const last = this.#mail.get(deliveryId);
     if (last !== undefined && attempt < last.attempt) {
       this.faults.push(`${deliveryId}: attempt ${attempt} after ${last.attempt} at revision ${revision}`);

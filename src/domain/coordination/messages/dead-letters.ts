@@ -22,6 +22,7 @@ import { fingerprint } from '../../../lib/page-token.ts';
 import type { Caller } from '../../agent/caller.ts';
 import { agentNotFound } from '../../agent/errors.ts';
 import { namespaceOf } from '../../namespaces.ts';
+import { attemptsOf } from '../delivery-record.ts';
 import { letterPrefix } from './letters.ts';
 import { orderingKeyOf } from './message-record.ts';
 import { afterOf, pageOf, pageSize } from './pages.ts';
@@ -112,7 +113,7 @@ function statusOf(record: DeliveryRecord): DeliveryStatus {
     work: create(WorkSchema, { deliveryId: record.id, attempt: record.attempt }),
     agentId: record.agentId,
     accepted: record.accepted,
-    tries: record.tries,
+    tries: attemptsOf(record),
     orderingKey: record.item.case === 'message' ? orderingKeyOf(record) : record.orderingKey,
     ...(record.createTime === undefined ? {} : { createTime: record.createTime }),
     ...(record.expireTime === undefined ? {} : { expireTime: record.expireTime }),
