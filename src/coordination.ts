@@ -135,7 +135,7 @@ export function createCoordination(options: CoordinationOptions) {
     state: new SharedState({ store, storeTime, directory }),
     locks: new Locks({ store, storeTime, view: lockView, clock, maxLocks, maxWaiters: maxLockWaiters }),
     messages,
-    calls: new Calls({ store, messages, replies, clock, background, maxCalls }),
+    calls: new Calls({ merged, messages, replies, clock, background, maxCalls }),
     subscriptions: new Subscriptions({
       store,
       storeTime,

@@ -12,7 +12,8 @@ import type { Background } from '../../../lib/background.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { DomainError } from '../../../lib/errors.ts';
 import { durationFromMs, msFromDuration } from '../../../lib/proto-time.ts';
-import { type Store, StoreUnavailableError } from '../../../state/store.ts';
+import type { MergedCommits } from '../../../state/merged-commits.ts';
+import { StoreUnavailableError } from '../../../state/store.ts';
 import type { Caller } from '../../agent/caller.ts';
 import { limitReached } from '../../agent/errors.ts';
 import { namespaceOf } from '../../namespaces.ts';
@@ -24,7 +25,7 @@ import { receiverGone } from './receivers.ts';
 import type { CallEnd, Replies } from './replies.ts';
 
 export interface CallsOptions {
-  store: Store;
+  merged: MergedCommits;
   messages: Messages;
   replies: Replies;
   clock: Clock;
@@ -137,11 +138,11 @@ export class Calls {
 
   /** Nobody waits any more: the reply, or the delivery that is still to be answered, goes. */
   #tidy(namespace: string, agentId: string, deliveryId: string, end: CallEnd | typeof LATE): void {
-    const { store, background } = this.#options;
+    const { merged, background } = this.#options;
     const key = end !== LATE && end.kind === 'reply' ? replyKey(deliveryId) : mailKey(agentId, deliveryId);
     background.run('tidy up after a call', async () => {
       try {
-        await store.commit({ namespace, deletes: [key] });
+        await merged.commit(namespace, () => ({ deletes: [key] }));
       } catch (error) {
         // It expires by itself.
         if (!(error instanceof StoreUnavailableError)) throw error;
