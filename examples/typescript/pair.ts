@@ -24,11 +24,15 @@ async function startPupil(): Promise<AgentHandle> {
     maxInFlight: 4,
     signal,
   });
-  pupil.onCall('exercise', async ({ data, source }, context) => {
+  pupil.onCall('exercise', async ({ data }, context) => {
     const { numbers } = data as unknown as Exercise;
     if (numbers.length === 0) throw new PermanentError('there is nothing to add up');
     // A call within a call. It stops with the one that it is for: when the teacher gives up or is lost.
-    const hint = await pupil.call(source, { type: 'hint', data: numbers.length }, { signal: context.signal });
+    const hint = await pupil.call(
+      'teacher',
+      { type: 'hint', data: numbers.length },
+      { signal: context.signal },
+    );
     console.log(`pupil: the hint is "${hint.data}"`);
     return { sum: numbers.reduce((sum, number) => sum + number, 0), attempt: String(context.attempt) };
   });
