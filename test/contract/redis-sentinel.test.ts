@@ -205,9 +205,15 @@ describe('Redis with Sentinels', () => {
     for (let index = 0; index < 20; index++) await issue(`kept${index}`);
     const [primary, replica] = [fleet.servers[0], fleet.servers[1]];
     if (!primary || !replica) throw new Error('two servers');
+    const client = fleet.client(primary);
+    // WAIT counts from the caller's own last write: what came before that is at the replica, too.
+    await client.call('set', 'kept', '1');
+    await until(
+      () => client.call('wait', '1', '1000'),
+      (copies) => copies === 1,
+    );
     // What the primary sends it from now on stays unread in its socket's buffers… and goes with them.
     await replica.kill('SIGSTOP');
-    const client = fleet.client(primary);
     await issue('lost');
     await client.call('client', 'kill', 'type', 'replica');
     for (let index = 0; index < 20; index++) await issue(`lost${index}`);
