@@ -1,18 +1,14 @@
 // What the orchestrator's sessions are measured against: grpc-js with nothing behind it. It pings every stream once a
 // second, evenly spread, encodes each ping and decodes each heartbeat with the same library and the same messages.
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import {
-  type handleBidiStreamingCall,
-  Server,
-  ServerCredentials,
-  type ServerDuplexStream,
-} from '@grpc/grpc-js';
+import { create } from '@bufbuild/protobuf';
+import { type handleBidiStreamingCall, Server, type ServerDuplexStream } from '@grpc/grpc-js';
 import {
   type OpenSessionRequest,
-  OpenSessionRequestSchema,
   type OpenSessionResponse,
   OpenSessionResponseSchema,
+  SessionService,
 } from '../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { listen, methodOf } from './serving.ts';
 
 const wheelSlots = 100;
 type Call = ServerDuplexStream<OpenSessionRequest, OpenSessionResponse>;
@@ -43,27 +39,8 @@ function ping(call: Call): void {
 }
 
 const server = new Server();
-server.addService(
-  {
-    openSession: {
-      path: '/mycosoft.orchestrator.agent.v1.SessionService/OpenSession',
-      requestStream: true,
-      responseStream: true,
-      requestSerialize: (message: OpenSessionRequest) =>
-        Buffer.from(toBinary(OpenSessionRequestSchema, message)),
-      requestDeserialize: (bytes: Buffer) => fromBinary(OpenSessionRequestSchema, bytes),
-      responseSerialize: (message: OpenSessionResponse) =>
-        Buffer.from(toBinary(OpenSessionResponseSchema, message)),
-      responseDeserialize: (bytes: Buffer) => fromBinary(OpenSessionResponseSchema, bytes),
-    },
-  },
-  { openSession },
-);
-
-server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
-  if (error !== null) throw error;
-  process.stdout.write(`${JSON.stringify({ msg: 'ready', grpc: `127.0.0.1:${port}` })}\n`);
-});
+server.addService({ openSession: methodOf(SessionService.method.openSession) }, { openSession });
+listen(server);
 
 const startMs = performance.now();
 let passed = 0;

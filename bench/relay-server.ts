@@ -1,27 +1,27 @@
 // What messages are measured against: grpc-js with nothing behind it. It hands each message on to its receiver's stream and
 // answers sender and receiver, with the same library and the same messages as the orchestrator; it stores nothing.
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import {
   type handleBidiStreamingCall,
   type handleUnaryCall,
   Server,
-  ServerCredentials,
   type ServerDuplexStream,
 } from '@grpc/grpc-js';
 import {
   type Message,
   type OpenSessionRequest,
-  OpenSessionRequestSchema,
   type OpenSessionResponse,
   OpenSessionResponseSchema,
   type SendMessage,
+  SessionService,
 } from '../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import {
   type CallAgentRequest,
-  CallAgentRequestSchema,
   type CallAgentResponse,
   CallAgentResponseSchema,
+  MessageService,
 } from '../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import { listen, methodOf } from './serving.ts';
 
 type Stream = ServerDuplexStream<OpenSessionRequest, OpenSessionResponse>;
 
@@ -70,39 +70,6 @@ const callAgent: handleUnaryCall<CallAgentRequest, CallAgentResponse> = ({ reque
 };
 
 const server = new Server();
-server.addService(
-  {
-    openSession: {
-      path: '/mycosoft.orchestrator.agent.v1.SessionService/OpenSession',
-      requestStream: true,
-      responseStream: true,
-      requestSerialize: (message: OpenSessionRequest) =>
-        Buffer.from(toBinary(OpenSessionRequestSchema, message)),
-      requestDeserialize: (bytes: Buffer) => fromBinary(OpenSessionRequestSchema, bytes),
-      responseSerialize: (message: OpenSessionResponse) =>
-        Buffer.from(toBinary(OpenSessionResponseSchema, message)),
-      responseDeserialize: (bytes: Buffer) => fromBinary(OpenSessionResponseSchema, bytes),
-    },
-  },
-  { openSession },
-);
-server.addService(
-  {
-    callAgent: {
-      path: '/mycosoft.orchestrator.coordination.v1.MessageService/CallAgent',
-      requestStream: false,
-      responseStream: false,
-      requestSerialize: (message: CallAgentRequest) => Buffer.from(toBinary(CallAgentRequestSchema, message)),
-      requestDeserialize: (bytes: Buffer) => fromBinary(CallAgentRequestSchema, bytes),
-      responseSerialize: (message: CallAgentResponse) =>
-        Buffer.from(toBinary(CallAgentResponseSchema, message)),
-      responseDeserialize: (bytes: Buffer) => fromBinary(CallAgentResponseSchema, bytes),
-    },
-  },
-  { callAgent },
-);
-
-server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
-  if (error !== null) throw error;
-  process.stdout.write(`${JSON.stringify({ msg: 'ready', grpc: `127.0.0.1:${port}` })}\n`);
-});
+server.addService({ openSession: methodOf(SessionService.method.openSession) }, { openSession });
+server.addService({ callAgent: methodOf(MessageService.method.callAgent) }, { callAgent });
+listen(server);

@@ -25,7 +25,7 @@ import {
   SessionService,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { AgentError, Code } from './errors.ts';
-import type { AgentStream, AgentTransport, StreamEvents, TlsOptions } from './transport.ts';
+import type { AgentStream, AgentTransport, StreamEvents, TlsOptions, UnaryOptions } from './transport.ts';
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
@@ -70,12 +70,7 @@ function unary<M extends DescMethodUnary>(
   client: grpc.Client,
   method: M,
   request: MessageInitShape<M['input']>,
-  options: {
-    token: string | undefined;
-    timeoutMs: number;
-    signal: AbortSignal;
-    headers?: Readonly<Record<string, string>>;
-  },
+  options: UnaryOptions,
 ): Promise<MessageShape<M['output']>> {
   const { signal } = options;
   const output: DescMessage = method.output;

@@ -33,6 +33,15 @@ export interface AgentStream {
   cancel(): void;
 }
 
+/** How a call is made. */
+export interface UnaryOptions {
+  token: string | undefined;
+  timeoutMs: number;
+  signal: AbortSignal;
+  /** Further metadata, by lower-case names. */
+  headers?: Readonly<Record<string, string>>;
+}
+
 /** One connection to the service, made anew for each attempt and thrown away with it. */
 export interface AgentTransport {
   /** Registers. Rejects with an AgentError. */
@@ -45,13 +54,7 @@ export interface AgentTransport {
   unary<M extends DescMethodUnary>(
     method: M,
     request: MessageInitShape<M['input']>,
-    options: {
-      token: string | undefined;
-      timeoutMs: number;
-      signal: AbortSignal;
-      /** Further metadata, by lower-case names. */
-      headers?: Readonly<Record<string, string>>;
-    },
+    options: UnaryOptions,
   ): Promise<MessageShape<M['output']>>;
   /** A watch. Throws an AgentError, also when the signal fires. */
   stream<M extends DescMethodServerStreaming>(
