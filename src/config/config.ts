@@ -54,6 +54,7 @@ export interface Config {
   http: ListenerConfig;
   session: SessionConfig;
   deliveries: DeliveriesConfig;
+  tasks: TasksConfig;
   failures: FailuresConfig;
   brake: BrakeConfig;
   limits: {
@@ -69,6 +70,12 @@ export interface Config {
     maxLinks: number;
     /** `limits.max_operations`: that have not ended, per namespace; default 16. */
     maxOperations: number;
+    /** `limits.max_tasks`: that have not ended, per namespace; default 200,000. */
+    maxTasks: number;
+    /** `limits.max_allocations`: that have not ended, per namespace; default 100,000. */
+    maxAllocations: number;
+    /** `limits.max_quotas`: per namespace; default 1,000. */
+    maxQuotas: number;
     /** `limits.max_locks`: per namespace; default 100,000. */
     maxLocks: number;
     /** `limits.max_lock_waiters`: calls that wait for a lock, on this replica; default 1,000. */
@@ -108,7 +115,7 @@ export interface Config {
   };
 }
 
-export type Capability = 'system_coordination' | 'agent_management' | 'monitoring';
+export type Capability = 'system_coordination' | 'agent_management' | 'monitoring' | 'resource_management';
 
 export interface ListenerConfig {
   /** `listen`: "host:port"; port 0 takes a free one. Default 127.0.0.1:50051 (gRPC) and 127.0.0.1:50080 (HTTP). */
@@ -161,6 +168,22 @@ export interface DeliveriesConfig {
   expireAfterMs: number;
   /** `drain_deadline`: how long a drain or stop may take; default 10 min. */
   drainDeadlineMs: number;
+}
+
+/** `tasks.*` */
+export interface TasksConfig {
+  /** `strategy`: default least_loaded. */
+  strategy: 'binpack' | 'spread' | 'least_loaded';
+  /** `default_slots`: of an agent that declares none; default 1. */
+  defaultSlots: number;
+  /** `max_attempts`: default 3. */
+  maxAttempts: number;
+  /** `aging`: waiting for so long counts as one more in priority; default 1 min. */
+  agingMs: number;
+  /** `reserve_after`: then an agent is kept free for a task that waits for room; 0: never. Default 30 s. */
+  reserveAfterMs: number;
+  /** `retention`: how long ended tasks are kept; default 7 days. */
+  retentionMs: number;
 }
 
 /** `failures.*`: the defaults of agents' failure policies. */

@@ -77,6 +77,21 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.LINK_MUTED]: Code.FAILED_PRECONDITION,
   [ErrorReason.LINK_THROTTLED]: Code.RESOURCE_EXHAUSTED,
   [ErrorReason.LINK_POLICY_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.TASK_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.TASK_EXISTS]: Code.ALREADY_EXISTS,
+  [ErrorReason.TASK_ENDED]: Code.FAILED_PRECONDITION,
+  [ErrorReason.UNPLACEABLE]: Code.FAILED_PRECONDITION,
+  [ErrorReason.BUDGET_SPENT]: Code.RESOURCE_EXHAUSTED,
+  [ErrorReason.BUDGET_UNKNOWN]: Code.FAILED_PRECONDITION,
+  [ErrorReason.ALLOCATION_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.ALLOCATION_ENDED]: Code.FAILED_PRECONDITION,
+  [ErrorReason.NO_ROOM]: Code.RESOURCE_EXHAUSTED,
+  [ErrorReason.QUOTA_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.QUOTA_IN_USE]: Code.FAILED_PRECONDITION,
+  [ErrorReason.PLAN_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.PLAN_STALE]: Code.ABORTED,
+  [ErrorReason.NO_SCHEDULER]: Code.UNAVAILABLE,
+  [ErrorReason.ALLOCATION_EXISTS]: Code.ALREADY_EXISTS,
 };
 
 /** The status code of a reason; INTERNAL for one that this version does not know. */

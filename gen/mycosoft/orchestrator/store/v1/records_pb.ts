@@ -20,13 +20,17 @@ import type { LinkPolicy, MessageTrace, Subscription } from "../../coordination/
 import { file_mycosoft_orchestrator_coordination_v1_message_service } from "../../coordination/v1/message_service_pb.ts";
 import type { StateEntry } from "../../coordination/v1/state_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_state_service } from "../../coordination/v1/state_service_pb.ts";
+import type { Task as Task$1 } from "../../coordination/v1/task_service_pb.ts";
+import { file_mycosoft_orchestrator_coordination_v1_task_service } from "../../coordination/v1/task_service_pb.ts";
+import type { Allocation, Quota, RebalancePlan } from "../../resource/v1/resource_service_pb.ts";
+import { file_mycosoft_orchestrator_resource_v1_resource_service } from "../../resource/v1/resource_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqcCCgxGYW5PdXRSZWNvcmQSEAoIbGlzdF9rZXkYBCABKAkSEAoIcG9zaXRpb24YBSABKA0SEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASKLAgoQRmFuT3V0TGlzdFJlY29yZBIRCglhZ2VudF9pZHMYASADKAkSQAoIZGVsaXZlcnkYAiABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSSgoFbGlua3MYAyADKAsyOy5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRmFuT3V0TGlzdFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImQKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlSgQIAhADUgdvbWl0dGVkIm8KElN1YnNjcmlwdGlvblJlY29yZBIOCgZmb3JtYXQYASABKA0SSQoMc3Vic2NyaXB0aW9uGAIgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdWJzY3JpcHRpb24irQEKEERlYWRMZXR0ZXJSZWNvcmQSQAoIZGVsaXZlcnkYASABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSDgoGcmVhc29uGAIgASgJEg0KBWVycm9yGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFuc3dlchgFIAEoCSKKAQoLTGVhc2VSZWNvcmQSDAoEZHV0eRgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgJEhgKEHJlcGxpY2Ffc3RhcnRfbXMYAyABKAMSFQoNZmVuY2luZ190b2tlbhgEIAEoBBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKLAQoMRnJlZXplUmVjb3JkEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAizQEKDEJyYWtlc1JlY29yZBJCCgZicmFrZXMYASADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuQnJha2VzUmVjb3JkLkJyYWtlGnkKBUJyYWtlEgwKBHpvbmUYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHZmFpbGluZxgDIAEoBRIOCgZhZ2VudHMYBCABKAUSEQoJdGhyZXNob2xkGAUgASgBIksKDlZlcmRpY3RIaXN0b3J5EjkKCHZlcmRpY3RzGAEgAygLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QixQIKDVJlcGxpY2FSZWNvcmQSCgoCaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYBCABKAUSIgoaZXZlbnRfbG9vcF9kZWxheV9wOTlfbmFub3MYBSABKAMSIgoaZXZlbnRfbG9vcF9kZWxheV9tYXhfbmFub3MYBiABKAMSEQoJY3B1X2NvcmVzGAcgASgBEhQKDG1lbW9yeV9ieXRlcxgIIAEoAxIbChNwaW5nX2ludGVydmFsX25hbm9zGAkgASgDEhwKFG1heF9waW5nc19wZXJfc2Vjb25kGAogASgBEhAKCGRyYWluaW5nGAsgASgIIqsEChFPYnNlcnZhdGlvblJlY29yZBISCgpvYnNlcnZlX21zGAEgASgBEhIKCnJlcGxpY2FfaWQYAiABKAkSFQoNc2Vzc2lvbl9lcG9jaBgDIAEoBBITCgtpbnN0YW5jZV9pZBgEIAEoCRIMCgRwZWVyGAUgASgJEhEKCWF0dGFjaF9tcxgGIAEoARIOCgZjbGllbnQYByABKAkSEgoKcmVzcG9uc2l2ZRgIIAEoARITCgtwcm9ncmVzc2luZxgJIAEoARIQCghoZWFkcm9vbRgKIAEoARIPCgdyZWFzb25zGAsgAygJEhMKC3J0dF9zYW1wbGVzGAwgASgNEhMKC3J0dF9sYXN0X21zGA0gASgBEhcKD3J0dF9zbW9vdGhlZF9tcxgOIAEoARIYChBydHRfdmFyaWF0aW9uX21zGA8gASgBEhIKCnJ0dF9wNTBfbXMYECABKAESEgoKcnR0X3A5NV9tcxgRIAEoARISCgpydHRfcDk5X21zGBIgASgBEhwKD2Nsb2NrX29mZnNldF9tcxgTIAEoAUgAiAEBEjYKBnJlcG9ydBgUIAEoCzImLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXBvcnQSEQoJcmVwb3J0X21zGBUgASgBEhIKCmhlYXJ0YmVhdHMYFiABKAESDgoGbWlzc2VkGBcgASgBEgsKA3BoaRgYIAEoAUISChBfY2xvY2tfb2Zmc2V0X21zIo8BCgtTdGF0ZVJlY29yZBIOCgZmb3JtYXQYASABKA0SQAoFZW50cnkYAiABKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN0YXRlRW50cnkSGQoRYm91bmRfaW5zdGFuY2VfaWQYAyABKAkSEwoLYm91bmRfZXBvY2gYBCABKAQisAEKCkxvY2tSZWNvcmQSDgoGZm9ybWF0GAEgASgNEjkKBGxvY2sYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxvY2sSEAoIbGVhc2VfbXMYAyABKAESFQoNbG9ja19kZWxheV9tcxgEIAEoARIZChFib3VuZF9pbnN0YW5jZV9pZBgFIAEoCRITCgtib3VuZF9lcG9jaBgGIAEoBCKLAgoPT3BlcmF0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJDCglvcGVyYXRpb24YAiABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLk9wZXJhdGlvbhIRCgl3YXZlX3NpemUYAyABKA0SFQoNbWF4X2luX2ZsaWdodBgEIAEoDRISCgptYXhfZXJyb3JzGAUgASgNEhgKEGFnZW50X3RpbWVvdXRfbXMYBiABKAESDQoFcm91bmQYByABKA0SEwoLcmV0cnlfcm91bmQYCCABKA0SEwoLdHJhY2VwYXJlbnQYCSABKAkSEgoKdHJhY2VzdGF0ZRgKIAEoCSIqChVPcGVyYXRpb25BZ2VudHNSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJItsBChRPcGVyYXRpb25BZ2VudFJlY29yZBJECgdvdXRjb21lGAEgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5BZ2VudE91dGNvbWUSDQoFcm91bmQYAiABKA0SEwoLZGVhZGxpbmVfbXMYAyABKAMSGAoQbWFpbGJveF9hZ2VudF9pZBgEIAEoCRILCgN1aWQYBSABKAkSFwoPb2xkX2luc3RhbmNlX2lkGAYgASgJEhkKEW9sZF9zZXNzaW9uX2Vwb2NoGAcgASgEIogBChVPcGVyYXRpb25BbnN3ZXJSZWNvcmQSDQoFc3RhdGUYASABKAkSDQoFZXJyb3IYAiABKAkSNwoGb3V0cHV0GAMgASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlBheWxvYWQSGAoQb3V0cHV0X3RydW5jYXRlZBgEIAEoCEIsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqcCCgxGYW5PdXRSZWNvcmQSEAoIbGlzdF9rZXkYBCABKAkSEAoIcG9zaXRpb24YBSABKA0SEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASKLAgoQRmFuT3V0TGlzdFJlY29yZBIRCglhZ2VudF9pZHMYASADKAkSQAoIZGVsaXZlcnkYAiABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSSgoFbGlua3MYAyADKAsyOy5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRmFuT3V0TGlzdFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImQKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlSgQIAhADUgdvbWl0dGVkIm8KElN1YnNjcmlwdGlvblJlY29yZBIOCgZmb3JtYXQYASABKA0SSQoMc3Vic2NyaXB0aW9uGAIgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdWJzY3JpcHRpb24irQEKEERlYWRMZXR0ZXJSZWNvcmQSQAoIZGVsaXZlcnkYASABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSDgoGcmVhc29uGAIgASgJEg0KBWVycm9yGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFuc3dlchgFIAEoCSKKAQoLTGVhc2VSZWNvcmQSDAoEZHV0eRgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgJEhgKEHJlcGxpY2Ffc3RhcnRfbXMYAyABKAMSFQoNZmVuY2luZ190b2tlbhgEIAEoBBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKLAQoMRnJlZXplUmVjb3JkEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAizQEKDEJyYWtlc1JlY29yZBJCCgZicmFrZXMYASADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuQnJha2VzUmVjb3JkLkJyYWtlGnkKBUJyYWtlEgwKBHpvbmUYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHZmFpbGluZxgDIAEoBRIOCgZhZ2VudHMYBCABKAUSEQoJdGhyZXNob2xkGAUgASgBIksKDlZlcmRpY3RIaXN0b3J5EjkKCHZlcmRpY3RzGAEgAygLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QixQIKDVJlcGxpY2FSZWNvcmQSCgoCaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYBCABKAUSIgoaZXZlbnRfbG9vcF9kZWxheV9wOTlfbmFub3MYBSABKAMSIgoaZXZlbnRfbG9vcF9kZWxheV9tYXhfbmFub3MYBiABKAMSEQoJY3B1X2NvcmVzGAcgASgBEhQKDG1lbW9yeV9ieXRlcxgIIAEoAxIbChNwaW5nX2ludGVydmFsX25hbm9zGAkgASgDEhwKFG1heF9waW5nc19wZXJfc2Vjb25kGAogASgBEhAKCGRyYWluaW5nGAsgASgIIqsEChFPYnNlcnZhdGlvblJlY29yZBISCgpvYnNlcnZlX21zGAEgASgBEhIKCnJlcGxpY2FfaWQYAiABKAkSFQoNc2Vzc2lvbl9lcG9jaBgDIAEoBBITCgtpbnN0YW5jZV9pZBgEIAEoCRIMCgRwZWVyGAUgASgJEhEKCWF0dGFjaF9tcxgGIAEoARIOCgZjbGllbnQYByABKAkSEgoKcmVzcG9uc2l2ZRgIIAEoARITCgtwcm9ncmVzc2luZxgJIAEoARIQCghoZWFkcm9vbRgKIAEoARIPCgdyZWFzb25zGAsgAygJEhMKC3J0dF9zYW1wbGVzGAwgASgNEhMKC3J0dF9sYXN0X21zGA0gASgBEhcKD3J0dF9zbW9vdGhlZF9tcxgOIAEoARIYChBydHRfdmFyaWF0aW9uX21zGA8gASgBEhIKCnJ0dF9wNTBfbXMYECABKAESEgoKcnR0X3A5NV9tcxgRIAEoARISCgpydHRfcDk5X21zGBIgASgBEhwKD2Nsb2NrX29mZnNldF9tcxgTIAEoAUgAiAEBEjYKBnJlcG9ydBgUIAEoCzImLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXBvcnQSEQoJcmVwb3J0X21zGBUgASgBEhIKCmhlYXJ0YmVhdHMYFiABKAESDgoGbWlzc2VkGBcgASgBEgsKA3BoaRgYIAEoAUISChBfY2xvY2tfb2Zmc2V0X21zIo8BCgtTdGF0ZVJlY29yZBIOCgZmb3JtYXQYASABKA0SQAoFZW50cnkYAiABKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN0YXRlRW50cnkSGQoRYm91bmRfaW5zdGFuY2VfaWQYAyABKAkSEwoLYm91bmRfZXBvY2gYBCABKAQisAEKCkxvY2tSZWNvcmQSDgoGZm9ybWF0GAEgASgNEjkKBGxvY2sYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxvY2sSEAoIbGVhc2VfbXMYAyABKAESFQoNbG9ja19kZWxheV9tcxgEIAEoARIZChFib3VuZF9pbnN0YW5jZV9pZBgFIAEoCRITCgtib3VuZF9lcG9jaBgGIAEoBCKLAgoPT3BlcmF0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJDCglvcGVyYXRpb24YAiABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLk9wZXJhdGlvbhIRCgl3YXZlX3NpemUYAyABKA0SFQoNbWF4X2luX2ZsaWdodBgEIAEoDRISCgptYXhfZXJyb3JzGAUgASgNEhgKEGFnZW50X3RpbWVvdXRfbXMYBiABKAESDQoFcm91bmQYByABKA0SEwoLcmV0cnlfcm91bmQYCCABKA0SEwoLdHJhY2VwYXJlbnQYCSABKAkSEgoKdHJhY2VzdGF0ZRgKIAEoCSIqChVPcGVyYXRpb25BZ2VudHNSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJItsBChRPcGVyYXRpb25BZ2VudFJlY29yZBJECgdvdXRjb21lGAEgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5BZ2VudE91dGNvbWUSDQoFcm91bmQYAiABKA0SEwoLZGVhZGxpbmVfbXMYAyABKAMSGAoQbWFpbGJveF9hZ2VudF9pZBgEIAEoCRILCgN1aWQYBSABKAkSFwoPb2xkX2luc3RhbmNlX2lkGAYgASgJEhkKEW9sZF9zZXNzaW9uX2Vwb2NoGAcgASgEIogBChVPcGVyYXRpb25BbnN3ZXJSZWNvcmQSDQoFc3RhdGUYASABKAkSDQoFZXJyb3IYAiABKAkSNwoGb3V0cHV0GAMgASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlBheWxvYWQSGAoQb3V0cHV0X3RydW5jYXRlZBgEIAEoCCKwCQoKVGFza1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEdGFzaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuVGFzaxJECgRsaXZlGAMgAygLMjYubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuTGl2ZUF0dGVtcHQSEQoJaW5wdXRfa2V5GAQgASgJEhIKCm91dHB1dF9rZXkYBSABKAkSEQoJc3BlY19oYXNoGAYgASgMEhgKEGNyZWF0ZWRfcmV2aXNpb24YByABKAMSDQoFaW5kZXgYCCABKA0SRAoIcmVmdXNhbHMYCSADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5SZWZ1c2FsElUKDmNoaWxkcmVuX3NwZW50GAogAygLMj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuQ2hpbGRyZW5TcGVudEVudHJ5ElMKDWNoaWxkcmVuX2hlbGQYESADKAsyPC5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5DaGlsZHJlbkhlbGRFbnRyeRIPCgdzZXR0bGVkGBIgASgIEhMKC3RyYWNlcGFyZW50GAsgASgJEhIKCnRyYWNlc3RhdGUYDCABKAkSGAoQbW92ZV90b19hZ2VudF9pZBgNIAEoCRIUCgxyb290X3Rhc2tfaWQYDiABKAkSFgoOcmVmdXNlZF9yb3VuZHMYDyABKA0SEgoKbW92ZV9hY3RvchgQIAEoCRo0ChJDaGlsZHJlblNwZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARozChFDaGlsZHJlbkhlbGRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBGosDCgtMaXZlQXR0ZW1wdBIOCgZudW1iZXIYASABKA0SEAoIYWdlbnRfaWQYAiABKAkSEQoJYWdlbnRfdWlkGAMgASgJEhMKC2RlbGl2ZXJ5X2lkGAQgASgJElgKCXJlc291cmNlcxgFIAMoCzJFLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5UYXNrUmVjb3JkLkxpdmVBdHRlbXB0LlJlc291cmNlc0VudHJ5ElAKBXNwZW50GAYgAygLMkEubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuTGl2ZUF0dGVtcHQuU3BlbnRFbnRyeRIVCg1sb3N0X3VudGlsX21zGAcgASgDEg8KB2xvc3RfbXMYCCABKAMaMAoOUmVzb3VyY2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARosCgpTcGVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEaLQoHUmVmdXNhbBIQCghhZ2VudF9pZBgBIAEoCRIQCgh1bnRpbF9tcxgCIAEoAyKzAQoQQWxsb2NhdGlvblJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoKYWxsb2NhdGlvbhgCIAEoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5yZXNvdXJjZS52MS5BbGxvY2F0aW9uEhUKDXdhaXRfdW50aWxfbXMYAyABKAMSEQoJc3BlY19oYXNoGAQgASgMEhEKCWFnZW50X3VpZBgFIAEoCRIPCgdzZXR0bGVkGAYgASgIItICCgtRdW90YVJlY29yZBIOCgZmb3JtYXQYASABKA0SNwoFcXVvdGEYAiABKAsyKC5teWNvc29mdC5vcmNoZXN0cmF0b3IucmVzb3VyY2UudjEuUXVvdGESSQoHcGVyaW9kcxgDIAMoCzI4Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5RdW90YVJlY29yZC5QZXJpb2RzRW50cnkSOAoGd2FudGVkGAQgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnJlc291cmNlLnYxLlF1b3RhEhUKDXNwZWNfcmV2aXNpb24YBSABKAMSFgoOd2FudGVkX3RpbWVfbXMYBiABKAMSFgoOcmVtb3ZhbF93YW50ZWQYByABKAgaLgoMUGVyaW9kc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiZwoTUmViYWxhbmNlUGxhblJlY29yZBI+CgRwbGFuGAEgASgLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLnJlc291cmNlLnYxLlJlYmFsYW5jZVBsYW4SEAoIdW50aWxfbXMYAiABKANCLFoqbXljb3NvZnQuZGV2L29yY2hlc3RyYXRvci9zdG9yZS92MTtzdG9yZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service, file_mycosoft_orchestrator_coordination_v1_task_service, file_mycosoft_orchestrator_resource_v1_resource_service]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -1539,4 +1543,391 @@ export type OperationAnswerRecord = Message<"mycosoft.orchestrator.store.v1.Oper
  */
 export const OperationAnswerRecordSchema: GenMessage<OperationAnswerRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 23);
+
+/**
+ * A task, under "task/<id>"; some time after it has ended under "~task/<id>". Its revision stands beside it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.TaskRecord
+ */
+export type TaskRecord = Message<"mycosoft.orchestrator.store.v1.TaskRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without namespace, revision and what is soft. Small input and output stand in it.
+   *
+   * @generated from field: mycosoft.orchestrator.coordination.v1.Task task = 2;
+   */
+  task?: Task$1 | undefined;
+
+  /**
+   * Attempts that have not ended, by their number: one, or two while one takes the place of the other. In `task` too.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.store.v1.TaskRecord.LiveAttempt live = 3;
+   */
+  live: TaskRecord_LiveAttempt[];
+
+  /**
+   * Where its input is, where it is not in the spec.
+   *
+   * @generated from field: string input_key = 4;
+   */
+  inputKey: string;
+
+  /**
+   * Where its output is, where it is not in `task`.
+   *
+   * @generated from field: string output_key = 5;
+   */
+  outputKey: string;
+
+  /**
+   * SHA-256 of the spec: tells a repetition from another task with its id.
+   *
+   * @generated from field: bytes spec_hash = 6;
+   */
+  specHash: Uint8Array;
+
+  /**
+   * The revision at which it was submitted, from its first rewrite on; 0 before: it is the entry's own. With `index` the order
+   * of submission.
+   *
+   * @generated from field: int64 created_revision = 7;
+   */
+  createdRevision: bigint;
+
+  /**
+   * Its place among those of one commit.
+   *
+   * @generated from field: uint32 index = 8;
+   */
+  index: number;
+
+  /**
+   * Agents that declined it, or did not answer, of late; newest first, at most 16.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.store.v1.TaskRecord.Refusal refusals = 9;
+   */
+  refusals: TaskRecord_Refusal[];
+
+  /**
+   * What the tasks directly below it, with all below them, have spent that are settled.
+   *
+   * @generated from field: map<string, int64> children_spent = 10;
+   */
+  childrenSpent: { [key: string]: bigint };
+
+  /**
+   * Of its budgets: reserved for tasks directly below it that are not settled.
+   *
+   * @generated from field: map<string, int64> children_held = 17;
+   */
+  childrenHeld: { [key: string]: bigint };
+
+  /**
+   * It has ended, and what it spent is taken over by its parent, or by the quotas. Always so without budgets.
+   *
+   * @generated from field: bool settled = 18;
+   */
+  settled: boolean;
+
+  /**
+   * W3C trace context of who submitted it.
+   *
+   * @generated from field: string traceparent = 11;
+   */
+  traceparent: string;
+
+  /**
+   * W3C trace state of who submitted it.
+   *
+   * @generated from field: string tracestate = 12;
+   */
+  tracestate: string;
+
+  /**
+   * Where ApplyRebalance, or a capacity that shrank, wants it; empty: nowhere else.
+   *
+   * @generated from field: string move_to_agent_id = 13;
+   */
+  moveToAgentId: string;
+
+  /**
+   * The task at the root of its tree; empty: it is that itself.
+   *
+   * @generated from field: string root_task_id = 14;
+   */
+  rootTaskId: string;
+
+  /**
+   * Offers of its present turn that nobody took: gives the pause before the next round.
+   *
+   * @generated from field: uint32 refused_rounds = 15;
+   */
+  refusedRounds: number;
+
+  /**
+   * Who last had it moved, or took it back: for its next attempt's event.
+   *
+   * @generated from field: string move_actor = 16;
+   */
+  moveActor: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.TaskRecord.
+ * Use `create(TaskRecordSchema)` to create a new message.
+ */
+export const TaskRecordSchema: GenMessage<TaskRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 24);
+
+/**
+ * An attempt that has not ended.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.TaskRecord.LiveAttempt
+ */
+export type TaskRecord_LiveAttempt = Message<"mycosoft.orchestrator.store.v1.TaskRecord.LiveAttempt"> & {
+  /**
+   * Its number.
+   *
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * Its agent.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * Tells the agent from a later one with its name.
+   *
+   * @generated from field: string agent_uid = 3;
+   */
+  agentUid: string;
+
+  /**
+   * Its delivery, in that agent's mailbox.
+   *
+   * @generated from field: string delivery_id = 4;
+   */
+  deliveryId: string;
+
+  /**
+   * What is reserved of the agent for it.
+   *
+   * @generated from field: map<string, int64> resources = 5;
+   */
+  resources: { [key: string]: bigint };
+
+  /**
+   * What it has spent; what earlier attempts have spent is in `task`.
+   *
+   * @generated from field: map<string, int64> spent = 6;
+   */
+  spent: { [key: string]: bigint };
+
+  /**
+   * Its agent was lost; it waits for it to come back, until this time by the store's clock, milliseconds. 0: not so.
+   *
+   * @generated from field: int64 lost_until_ms = 7;
+   */
+  lostUntilMs: bigint;
+
+  /**
+   * When its agent was lost, by the store's clock, milliseconds; 0: it was not.
+   *
+   * @generated from field: int64 lost_ms = 8;
+   */
+  lostMs: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.TaskRecord.LiveAttempt.
+ * Use `create(TaskRecord_LiveAttemptSchema)` to create a new message.
+ */
+export const TaskRecord_LiveAttemptSchema: GenMessage<TaskRecord_LiveAttempt> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 24, 0);
+
+/**
+ * An offer that was not taken.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.TaskRecord.Refusal
+ */
+export type TaskRecord_Refusal = Message<"mycosoft.orchestrator.store.v1.TaskRecord.Refusal"> & {
+  /**
+   * By whom.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Not offered to it again before this, by the store's clock, milliseconds.
+   *
+   * @generated from field: int64 until_ms = 2;
+   */
+  untilMs: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.TaskRecord.Refusal.
+ * Use `create(TaskRecord_RefusalSchema)` to create a new message.
+ */
+export const TaskRecord_RefusalSchema: GenMessage<TaskRecord_Refusal> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 24, 1);
+
+/**
+ * An allocation, under "alloc/<id>". The revision stands beside it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.AllocationRecord
+ */
+export type AllocationRecord = Message<"mycosoft.orchestrator.store.v1.AllocationRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without namespace and revision.
+   *
+   * @generated from field: mycosoft.orchestrator.resource.v1.Allocation allocation = 2;
+   */
+  allocation?: Allocation | undefined;
+
+  /**
+   * With STATE_WAITING: until when, by the store's clock, milliseconds.
+   *
+   * @generated from field: int64 wait_until_ms = 3;
+   */
+  waitUntilMs: bigint;
+
+  /**
+   * SHA-256 of the spec.
+   *
+   * @generated from field: bytes spec_hash = 4;
+   */
+  specHash: Uint8Array;
+
+  /**
+   * Tells its agent from a later one with its name.
+   *
+   * @generated from field: string agent_uid = 5;
+   */
+  agentUid: string;
+
+  /**
+   * Of its budgets: taken over into quotas already.
+   *
+   * @generated from field: bool settled = 6;
+   */
+  settled: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.AllocationRecord.
+ * Use `create(AllocationRecordSchema)` to create a new message.
+ */
+export const AllocationRecordSchema: GenMessage<AllocationRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 25);
+
+/**
+ * A quota, under "quota/<owner>". The revision stands beside it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.QuotaRecord
+ */
+export type QuotaRecord = Message<"mycosoft.orchestrator.store.v1.QuotaRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without namespace, revision and what is reckoned; of budgets `spent` is what tasks and allocations have
+   * spent that are not in memory any more.
+   *
+   * @generated from field: mycosoft.orchestrator.resource.v1.Quota quota = 2;
+   */
+  quota?: Quota | undefined;
+
+  /**
+   * Of each budget with a period: the number of the period that `spent` is of.
+   *
+   * @generated from field: map<string, int64> periods = 3;
+   */
+  periods: { [key: string]: bigint };
+
+  /**
+   * What is wanted in its place while it is checked that no more is taken already: until then the lower of both limits binds.
+   *
+   * @generated from field: mycosoft.orchestrator.resource.v1.Quota wanted = 4;
+   */
+  wanted?: Quota | undefined;
+
+  /**
+   * The revision of the last change by UpdateQuota.
+   *
+   * @generated from field: int64 spec_revision = 5;
+   */
+  specRevision: bigint;
+
+  /**
+   * When `wanted` was asked for, by the store's clock, milliseconds.
+   *
+   * @generated from field: int64 wanted_time_ms = 6;
+   */
+  wantedTimeMs: bigint;
+
+  /**
+   * It is wanted that it is removed; `wanted` is absent then.
+   *
+   * @generated from field: bool removal_wanted = 7;
+   */
+  removalWanted: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.QuotaRecord.
+ * Use `create(QuotaRecordSchema)` to create a new message.
+ */
+export const QuotaRecordSchema: GenMessage<QuotaRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 26);
+
+/**
+ * A plan of moves, under "~plan/<id>".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.RebalancePlanRecord
+ */
+export type RebalancePlanRecord = Message<"mycosoft.orchestrator.store.v1.RebalancePlanRecord"> & {
+  /**
+   * The plan.
+   *
+   * @generated from field: mycosoft.orchestrator.resource.v1.RebalancePlan plan = 1;
+   */
+  plan?: RebalancePlan | undefined;
+
+  /**
+   * When it may go, by the store's clock, milliseconds.
+   *
+   * @generated from field: int64 until_ms = 2;
+   */
+  untilMs: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.RebalancePlanRecord.
+ * Use `create(RebalancePlanRecordSchema)` to create a new message.
+ */
+export const RebalancePlanRecordSchema: GenMessage<RebalancePlanRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 27);
 
