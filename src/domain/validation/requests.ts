@@ -38,6 +38,7 @@ import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts'
 import { operationRules } from './operations.ts';
 import { cursorOfNamespace, pageToken, request } from './request-rules.ts';
 import { anything, list, message, optional, type Rule, required } from './rules.ts';
+import { taskRules } from './tasks.ts';
 import { agentId, line, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
 import { trafficRules } from './traffic.ts';
 
@@ -182,6 +183,7 @@ const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>
   ...coordinationRules,
   ...operationRules,
   ...trafficRules,
+  ...taskRules,
 ]);
 
 function checkSelfReference(
