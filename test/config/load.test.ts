@@ -116,6 +116,12 @@ const DEFAULTS: Config = {
   log: { level: 'info', format: 'auto' },
 };
 
+/** The required block names three parts; what it leaves out is off. */
+const AS_REQUIRED: Config = {
+  ...DEFAULTS,
+  capabilities: ['system_coordination', 'agent_management', 'monitoring'],
+};
+
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'orchestrator-config-'));
@@ -150,7 +156,7 @@ describe('loading', () => {
 
   it('loads the required settings of the requirements as they stand', () => {
     const { config, sources } = load(REQUIRED_SETTINGS);
-    expect(config).toEqual(DEFAULTS);
+    expect(config).toEqual(AS_REQUIRED);
     expect(sources).toMatchObject({
       id: `file:${folder}/orchestrator.yaml:2`,
       'databases.monitoring': `file:${folder}/orchestrator.yaml:9`,
@@ -173,7 +179,7 @@ describe('loading', () => {
   it('loads both blocks of the requirements under one key', () => {
     const merged = REQUIRED_SETTINGS + OPTIONAL_SETTINGS.replace('orchestrator:\n', '');
     const { config, sources } = load(merged);
-    expect(config).toEqual(DEFAULTS);
+    expect(config).toEqual(AS_REQUIRED);
     expect(Object.keys(sources)).toHaveLength(13);
   });
 
@@ -280,7 +286,7 @@ monitoring: true
       'orchestrator.yaml:3:20: update_interval: must be a number of seconds or a duration such as "500ms", "5s", "2m", "1h" or "7d", not the text "soon"',
       'orchestrator.yaml:5:18: alert_thresholds.system_load: must be from 0 to 1, not 1.5',
       'orchestrator.yaml:7:13: grpc.listen: must be "host:port" or "[IPv6]:port" with a port from 0 to 65535, not ":50051"; for all addresses write 0.0.0.0:50051 or [::]:50051',
-      'orchestrator.yaml:11:17: capabilities: "montoring" is not one of system_coordination, agent_management, monitoring; did you mean monitoring?',
+      'orchestrator.yaml:11:17: capabilities: "montoring" is not one of system_coordination, agent_management, monitoring, resource_management; did you mean monitoring?',
       'ORCHESTRATOR_LIMITS_MAX_AGENTS: limits.max_agents: must be a whole number from 1 to 10000000, not the text "many"',
       '--http.listen: http.listen: must be "host:port" or "[IPv6]:port" with a port from 0 to 65535, not "50080"; did you mean 127.0.0.1:50080?',
       'orchestrator.yaml:10:21: session.lease: must be at least three times session.ping_interval, which makes 15s',
