@@ -6,6 +6,7 @@ import { heartbeat } from './heartbeat.ts';
 import { messages, type TrafficOptions } from './messages.ts';
 import { register } from './register.ts';
 import { runStorm } from './storm.ts';
+import { type TasksOptions, tasks } from './tasks.ts';
 
 function positive(text: string): number {
   const value = Number(text);
@@ -119,6 +120,23 @@ program
   .option('--only <names...>', 'only subjects whose name contains one of these', [])
   .action(async (options: Omit<TrafficOptions, 'only' | 'window'> & { only: string[] }) => {
     finish(await calls({ ...options, window: 1 }));
+  });
+
+program
+  .command('tasks')
+  .description(
+    'tasks that are nothing to do: latency at a rate, and the most that goes through, beside BullMQ',
+  )
+  .option('--workers <n>', 'agents, or workers of BullMQ', positive, 100)
+  .option('--slots <n>', 'tasks of each at a time', positive, 4)
+  .option('--rate <n>', 'tasks a second where latency is measured', positive, 500)
+  .option('--window <n>', 'tasks under way at saturation', positive, 1000)
+  .option('--rounds <n>', 'measurements of each subject, interleaved', positive, 3)
+  .option('--warmup <s>', 'seconds before measuring', positive, 3)
+  .option('--seconds <s>', 'seconds to measure', positive, 6)
+  .option('--only <names...>', 'only subjects whose name contains one of these', [])
+  .action(async (options: Omit<TasksOptions, 'only'> & { only: string[] }) => {
+    finish(await tasks(options));
   });
 
 await program.parseAsync();
