@@ -11,7 +11,8 @@ import { capabilityName, kind } from './agent-spec.ts';
 import { known } from './numbers.ts';
 import { list, message, type Rule } from './rules.ts';
 
-const labelSelector: Rule<string> = (violations, text) => {
+/** A label selector, or empty; what does not parse is told with its place. */
+export const labelSelector: Rule<string> = (violations, text) => {
   try {
     parseLabelSelector(text);
   } catch (error) {

@@ -37,6 +37,7 @@ import { frame } from './frames.ts';
 import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts';
 import { operationRules } from './operations.ts';
 import { cursorOfNamespace, pageToken, request } from './request-rules.ts';
+import { resourceRules } from './resources.ts';
 import { anything, list, message, optional, type Rule, required } from './rules.ts';
 import { taskRules } from './tasks.ts';
 import { agentId, line, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
@@ -183,6 +184,7 @@ const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>
   ...coordinationRules,
   ...operationRules,
   ...trafficRules,
+  ...resourceRules,
   ...taskRules,
 ]);
 
