@@ -45,6 +45,8 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #redis: Redis;
   readonly #inFlight = new Set<{ deadlineMs: number; lose: (error: LostError) => void }>();
+  /** Of what was sent last. */
+  #lastDeadlineMs = 0;
   readonly #watch: NodeJS.Timeout;
   #queue: { command: Command; resolve: (reply: Reply) => void; reject: (error: Error) => void }[] = [];
   #up = false;
@@ -129,7 +131,7 @@ export class Connection {
     let under: { deadlineMs: number; lose: (error: LostError) => void } | undefined;
     try {
       const lost = new Promise<never>((_, reject) => {
-        under = { deadlineMs: this.#options.clock.monoMs() + timeoutMs, lose: reject };
+        under = { deadlineMs: this.#deadlineMs(timeoutMs), lose: reject };
         this.#inFlight.add(under);
       });
       const results = (await Promise.race([answered, lost])) ?? [];
@@ -142,6 +144,13 @@ export class Connection {
     } finally {
       if (under) this.#inFlight.delete(under);
     }
+  }
+
+  /** Answers come in order: one that is sent behind a WAIT cannot come before that is over. */
+  #deadlineMs(timeoutMs: number): number {
+    const own = this.#options.clock.monoMs() + timeoutMs;
+    this.#lastDeadlineMs = this.#inFlight.size > 0 ? Math.max(own, this.#lastDeadlineMs) : own;
+    return this.#lastDeadlineMs;
   }
 
   async subscribe(...channels: string[]): Promise<void> {
