@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BadRequestSchema } from '../../gen/google/rpc/error_details_pb.ts';
+import type { Agent } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { failureOf } from '../support/clients.ts';
 import { Stack, storeKinds } from '../support/stack.ts';
 import { pause, until } from '../support/until.ts';
@@ -76,21 +77,23 @@ describe.each(storeKinds)('writes on %s', (kind) => {
       updateMask: { paths: [`labels.l${i}`] },
     });
     // Many writers of one record may be told to try again (CONTENTION), which must lose nothing either.
-    const write = async (i: number): Promise<void> => {
+    const write = async (i: number) => {
       for (let attempt = 0; ; attempt++) {
-        const failure = await agents.updateAgent(label(i)).then(
-          () => undefined,
-          (error: unknown) => ConnectError.from(error),
-        );
-        if (failure === undefined) return;
+        const answer = await agents.updateAgent(label(i)).catch((error: unknown) => ConnectError.from(error));
+        if (!(answer instanceof ConnectError)) return answer.agent;
+        const failure = answer;
         expect(failure.metadata.get('error-reason')).toBe('CONTENTION');
         expect(attempt, 'attempts').toBeLessThan(20);
         await pause(Number(failure.metadata.get('retry-after-ms') ?? 0) * Math.random());
       }
     };
-    await Promise.all(Array.from({ length: 20 }, (_, i) => write(i)));
-    const { agent } = await agents.getAgent({ agentId: 'labelled' });
-    expect(Object.keys(agent?.spec?.labels ?? {})).toHaveLength(20);
+    const written = await Promise.all(Array.from({ length: 20 }, (_, i) => write(i)));
+    const count = (agent: Agent | undefined) => Object.keys(agent?.spec?.labels ?? {}).length;
+    const inOrder = written.sort((a, b) => Number((a?.revision ?? 0n) - (b?.revision ?? 0n)));
+    expect(inOrder.map(count)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+    const minRevision = inOrder.at(-1)?.revision ?? 0n;
+    const { agent } = await agents.getAgent({ agentId: 'labelled', minRevision });
+    expect(count(agent)).toBe(20);
   });
 
   it('are read back with min_revision, which waits within the deadline', async () => {
