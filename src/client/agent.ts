@@ -9,10 +9,11 @@ import {
 import { mayBeRepeated } from './calls.ts';
 import { createCoordination } from './coordination.ts';
 import type { DeliveryDesk } from './deliveries.ts';
+import { type AgentDeps, silent } from './deps.ts';
 import { createDesk } from './desk.ts';
 import { AgentError, cancelled, unexpected } from './errors.ts';
 import { FirstTurn } from './first-turn.ts';
-import { helloOf } from './hello.ts';
+import { helloOf, specOf } from './hello.ts';
 import { LeaseWatch } from './lease.ts';
 import { afterError, afterSession, type Next } from './next.ts';
 import type { AgentHandle, AgentState, ClientLogger, ConnectAgentOptions, StateChange } from './options.ts';
@@ -21,25 +22,16 @@ import { Registration } from './registration.ts';
 import { Reporter } from './reporter.ts';
 import { Session, type SessionEnd } from './session.ts';
 import type { SharedState } from './shared-state.ts';
+import type { Tasks } from './tasks.ts';
 import { backoffMs, sleep, withinMs } from './time.ts';
 import type { AgentTransport } from './transport.ts';
-
-export interface AgentDeps {
-  /** A fresh connection. */
-  createTransport: () => AgentTransport;
-  /** Uniform in [0, 1). */
-  random: () => number;
-  /** Calls back when the present turn of the event loop is over. Without it, deliveries do not wait for that. */
-  afterTurn?: (then: () => void) => void;
-}
-
-const silent: ClientLogger = { debug: () => {}, info: () => {}, warn: () => {} };
 
 /** Registers, attaches, and attaches again until told otherwise: the loop behind `connectAgent`. */
 export class Agent implements AgentHandle {
   readonly namespace: string;
   readonly instanceId: string;
   readonly shared: SharedState;
+  readonly tasks: Tasks;
   readonly closed: Promise<AgentError | undefined>;
   readonly report: AgentHandle['report'] = (report) => this.#reporter.set(report);
   readonly progress: AgentHandle['progress'] = (...given) => this.#reporter.progress(...given);
@@ -53,6 +45,7 @@ export class Agent implements AgentHandle {
   readonly onMessage: AgentHandle['onMessage'] = (...given) =>
     this.#coordination.handlers.messages.add(...given);
   readonly onCall: AgentHandle['onCall'] = (...given) => this.#coordination.handlers.calls.add(...given);
+  readonly onTask: AgentHandle['onTask'] = (...given) => this.#coordination.handlers.onTask(...given);
   readonly withLock: AgentHandle['withLock'] = (...given) => this.#coordination.locks.with(...given);
   /** Resolves with the first welcome; rejects when there will be none. */
   readonly attached: Promise<void>;
@@ -88,7 +81,12 @@ export class Agent implements AgentHandle {
     this.namespace = options.namespace ?? 'default';
     this.instanceId = options.instanceId ?? randomUUID();
     const { namespace } = this;
-    this.#registration = new Registration({ ...options, namespace, timeoutMs: this.#timeoutMs });
+    this.#registration = new Registration({
+      ...options,
+      spec: specOf(options),
+      namespace,
+      timeoutMs: this.#timeoutMs,
+    });
     this.#lease = new LeaseWatch({
       onExpired: () =>
         this.#log.warn({ agent: this.id }, 'silent for a whole lease: the agent counts as lost'),
@@ -111,7 +109,7 @@ export class Agent implements AgentHandle {
       timeoutMs: this.#timeoutMs,
       log: this.#log,
     });
-    this.#desk = createDesk(this, options, this.#coordination.messageDesk, {
+    this.#desk = createDesk(this, options, this.#coordination, {
       stopping: () => {
         this.#stopping = true;
       },
@@ -123,6 +121,7 @@ export class Agent implements AgentHandle {
       this.#settleAttached = { resolve, reject };
     });
     this.shared = this.#coordination.shared;
+    this.tasks = this.#coordination.tasks;
     this.closed = this.#run();
   }
 

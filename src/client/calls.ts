@@ -7,7 +7,8 @@ import type { AgentTransport } from './transport.ts';
 /** An open session, as calls on its behalf need it. */
 export interface Attachment {
   transport: AgentTransport;
-  token: string;
+  /** Undefined: of no agent. */
+  token: string | undefined;
   epoch: bigint;
   /** Fires when the session is over. */
   ended: AbortSignal;

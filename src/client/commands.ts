@@ -1,7 +1,8 @@
 import { type JsonObject, toJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import type { Command, Delivery } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import type { DeliveryControls, DeliveryDesk, DeliveryHandler } from './deliveries.ts';
+import type { DeliveryDesk } from './deliveries.ts';
+import type { DeliveryControls, DeliveryHandler } from './delivery.ts';
 import { prose } from './text.ts';
 import { sleep, toMs } from './time.ts';
 
@@ -73,6 +74,8 @@ export function commandHandler(options: {
   handlers: CommandHandlers;
   /** Whose work a drain waits for. */
   desk: () => Pick<DeliveryDesk, 'running' | 'change'>;
+  /** It was told to take no more work, or that it may again. */
+  onDrain: (draining: boolean) => void;
   /** A "stop" is being told as succeeded: from now on the end is wanted. */
   onStopping: () => void;
   /** A "stop" has succeeded: time to say goodbye, for that reason. */
@@ -86,7 +89,10 @@ export function commandHandler(options: {
     const handler = own ?? defaults.get(type);
     if (handler === undefined) return given.decline(`this agent does not know the command "${type}"`);
     const { controls, outcome } = watched(given);
+    const drains = type === 'drain' || type === 'stop';
+    if (drains || type === 'resume') options.onDrain(drains);
     await handler(command, { ...controls, drained: (others) => wait(controls, options.desk(), others) });
+    if (drains && outcome() === 'declined') options.onDrain(false);
     if (type !== 'stop' || (outcome() !== undefined && outcome() !== 'succeeded')) return;
     options.onStopping();
     if (outcome() === undefined && !given.signal.aborted) await given.succeed().catch(() => {});

@@ -4,40 +4,15 @@ import {
   type Delivery,
   DeliveryUpdate_State,
   DeliveryUpdateSchema,
-  type PayloadSchema,
   type Revoke,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { DeliveryControls, DeliveryHandler } from './delivery.ts';
 import { nameOf, unhandled } from './delivery-name.ts';
 import { AgentError, Code } from './errors.ts';
 import type { EffectFrame } from './outbox.ts';
 import { line, prose } from './text.ts';
 
 type UpdateInit = MessageInitShape<typeof DeliveryUpdateSchema>;
-
-/** What a handler can do with a delivery. Each promise resolves once the service has stored the update. */
-export interface DeliveryControls {
-  /** Fires when the work is taken back (cancelled, superseded) or the agent closes: stop, the outcome is not wanted. */
-  readonly signal: AbortSignal;
-  /** Takes it on; an outcome must follow. May be repeated, with what still `running`: at most 64 lines are told. */
-  accept(options?: { running?: readonly string[] }): Promise<void>;
-  /** Does not take it on. */
-  decline(error: string, options?: { retryable?: boolean }): Promise<void>;
-  /** Done. `spent` counts against the budgets granted. */
-  succeed(
-    output?: MessageInitShape<typeof PayloadSchema>,
-    options?: { spent?: Record<string, bigint> },
-  ): Promise<void>;
-  /** Done, without success. */
-  fail(error: string, options?: { retryable?: boolean; spent?: Record<string, bigint> }): Promise<void>;
-  /** Tells how far it is, in the agent's own unit. */
-  progress(done: number | bigint, total?: number | bigint): void;
-}
-
-/**
- * Takes a message or a task. It is called once for each (delivery id, attempt). If it throws before accepting, the
- * delivery is declined as retryable; after accepting, it has failed.
- */
-export type DeliveryHandler = (delivery: Delivery, controls: DeliveryControls) => Promise<void> | void;
 
 interface Held {
   /** The attempt that is answered: of what is done once and is delivered again, the latest. */
@@ -72,9 +47,9 @@ const notOurs: ReadonlySet<string> = new Set(['ATTEMPT_STALE', 'DELIVERY_UNKNOWN
 export class DeliveryDesk {
   readonly #handler: DeliveryHandler | undefined;
   readonly #commands: DeliveryHandler;
-  readonly #messages: (delivery: Delivery) => DeliveryHandler | undefined;
+  readonly #takers: (delivery: Delivery) => DeliveryHandler | undefined;
   readonly #send: (effect: EffectFrame) => Promise<void>;
-  readonly #progress: (work: Work, done: number | bigint, total?: number | bigint) => void;
+  readonly #progress: (work: Work, ...counter: Parameters<DeliveryControls['progress']>) => void;
   readonly #dropProgress: (work: Work) => void;
   readonly #onError: (error: unknown, work: Work) => void;
   /** By delivery id: a newer attempt takes the place of an older one. */
@@ -85,19 +60,19 @@ export class DeliveryDesk {
   constructor(options: {
     /** For messages and tasks that nobody else takes; without it they are declined. */
     handler: DeliveryHandler | undefined;
-    /** For messages, which are then done once: one that comes again meanwhile or later is not handed over anew. */
-    messages?: (delivery: Delivery) => DeliveryHandler | undefined;
+    /** For messages and tasks, which are then done once: one that comes again meanwhile or later is not handed over anew. */
+    takers?: (delivery: Delivery) => DeliveryHandler | undefined;
     /** For commands. One that returns without an outcome has succeeded. */
     commands: DeliveryHandler;
     send: (effect: EffectFrame) => Promise<void>;
-    progress: (work: Work, done: number | bigint, total?: number | bigint) => void;
+    progress: (work: Work, ...counter: Parameters<DeliveryControls['progress']>) => void;
     dropProgress: (work: Work) => void;
     /** A handler threw, or an update that nobody awaits was refused. */
     onError: (error: unknown, work: Work) => void;
   }) {
     this.#handler = options.handler;
     this.#commands = options.commands;
-    this.#messages = options.messages ?? (() => undefined);
+    this.#takers = options.takers ?? (() => undefined);
     this.#send = options.send;
     this.#progress = options.progress;
     this.#dropProgress = options.dropProgress;
@@ -142,7 +117,7 @@ export class DeliveryDesk {
       this.#release(held, 'a newer attempt took its place');
     }
     const command = delivery.item.case === 'command';
-    const taker = command ? this.#commands : this.#messages(delivery);
+    const taker = command ? this.#commands : this.#takers(delivery);
     const entry: Held = {
       work,
       command,
@@ -205,15 +180,18 @@ export class DeliveryDesk {
     const finish = (state: DeliveryUpdate_State, more: UpdateInit) => this.#finish(held, { ...more, state });
     return {
       signal: held.abort.signal,
-      accept: ({ running = [] } = {}) => {
+      accept: async ({ running = [], spent = {} } = {}) => {
+        const before = held.accepted;
+        const lines = running.map((text) => line(text)).filter((text) => text !== '');
         held.accepted = {
           state: DeliveryUpdate_State.ACCEPTED,
-          running: running
-            .map((text) => line(text))
-            .filter((text) => text !== '')
-            .slice(0, maxRunning),
+          running: lines.slice(0, maxRunning),
+          spent,
         };
-        return this.#update(held, held.accepted);
+        await this.#update(held, held.accepted).catch((error: unknown) => {
+          held.accepted = before ?? held.accepted; // what was refused is not said again
+          throw error;
+        });
       },
       decline: (error, more) =>
         finish(DeliveryUpdate_State.DECLINED, { error: prose(error, maxErrorChars), ...more }),
@@ -221,8 +199,8 @@ export class DeliveryDesk {
         finish(DeliveryUpdate_State.SUCCEEDED, { ...(output === undefined ? {} : { output }), ...more }),
       fail: (error, more) =>
         finish(DeliveryUpdate_State.FAILED, { error: prose(error, maxErrorChars), ...more }),
-      progress: (done, total) => {
-        if (this.#isHeld(held)) this.#progress(held.work, done, total);
+      progress: (...counter) => {
+        if (this.#isHeld(held)) this.#progress(held.work, ...counter);
       },
     };
   }
@@ -233,10 +211,25 @@ export class DeliveryDesk {
     if (!this.#isHeld(held)) return stored;
     this.#drop(held);
     this.#outcomes.delete(work.deliveryId);
-    this.#outcomes.set(work.deliveryId, { work, once, update, told: false });
+    const outcome = { work, once, update, told: false };
+    this.#outcomes.set(work.deliveryId, outcome);
     const oldest = this.#outcomes.size > maxRemembered ? this.#outcomes.keys().next().value : undefined;
     if (oldest !== undefined) this.#outcomes.delete(oldest);
-    await stored;
+    await stored.catch((error: unknown) => this.#unfit(outcome, error));
+  }
+
+  /** An outcome that the service cannot take, such as one that is too large, has failed: somebody waits for an end. */
+  async #unfit(outcome: Outcome, error: unknown): Promise<never> {
+    const unfit =
+      error instanceof AgentError &&
+      (error.code === Code.INVALID_ARGUMENT || error.reason === 'frame_too_large');
+    if (unfit && outcome.update.state === DeliveryUpdate_State.SUCCEEDED) {
+      const { spent = {} } = outcome.update;
+      const said = prose(`its outcome was not taken: ${error.message}`, maxErrorChars);
+      outcome.update = { state: DeliveryUpdate_State.FAILED, error: said, retryable: false, spent };
+      await this.#tell({ ...outcome.update, work: outcome.work });
+    }
+    throw error;
   }
 
   #update(held: Held, update: UpdateInit): Promise<void> {

@@ -69,12 +69,24 @@ export class CallFailedError extends AgentError {
   }
 }
 
-/** Thrown by a handler: to try the same message again is of no use. */
+/** There is not so much left to spend. Its code is RESOURCE_EXHAUSTED, its reason BUDGET_SPENT. */
+export class BudgetSpentError extends AgentError {
+  /** What is left of each budget, as far as this agent knows. */
+  readonly left: Readonly<Record<string, number>>;
+
+  constructor(error: AgentError, left: Readonly<Record<string, number>>) {
+    const { code, message, reason, metadata } = error;
+    super({ code, message, reason, metadata, cause: error });
+    this.left = left;
+  }
+}
+
+/** Thrown by a handler: to try the same message or task again is of no use. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';
 }
 
-/** What `context.decline` throws. */
+/** What `decline` of a message's context and of a task throws. */
 export class DeclineError extends Error {
   override readonly name = 'DeclineError';
   readonly retryable: boolean;

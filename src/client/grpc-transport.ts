@@ -103,7 +103,7 @@ async function* stream<M extends DescMethodServerStreaming>(
   client: grpc.Client,
   method: M,
   request: MessageInitShape<M['input']>,
-  { token, signal }: { token: string; signal: AbortSignal },
+  { token, signal }: { token: string | undefined; signal: AbortSignal },
 ): AsyncGenerator<MessageShape<M['output']>, void, undefined> {
   const output: DescMessage = method.output;
   const input = create(method.input, request);

@@ -11,9 +11,10 @@ export type {
   Task,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 export type { CallLimits } from './calls.ts';
+export { type Client, type ClientOptions, createClient } from './client.ts';
 export type { AgentCommand, CommandControls, CommandHandler, CommandHandlers } from './commands.ts';
-export type { DeliveryControls, DeliveryHandler } from './deliveries.ts';
-export { AgentError, CallFailedError, Code, PermanentError } from './errors.ts';
+export type { DeliveryControls, DeliveryHandler } from './delivery.ts';
+export { AgentError, BudgetSpentError, CallFailedError, Code, PermanentError } from './errors.ts';
 export type { LockControls, LockOptions } from './locks.ts';
 export type {
   Answerable,
@@ -30,6 +31,10 @@ export type { Content } from './payloads.ts';
 export type { AgentReport } from './reporter.ts';
 export type { PutOptions, SharedChange, SharedState, SharedValue, SharedWrite } from './shared-state.ts';
 export type { Subscription } from './subscriptions.ts';
+export type { AgentTask, Amounts, TaskHandler, TaskHandlers } from './task.ts';
+export type { TaskInfo, TaskState } from './task-info.ts';
+export type { TaskRequest } from './task-request.ts';
+export type { SubmitTaskOptions, TaskNews, Tasks, WatchTasksOptions } from './tasks.ts';
 export type { TlsOptions } from './transport.ts';
 
 /**

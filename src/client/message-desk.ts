@@ -1,11 +1,12 @@
 import type { Delivery } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import type { DeliveryControls, DeliveryHandler } from './deliveries.ts';
-import { AgentError, Code, DeclineError, PermanentError } from './errors.ts';
+import type { DeliveryControls, DeliveryHandler } from './delivery.ts';
+import { DeclineError, PermanentError } from './errors.ts';
 import type { Handlers } from './handlers.ts';
 import { incoming, type MessageContext, type MessageHandler } from './message.ts';
 import { toPayload } from './payloads.ts';
 import { toMs } from './time.ts';
 import type { MessageTracing } from './tracing.ts';
+import { LATE, workSignal } from './work-signal.ts';
 
 /** A handler that takes longer has its message accepted; what is done sooner is answered by its outcome alone. */
 const ACCEPT_AFTER_MS = 20;
@@ -13,8 +14,6 @@ const ACCEPT_AFTER_MS = 20;
 const ACCEPT_PART = 0.5;
 /** More do not wait here; the next ones are declined for now. The service takes no more in hello. */
 const MAX_WAITING = 1_024;
-/** setTimeout has no longer ones. */
-const LONGEST_MS = 2 ** 31 - 1;
 
 interface Turn {
   readonly delivery: Delivery;
@@ -149,30 +148,17 @@ export class MessageDesk {
     return controls.fail(text, { retryable });
   }
 
-  /** Fires with the delivery's own, with the lease and at the deadline. Accepts the delivery in time, until it is released. */
-  #signal(delivery: Delivery, controls: DeliveryControls): { signal: AbortSignal; release: () => void } {
-    const ends = new AbortController();
-    const own = controls.signal;
-    const lease = this.#lease();
-    const leftMs = toMs(delivery.timeLeft);
+  /** Accepts the delivery in time, until the signal is released. */
+  #signal(delivery: Delivery, controls: DeliveryControls): ReturnType<typeof workSignal> {
     const acceptance = setTimeout(() => accept(controls), ACCEPT_AFTER_MS);
-    const timer =
-      leftMs === undefined || leftMs > LONGEST_MS ? undefined : setTimeout(() => ends.abort(LATE), leftMs);
+    const ends = workSignal(delivery, controls.signal, this.#lease());
     const release = (): void => {
       clearTimeout(acceptance);
-      clearTimeout(timer);
-      own.removeEventListener('abort', ownEnd);
-      lease.removeEventListener('abort', leaseEnd);
+      controls.signal.removeEventListener('abort', release);
+      ends.release();
     };
-    const ownEnd = (): void => {
-      ends.abort(own.reason);
-      release();
-    };
-    const leaseEnd = (): void => ends.abort(lease.reason);
-    own.addEventListener('abort', ownEnd, { once: true });
-    lease.addEventListener('abort', leaseEnd, { once: true });
-    if (lease.aborted) leaseEnd();
-    if (own.aborted) ownEnd();
+    controls.signal.addEventListener('abort', release, { once: true });
+    if (controls.signal.aborted) release();
     return { signal: ends.signal, release };
   }
 }
@@ -208,9 +194,3 @@ function argumentsOf(
 
 /** A refusal comes back with the outcome. */
 const accept = (controls: DeliveryControls): void => void controls.accept().catch(() => {});
-
-const LATE = new AgentError({
-  code: Code.DEADLINE_EXCEEDED,
-  reason: 'deadline_passed',
-  message: 'the deadline of the message has passed',
-});

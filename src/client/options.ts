@@ -3,7 +3,7 @@ import type { AgentSpecSchema, Work } from '../../gen/mycosoft/orchestrator/agen
 import type { Revoke } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { CallLimits } from './calls.ts';
 import type { CommandHandlers } from './commands.ts';
-import type { DeliveryHandler } from './deliveries.ts';
+import type { DeliveryHandler } from './delivery.ts';
 import type { AgentError } from './errors.ts';
 import type { LockControls, LockOptions } from './locks.ts';
 import type { MessageHandler, MessageHandlers } from './message.ts';
@@ -13,6 +13,8 @@ import type { CallTarget, MessageTarget, OutgoingMessage, SendOptions } from './
 import type { AgentReport } from './reporter.ts';
 import type { SharedState } from './shared-state.ts';
 import type { Subscription } from './subscriptions.ts';
+import type { TaskHandler, TaskHandlers } from './task.ts';
+import type { Tasks } from './tasks.ts';
 import type { TlsOptions } from './transport.ts';
 
 /**
@@ -61,7 +63,8 @@ export interface ConnectAgentOptions {
   /** Take the agent over although another process has a live session of it; that session is superseded. */
   takeover?: boolean;
   /**
-   * How many deliveries may be unanswered at a time, and how many messages are handled at a time; default 1. An agent whose
+   * How many deliveries may be unanswered at a time, and how many messages are handled at a time; default 1, or `concurrency`
+   * for the former where that is more. An agent whose
    * handlers call agents that call it back needs more than one: the call back waits for its turn.
    */
   maxInFlight?: number;
@@ -80,7 +83,17 @@ export interface ConnectAgentOptions {
   onMessage?: MessageHandlers;
   /** Takes calls only, by their type. */
   onCall?: MessageHandlers;
-  /** Takes tasks, and messages that no handler takes; without it those are declined. */
+  /**
+   * Takes tasks: one handler for all, or by capability: { "image.resize": …, "image.*": …, "*": … }; the closest counts. The
+   * capabilities are those of `spec`; handlers alone bring no tasks.
+   */
+  onTask?: TaskHandler | TaskHandlers;
+  /**
+   * How many tasks run at a time; default: `spec.capacity.slots`, else 1. An agent with `onTask` or `concurrency` whose spec
+   * declares no slots has so many.
+   */
+  concurrency?: number;
+  /** Takes messages and tasks that no handler takes; without it those are declined. */
   onDelivery?: DeliveryHandler;
   /**
    * Takes commands, by their type. Default: "drain" waits until no message or task is held, "stop" does the same and
@@ -128,7 +141,7 @@ export interface AgentHandle extends AsyncDisposable {
   /** Says how the agent is; fields left out stay. Sent soon, several changes in one. Throws RangeError on bad values. */
   report(report: AgentReport): void;
   /** Sets a progress counter: of the agent's own (by name) or of a delivery's work. Throws RangeError. */
-  progress(what: string | Work, done: number | bigint, total?: number | bigint): void;
+  progress(what: string | Work, done: number | bigint, total?: number | bigint, name?: string): void;
   /** Takes a counter out of the report. */
   endProgress(what: string | Work): void;
   /**
@@ -165,6 +178,14 @@ export interface AgentHandle extends AsyncDisposable {
   onMessage(pattern: string, handler: MessageHandler): () => void;
   /** The same for calls only. */
   onCall(pattern: string, handler: MessageHandler): () => void;
+  /**
+   * Gives tasks of a capability, or of a pattern ("image.*", "*"), to a handler; without one, all of them. Returns what takes it
+   * out again. What came before there was a handler was declined: give handlers in the options, or in the same turn in which
+   * `connectAgent` resolves, and then say `concurrency`.
+   */
+  onTask(...given: [handler: TaskHandler] | [pattern: string, handler: TaskHandler]): () => void;
+  /** Tasks that this agent wants done: submit, wait, watch, cancel. */
+  readonly tasks: Tasks;
   /**
    * Sends a frame of the session and resolves when its effect is stored; rejects with the AgentError that the service answers.
    * While there is no connection the frame waits and is sent with the next session.

@@ -58,14 +58,14 @@ export class Reporter {
     this.#schedule();
   }
 
-  /** Sets a counter. Throws RangeError on a bad number or one counter too many. */
-  progress(what: string | Work, done: number | bigint, total?: number | bigint): void {
+  /** Sets a counter; that of work may have a name, too. Throws RangeError on a bad number or one counter too many. */
+  progress(what: string | Work, done: number | bigint, total?: number | bigint, name = ''): void {
     const key = counterKey(what);
     if (!this.#counters.has(key) && this.#counters.size >= maxCounters) {
       throw new RangeError(`a report holds at most ${maxCounters} progress counters; drop finished ones`);
     }
     const counter = create(ProgressSchema, {
-      ...(typeof what === 'string' ? { name: what } : { work: what }),
+      ...(typeof what === 'string' ? { name: what } : { work: what, name }),
       done: BigInt(done),
       ...(total === undefined ? {} : { total: BigInt(total) }),
     });

@@ -6,10 +6,12 @@ import {
   type StateEntry,
   StateService,
   type StateWriteSchema,
+  type WatchStateResponse,
 } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import type { AgentCalls, CallLimits } from './calls.ts';
 import { AgentError, Code } from './errors.ts';
-import { sleep, toDuration } from './time.ts';
+import { follow } from './follow.ts';
+import { toDuration } from './time.ts';
 
 /** Text, bytes, or a JSON value in `{ json }`. */
 export type SharedValue = string | Uint8Array | { json: JsonValue };
@@ -106,46 +108,26 @@ export class SharedState {
     prefix: string,
     { signal }: { signal: AbortSignal },
   ): AsyncGenerator<SharedChange, void, undefined> {
-    let cursor = '';
-    let told = false;
-    while (!signal.aborted) {
-      try {
-        const at = await this.#calls.attachment(signal);
-        if (told && cursor === '') yield { kind: 'restart' };
-        const request = { namespace: this.#namespace, prefix, cursor };
-        let synced = cursor !== '';
-        const news = at.transport.stream(StateService.method.watchState, request, {
-          token: at.token,
-          signal: AbortSignal.any([signal, at.ended]),
-        });
-        for await (const response of news) {
-          told = true;
-          for (const { type, entry } of response.changes) {
-            if (entry === undefined) continue;
-            const { key, revision } = entry;
-            yield type === StateChange_Type.REMOVED
-              ? { kind: 'removed', key, revision }
-              : { kind: 'put', entry };
-          }
-          if (response.synced && !synced) yield { kind: 'synced' };
-          synced ||= response.synced;
-          cursor = response.cursor || cursor;
-        }
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!(error instanceof AgentError)) throw error;
-        if (error.code === Code.OUT_OF_RANGE && cursor !== '') cursor = '';
-        else if (!passing.has(error.code) || error.reason === 'closed') throw error;
-        await sleep(Math.max(error.retryAfterMs ?? 0, 250), signal);
+    let synced = false;
+    const request = (cursor: string) => ({ namespace: this.#namespace, prefix, cursor });
+    const cursorOf = ({ cursor }: WatchStateResponse) => cursor;
+    const watch = follow(this.#calls, StateService.method.watchState, request, cursorOf, signal);
+    for await (const next of watch) {
+      if (next.kind === 'restart') {
+        synced = false;
+        yield next;
+        continue;
       }
+      for (const { type, entry } of next.news.changes) {
+        if (entry === undefined) continue;
+        const { key, revision } = entry;
+        yield type === StateChange_Type.REMOVED ? { kind: 'removed', key, revision } : { kind: 'put', entry };
+      }
+      if (next.news.synced && !synced) yield { kind: 'synced' };
+      synced ||= next.news.synced;
     }
   }
 }
-
-const passing: ReadonlySet<number> = new Set([
-  ...[Code.UNAVAILABLE, Code.CANCELLED, Code.INTERNAL, Code.UNKNOWN],
-  ...[Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED],
-]);
 
 export function payloadOf(value: SharedValue): Payload {
   if (typeof value === 'string') return create(PayloadSchema, { data: { case: 'text', value } });

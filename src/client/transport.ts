@@ -60,7 +60,7 @@ export interface AgentTransport {
   stream<M extends DescMethodServerStreaming>(
     method: M,
     request: MessageInitShape<M['input']>,
-    options: { token: string; signal: AbortSignal },
+    options: { token: string | undefined; signal: AbortSignal },
   ): AsyncIterable<MessageShape<M['output']>>;
   close(): void;
 }

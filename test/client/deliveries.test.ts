@@ -7,7 +7,8 @@ import {
   type DeliveryUpdate,
   DeliveryUpdate_State as State,
 } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import { type DeliveryControls, DeliveryDesk, type DeliveryHandler } from '../../src/client/deliveries.ts';
+import { DeliveryDesk } from '../../src/client/deliveries.ts';
+import type { DeliveryControls, DeliveryHandler } from '../../src/client/delivery.ts';
 import { AgentError, Code } from '../../src/client/errors.ts';
 
 function desk(handler?: DeliveryHandler, commands: DeliveryHandler = () => {}) {
