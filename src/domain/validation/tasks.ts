@@ -23,15 +23,16 @@ import {
   WatchTasksRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import { msFromDuration } from '../../lib/proto-time.ts';
-import { quote, type Violations } from '../../lib/violations.ts';
+import type { Violations } from '../../lib/violations.ts';
+import { labelSelector } from './agent-filter.ts';
 import { capabilityName } from './agent-spec.ts';
 import { payload, payloadBytes } from './frames.ts';
-import { labels, labelValueFault } from './labels.ts';
+import { labels } from './labels.ts';
 import { atMost, between, duration, known, notNegative } from './numbers.ts';
-import { budgets, labelSelector, placement, quantities } from './placement.ts';
 import { cursorOfNamespace, pageToken, type RequestRule, request } from './request-rules.ts';
+import { budgets, optionalTaskId, owner, placement, quantities } from './resources.ts';
 import { anything, list, message, optional, type Rule, required } from './rules.ts';
-import { namespace, optionalAgentId, prose, requestId, visible, word } from './text.ts';
+import { name, namespace, optionalAgentId, prose, requestId, visible } from './text.ts';
 
 const SECOND_MS = 1000;
 const HOUR_MS = 3600 * SECOND_MS;
@@ -39,10 +40,7 @@ const DAY_MS = 24 * HOUR_MS;
 const MAX_INPUT_BYTES = 65_536;
 const MAX_BATCH = 1_000;
 
-const idOf = (empty: 'allowed' | 'refused') =>
-  word({ max: 64, empty, pattern: /^[A-Za-z0-9._-]+$/, allowed: 'of characters [A-Za-z0-9._-]' });
-const taskId = idOf('refused');
-const optionalTaskId = idOf('allowed');
+const taskId = name(64, 'refused');
 
 const input: Rule<Payload> = (violations, given) => {
   payload(violations, given);
@@ -135,11 +133,6 @@ function refuseRepeatedIds(violations: Violations, tasks: readonly SubmitTaskReq
     violations.leave();
   });
 }
-
-const owner: Rule<string> = (violations, text) => {
-  const fault = labelValueFault(text);
-  if (fault !== undefined) violations.add(`${quote(text)} ${fault}`);
-};
 
 const filter: Rule<TaskFilter> = message(TaskFilterSchema, {
   states: list({ max: 16, item: known(Task_StateSchema, 'refused') }),
