@@ -1,7 +1,8 @@
 import { context as active, trace } from '@opentelemetry/api';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type AgentHandle, connectAgent, type MessageHandlers } from '../../src/client/index.ts';
 import { traceAgents } from '../support/agent-tracing.ts';
+import { connectClients } from '../support/clients.ts';
 import { OtlpReceiver, type ReceivedSpan } from '../support/otlp-receiver.ts';
 import { ReplicasRig } from '../support/replicas-rig.ts';
 import { until } from '../support/until.ts';
@@ -126,6 +127,8 @@ describe('one trace from the sender through the service to the receiver and back
 
   it('of a topic with several receivers each handler is a trace of its own that links to the one message', async () => {
     const sender = await attach('sender', 0);
+    const sendersReplica = connectClients(rig.replicas[0]?.grpc ?? '');
+    onTestFinished(() => sendersReplica.close());
     for (const [id, replica] of [
       ['first', 0],
       ['second', 1],
@@ -133,6 +136,9 @@ describe('one trace from the sender through the service to the receiver and back
       const agent = await attach(id, replica);
       await agent.subscribe('news', () => {});
     }
+    // The sender's replica hears of what was subscribed at the other one a moment later.
+    const subscribed = () => sendersReplica.messages.listSubscriptions({});
+    await until(subscribed, ({ subscriptions }) => subscriptions.length === 2, { what: 'the subscriptions' });
     await sender.publish('news', { type: 'story' });
     const ours = () => true;
     const found = await spans({ 'send story': 1, 'send topic/news': 1, 'process story': 2 }, ours);
