@@ -1,0 +1,109 @@
+import type { CandidateSets } from './candidate-sets.ts';
+import type { Fleet } from './fleet.ts';
+import { MARK_DECLINED, MARK_KEPT_FREE, NOT_EXCLUDED, Scan } from './scan.ts';
+import type { Choice, ChooseOptions } from './types.ts';
+import type { WantClass } from './want-class.ts';
+
+/** Scores that differ by less than a billionth are equal, so that errors of rounding decide nothing. */
+export function rankOf(score: number): number {
+  return Math.round(score * 1e9);
+}
+
+export interface Narrowing {
+  exclude?: Iterable<string> | undefined;
+  keptFree?: ReadonlyMap<string, string> | undefined;
+  forKey?: string | undefined;
+}
+
+/** Decides where one class goes, given what is held. */
+export class Decider {
+  readonly #fleet: Fleet;
+  readonly #sets: CandidateSets;
+  /** By slot; all 0 between decisions. */
+  #marks = new Uint8Array(64);
+
+  constructor(options: { fleet: Fleet; sets: CandidateSets }) {
+    this.#fleet = options.fleet;
+    this.#sets = options.sets;
+  }
+
+  choose(wantClass: WantClass, options: ChooseOptions): Choice | undefined {
+    return this.decide(wantClass, narrowingOf(options), (scan, slots, size) => {
+      const { candidates } = wantClass;
+      const start = candidates.indexFrom(candidates.cursor);
+      let best = -1;
+      let bestScore = -1;
+      let bestRank = -1;
+      let fitting = 0;
+      let eligible = 0;
+      for (let step = 0, index = start; step < size; step++, index++) {
+        if (index >= size) index -= size;
+        const slot = slots[index] ?? 0;
+        if (!scan.largeEnough(slot)) continue;
+        eligible += 1;
+        if (!scan.hasRoom(slot) || scan.excludes(slot) !== NOT_EXCLUDED) continue;
+        fitting += 1;
+        const score = scan.score(slot);
+        const rank = rankOf(score);
+        if (rank <= bestRank) continue;
+        best = slot;
+        bestScore = score;
+        bestRank = rank;
+      }
+      if (best < 0) return undefined;
+      candidates.cursor = best + 1;
+      return { agentId: this.#fleet.idAt(best), score: bestScore, fitting, eligible };
+    });
+  }
+
+  fits(wantClass: WantClass, agentId: string, options: ChooseOptions): boolean {
+    const entry = this.#fleet.entry(agentId);
+    if (entry?.agent === undefined || wantClass.candidates.excludes(entry.agent) !== undefined) return false;
+    const { slot } = entry;
+    return this.decide(
+      wantClass,
+      narrowingOf(options),
+      (scan) => scan.hasRoom(slot) && scan.excludes(slot) === NOT_EXCLUDED,
+    );
+  }
+
+  /** Sets the marks, asks, and takes the marks back. */
+  decide<T>(
+    wantClass: WantClass,
+    marked: { mark: number; agentIds: Iterable<string> }[],
+    ask: (scan: Scan, slots: Int32Array, size: number) => T,
+  ): T {
+    if (this.#marks.length < this.#fleet.slots) this.#marks = new Uint8Array(this.#fleet.available.length);
+    const marks = this.#marks;
+    for (const { mark, agentIds } of marked) {
+      for (const id of agentIds) {
+        const slot = this.#fleet.entry(id)?.slot;
+        if (slot !== undefined) marks[slot] = (marks[slot] ?? 0) | mark;
+      }
+    }
+    try {
+      const slots = this.#sets.slotsOf(wantClass.candidates);
+      const { size } = wantClass.candidates;
+      return ask(new Scan({ fleet: this.#fleet, wantClass, marks, slots, size }), slots, size);
+    } finally {
+      for (const { agentIds } of marked) {
+        for (const id of agentIds) {
+          const slot = this.#fleet.entry(id)?.slot;
+          if (slot !== undefined) marks[slot] = 0;
+        }
+      }
+    }
+  }
+}
+
+export function narrowingOf(options: Narrowing): { mark: number; agentIds: Iterable<string> }[] {
+  const { exclude, keptFree, forKey } = options;
+  const marked: { mark: number; agentIds: Iterable<string> }[] = [];
+  if (exclude !== undefined) marked.push({ mark: MARK_DECLINED, agentIds: exclude });
+  if (keptFree !== undefined && keptFree.size > 0) {
+    const others: string[] = [];
+    for (const [agentId, key] of keptFree) if (key !== forKey) others.push(agentId);
+    marked.push({ mark: MARK_KEPT_FREE, agentIds: others });
+  }
+  return marked;
+}
