@@ -48,23 +48,23 @@ const SECOND_MS = 1000;
 const HOUR_MS = 3600 * SECOND_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-/** The most that one quantity may be: doubles hold all whole numbers up to it. */
-export const MAX_QUANTITY = 2n ** 53n;
+/** The most that one quantity may be: up to it doubles count exactly. */
+export const MAX_QUANTITY = 2n ** 53n - 1n;
 
 const amount =
   (min: bigint): Rule<bigint> =>
   (violations, value) => {
-    if (value < min || value > MAX_QUANTITY) violations.add(`is ${value}; ${min} to 2^53 is allowed`);
+    if (value < min || value > MAX_QUANTITY) violations.add(`is ${value}; ${min} to 2^53 - 1 is allowed`);
   };
 
 /** The name of a resource or budget. */
 export const quantityName = pathName(64);
 
-/** What is asked for of resources: at most 16, each 1 to 2^53. */
+/** What is asked for of resources: at most 16, each 1 to 2^53 - 1. */
 export const quantities = map<bigint>({ max: 16, key: quantityName, value: amount(1n) });
-/** What is asked for of budgets: at most 16, each 1 to 2^53. */
+/** What is asked for of budgets: at most 16, each 1 to 2^53 - 1. */
 export const budgets = quantities;
-/** What was spent of budgets: at most 16, each 0 to 2^53. */
+/** What was spent of budgets: at most 16, each 0 to 2^53 - 1. */
 export const spentQuantities = map<bigint>({ max: 16, key: quantityName, value: amount(0n) });
 
 const path = (max: number, allowed: string, pattern: RegExp, empty: 'allowed' | 'refused') =>
