@@ -153,7 +153,9 @@ async function wait(
     const looked = new AbortController();
     const either = AbortSignal.any([signal, looked.signal]);
     const pause = sleep(lookEveryMs, either);
-    await (others === undefined ? desk.change(either) : pause);
+    if (others !== undefined) await pause;
+    // What ended while the service was told is no change any more.
+    else if (desk.running().length === running.length) await desk.change(either);
     // Without others the end of the last work is told at once, the rest at the pace.
     if (desk.running().length > 0) await pause;
     looked.abort();

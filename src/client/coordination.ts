@@ -25,7 +25,7 @@ export function createCoordination(options: {
 }) {
   const { agent, timeoutMs, log, session, transmit } = options;
   const { namespace } = agent;
-  const tracing = messageTracing(SDK_VERSION);
+  const tracing = messageTracing(SDK_VERSION, () => agent.id);
   const calls = new AgentCalls({ timeoutMs });
   const handlers = new Handlers(options.handlers);
   const tasks = new Tasks({ calls, namespace });

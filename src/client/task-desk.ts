@@ -68,7 +68,8 @@ export class TaskDesk {
     controls: DeliveryControls,
     handler: TaskHandler,
   ): Promise<void> {
-    if (!(await this.#place(delivery, controls.signal))) {
+    const place = this.#place(delivery, controls.signal);
+    if (!(typeof place === 'boolean' ? place : await place)) {
       if (controls.signal.aborted) return;
       const busy = `this agent runs ${this.#running} tasks already`;
       return controls.decline(this.#draining ? DRAINING : busy, { retryable: true });
@@ -82,8 +83,8 @@ export class TaskDesk {
     }
   }
 
-  /** Resolves to whether it may begin. */
-  async #place(delivery: Delivery, own: AbortSignal): Promise<boolean> {
+  /** Whether it may begin: known at once, unless it waits for a place. */
+  #place(delivery: Delivery, own: AbortSignal): boolean | Promise<boolean> {
     if (this.#draining || own.aborted) return false;
     if (this.#running < this.#concurrency) {
       this.#running += 1;

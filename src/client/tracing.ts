@@ -13,7 +13,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import type { Delivery } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { Delivery, Task } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { AgentError, DeclineError } from './errors.ts';
 import type { MessageTarget } from './outgoing.ts';
 
@@ -25,7 +25,7 @@ export interface MessageTracing {
   /** `work` gets the context that goes along with the message. */
   send<T>(target: MessageTarget, type: string, work: (context: TraceContext) => Promise<T>): Promise<T>;
   call<T>(target: MessageTarget, type: string, work: (context: TraceContext) => Promise<T>): Promise<T>;
-  /** Runs a handler: in a child of the message's span, or in a trace of its own that links to it where others have it too. */
+  /** Runs a handler: in a child of the span of the message or task, or in a trace of its own that links to it where others have it too. */
   process<T>(delivery: Delivery, work: () => Promise<T>): Promise<T>;
 }
 
@@ -33,13 +33,14 @@ const SYSTEM = 'mycosoft.orchestrator';
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/;
 
 /** Names and attributes are those of OpenTelemetry's conventions for messaging and CloudEvents. */
-export function messageTracing(version: string): MessageTracing {
+export function messageTracing(version: string, agentId: () => string): MessageTracing {
   const tracer = trace.getTracer('@mycosoft/orchestrator/client', version);
   return {
     send: (target, type, work) => outgoing(tracer, 'send', SpanKind.PRODUCER, target, type, work),
     call: (target, type, work) => outgoing(tracer, 'call', SpanKind.CLIENT, target, type, work),
     process: (delivery, work) => {
       const { item, work: attempt, shared, wantsAnswer } = delivery;
+      if (item.case === 'task') return task(tracer, delivery, item.value, agentId(), work);
       if (item.case !== 'message') return work();
       const sender = remoteOf(delivery);
       const parent =
@@ -63,6 +64,27 @@ export function messageTracing(version: string): MessageTracing {
       return within(span, parent, work);
     },
   };
+}
+
+/** An attempt at a task, in a child of the span of whoever submitted it. */
+function task<T>(
+  tracer: Tracer,
+  delivery: Delivery,
+  { id, capability, attempt }: Task,
+  agentId: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const sender = remoteOf(delivery);
+  const parent = sender === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, sender);
+  const attributes: Attributes = {
+    'gen_ai.agent.id': agentId,
+    'orchestrator.task.id': id,
+    'orchestrator.task.capability': capability,
+    'orchestrator.task.attempt': attempt,
+    'orchestrator.delivery.id': delivery.work?.deliveryId ?? '',
+  };
+  const span = tracer.startSpan(`run ${capability}`, { kind: SpanKind.CONSUMER, attributes }, parent);
+  return within(span, parent, work);
 }
 
 function outgoing<T>(
