@@ -55,6 +55,7 @@ export interface Config {
   session: SessionConfig;
   deliveries: DeliveriesConfig;
   tasks: TasksConfig;
+  resources: ResourcesConfig;
   failures: FailuresConfig;
   brake: BrakeConfig;
   limits: {
@@ -184,6 +185,22 @@ export interface TasksConfig {
   reserveAfterMs: number;
   /** `retention`: how long ended tasks are kept; default 7 days. */
   retentionMs: number;
+}
+
+/** `resources.*` */
+export interface ResourcesConfig {
+  /** `overcommit`: "name=factor" of resources of which more may be reserved than there is; see factorsOf. Default none. */
+  overcommit: readonly string[];
+  /** `on_shrink`: what happens to tasks beyond a capacity that shrank; default keep. */
+  onShrink: 'keep' | 'move';
+  /** `rebalance_interval`: how often moves are looked for; 0: never by itself. Default 0. */
+  rebalanceIntervalMs: number;
+  /** `rebalance_mode`: what becomes of moves that are found by itself; default report. */
+  rebalanceMode: 'report' | 'apply';
+  /** `usage_high`: an agent that uses more than so many times of what is reserved is an event; default 1.25. */
+  usageHigh: number;
+  /** `usage_low`: one that uses less than such a share of it; 0: never. Default 0.1. */
+  usageLow: number;
 }
 
 /** `failures.*`: the defaults of agents' failure policies. */

@@ -14,6 +14,8 @@ export type Kind =
   | 'choices'
   /** Label selectors, or "all_agents". */
   | 'selectors'
+  /** "name=factor", each factor from `min` to `max`; may be empty. */
+  | 'factors'
   /** "host:port" or "[IPv6]:port". */
   | 'listen'
   /** A store's URL. */

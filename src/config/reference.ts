@@ -42,6 +42,8 @@ function typeWords(key: KeySpec): string {
       return 'list of words';
     case 'selectors':
       return 'list of selectors';
+    case 'factors':
+      return 'list of name=factor';
     case 'listen':
       return 'address';
     case 'store':

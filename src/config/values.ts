@@ -1,6 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { formatDuration, parseDuration } from './duration.ts';
 import { shown } from './errors.ts';
+import { factorFault, nameOfFactor } from './factors.ts';
 import type { KeySpec } from './key.ts';
 import { selectorFault } from './selector.ts';
 import { databaseFault, storeFault } from './store-url.ts';
@@ -23,6 +24,7 @@ export function parseValue(key: KeySpec, raw: Raw, typed: boolean): Parsed {
       return parseTime(key, raw, 1);
     case 'choices':
     case 'selectors':
+    case 'factors':
       return parseList(key, raw, typed);
     default:
       return parseText(key, raw, typed);
@@ -79,20 +81,26 @@ function parseList(key: KeySpec, raw: Raw, typed: boolean): Parsed {
   else if (!typed && typeof raw === 'string') {
     // Selectors hold commas themselves.
     items = raw.split(key.kind === 'selectors' ? ';' : ',').map((item) => item.trim());
-  } else return { fault: `must be a list such as ${JSON.stringify(key.default)}, not ${described(raw)}` };
-  if (items.length === 0) return { fault: 'must not be empty' };
+  } else return { fault: `must be a list such as ${exampleOf(key)}, not ${described(raw)}` };
+  if (items.length === 0 && key.kind !== 'factors') return { fault: 'must not be empty' };
   if (items.length > 64) return { fault: 'must have at most 64 items' };
   const texts = items.map(String);
+  const names = key.kind === 'factors' ? texts.map(nameOfFactor) : texts;
   const faults = items.flatMap((item, index) => {
     const fault = typeof item === 'string' ? itemFault(key, item) : `${described(item)} is not text`;
-    const twice = texts.indexOf(String(item)) < index ? `${shown(item)} stands there twice` : undefined;
+    const name = names[index] ?? '';
+    const twice = names.indexOf(name) < index ? `${shown(name)} stands there twice` : undefined;
     return fault ?? twice ?? [];
   });
   if (faults.length > 0) return { fault: faults.join('; ') };
   return { value: texts };
 }
 
+const exampleOf = (key: KeySpec): string =>
+  key.kind === 'factors' ? '["cpu_milli=1.5"]' : JSON.stringify(key.default);
+
 function itemFault(key: KeySpec, item: string): string | undefined {
+  if (key.kind === 'factors') return factorFault(key, item);
   if (key.kind === 'choices') return choiceFault(key, item);
   return item === 'all_agents' ? undefined : selectorFault(item);
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { ConfigError, formatConfigError } from '../../src/config/errors.ts';
+import { factorsOf } from '../../src/config/factors.ts';
 import { configPath, envName } from '../../src/config/key.ts';
 import { type LoadOptions, loadConfig } from '../../src/config/load.ts';
 import { KEYS } from '../../src/config/schema.ts';
@@ -111,6 +112,14 @@ const DEFAULTS: Config = {
     reserveAfterMs: 30_000,
     retentionMs: 604_800_000,
   },
+  resources: {
+    overcommit: [],
+    onShrink: 'keep',
+    rebalanceIntervalMs: 0,
+    rebalanceMode: 'report',
+    usageHigh: 1.25,
+    usageLow: 0.1,
+  },
   events: { retentionMs: 604_800_000 },
   shutdown: { spreadMs: 2_000, timeoutMs: 15_000 },
   log: { level: 'info', format: 'auto' },
@@ -190,7 +199,10 @@ describe('loading', () => {
   databases: { monitoring: "redis://user:pw@metrics:6380" }
   update_interval: 90
   alert_thresholds: { communication_latency: 250 }
+  resources: { overcommit: ["cpu_milli=1.5", "memory_bytes=1.2"] }
 `);
+    expect(config.resources.overcommit).toEqual(['cpu_milli=1.5', 'memory_bytes=1.2']);
+    expect(factorsOf(config.resources.overcommit)).toEqual({ cpu_milli: 1.5, memory_bytes: 1.2 });
     expect(config.capabilities).toEqual(['monitoring']);
     expect(config.relationships).toEqual(['team=red,tier in (a, b),!old', 'kind']);
     expect(config.databases.monitoring).toBe('redis://user:pw@metrics:6380');
@@ -320,6 +332,17 @@ monitoring: true
     ['orchestrator: { capabilities: [] }', /must not be empty/],
     ['orchestrator: { capabilities: [monitoring, monitoring] }', /stands there twice/],
     ['orchestrator: { relationships: ["a in b"] }', /neither all_agents nor a label selector/],
+    [
+      'orchestrator: { resources: { overcommit: ["cpu_milli"] } }',
+      /resources\.overcommit.*"cpu_milli" is not a name, "=" and a number/,
+    ],
+    [
+      'orchestrator: { resources: { overcommit: ["cpu_milli=0.5", "a=101"] } }',
+      /"cpu_milli=0\.5" must have a factor from 1 to 100; "a=101" must/,
+    ],
+    ['orchestrator: { resources: { overcommit: ["a=2", "a=3"] } }', /"a" stands there twice/],
+    ['orchestrator: { resources: { overcommit: "a=2" } }', /must be a list such as \["cpu_milli=1\.5"\]/],
+    ['orchestrator: { resources: { overcommit: [2] } }', /2 is not text/],
     ['orchestrator: { store: "mysql://x" }', /must be lmdb:<directory>, redis:/],
     ['orchestrator: { store: "redis://h:1/3" }', /must not choose a database number/],
     ['orchestrator: { store: "lmdb:" }', /must name a directory/],
