@@ -145,7 +145,7 @@ export class AgentPool {
     this.#classes.release(wantClass);
   }
 
-  /** The best agent that has room now. Equal ones take turns. */
+  /** The best agent that has room now; of equal ones that which was chosen longest ago. */
   choose(wantClass: WantClass, options: ChooseOptions = {}): Choice | undefined {
     return this.#decider.choose(wantClass, options);
   }
@@ -153,6 +153,19 @@ export class AgentPool {
   /** Whether it would fit on this agent now. */
   fits(wantClass: WantClass, agentId: string, options: ChooseOptions = {}): boolean {
     return this.#decider.fits(wantClass, agentId, options);
+  }
+
+  /**
+   * The agent on which the least is in the way of something that has room nowhere now: what it lacks, as a share of what it
+   * needs. Undefined: nobody could have it.
+   */
+  easiestToFree(wantClass: WantClass): string | undefined {
+    return this.#decider.easiestToFree(wantClass);
+  }
+
+  /** Whether it would fit on this agent if that were empty. */
+  couldFit(wantClass: WantClass, agentId: string): boolean {
+    return this.#decider.couldFit(wantClass, agentId);
   }
 
   /** Why not, and where: all of it but quotas. */

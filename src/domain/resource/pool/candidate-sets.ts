@@ -5,6 +5,8 @@ import { filterKey } from './want-class.ts';
 
 /** Slots that are kept in all sets together (4 bytes each); beyond it the sets that were not used for longest are found anew. */
 const MOST_KEPT = 4_000_000;
+/** Sets that nobody uses at the moment and that are kept: the next task of the kind needs the same. */
+const MOST_IDLE = 256;
 
 /** The candidate sets of all want classes, kept as agents change. */
 export class CandidateSets {
@@ -14,6 +16,8 @@ export class CandidateSets {
   readonly #byCapability = new Map<string, Set<CandidateSet>>();
   /** Those whose slots are known; the one that was used last comes last. */
   readonly #found = new Set<CandidateSet>();
+  /** Without users; the one that was left last comes last. */
+  readonly #idle = new Set<CandidateSet>();
   #kept = 0;
 
   constructor(options: { fleet: Fleet; mostKept?: number }) {
@@ -36,19 +40,20 @@ export class CandidateSets {
       else alike.add(set);
     }
     set.users += 1;
+    this.#idle.delete(set);
     return set;
   }
 
   release(set: CandidateSet): void {
     set.users -= 1;
     if (set.users > 0) return;
-    this.#forget(set);
-    this.#sets.delete(set.key);
-    const alike = this.#byCapability.get(set.capability);
-    alike?.delete(set);
-    if (alike?.size === 0) this.#byCapability.delete(set.capability);
+    this.#idle.add(set);
+    if (this.#idle.size <= MOST_IDLE) return;
+    for (const oldest of this.#idle) {
+      this.#drop(oldest);
+      break;
+    }
   }
-
   /** Its slots, ascending; the first `set.size` are valid, until the next change. */
   slotsOf(set: CandidateSet): Int32Array {
     if (set.slots !== undefined) {
@@ -103,5 +108,14 @@ export class CandidateSets {
     this.#kept -= set.size;
     set.slots = undefined;
     set.size = 0;
+  }
+
+  #drop(set: CandidateSet): void {
+    this.#idle.delete(set);
+    this.#forget(set);
+    this.#sets.delete(set.key);
+    const alike = this.#byCapability.get(set.capability);
+    alike?.delete(set);
+    if (alike?.size === 0) this.#byCapability.delete(set.capability);
   }
 }

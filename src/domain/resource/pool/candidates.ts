@@ -19,8 +19,6 @@ export class CandidateSet {
   readonly capability: string;
   /** How many want classes use it. */
   users = 0;
-  /** Where the next decision begins to look, so that equal agents take turns. */
-  cursor = 0;
   /** The first `size` are valid. Undefined: to be found when it is needed. */
   slots: Int32Array | undefined;
   size = 0;
@@ -69,29 +67,10 @@ export class CandidateSet {
     return undefined;
   }
 
-  has(slot: number): boolean {
-    const at = this.indexFrom(slot);
-    return at < this.size && this.slots?.[at] === slot;
-  }
-
-  /** The index of the first slot that is not below. */
-  indexFrom(slot: number): number {
-    const { slots } = this;
-    if (slots === undefined) return 0;
-    let low = 0;
-    let high = this.size;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((slots[middle] ?? 0) < slot) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
   add(slot: number): void {
     const { slots, size } = this;
     if (slots === undefined) return;
-    const at = this.indexFrom(slot);
+    const at = this.#indexFrom(slot);
     if (at < size && slots[at] === slot) return;
     let room = slots;
     if (size === slots.length) {
@@ -105,10 +84,25 @@ export class CandidateSet {
   }
 
   remove(slot: number): void {
-    const { slots } = this;
-    if (slots === undefined || !this.has(slot)) return;
-    const at = this.indexFrom(slot);
+    const { slots, size } = this;
+    if (slots === undefined) return;
+    const at = this.#indexFrom(slot);
+    if (at === size || slots[at] !== slot) return;
     slots.copyWithin(at, at + 1, this.size);
     this.size -= 1;
+  }
+
+  /** The index of the first slot that is not below. */
+  #indexFrom(slot: number): number {
+    const { slots } = this;
+    if (slots === undefined) return 0;
+    let low = 0;
+    let high = this.size;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((slots[middle] ?? 0) < slot) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

@@ -21,6 +21,7 @@ export class Decider {
   readonly #sets: CandidateSets;
   /** By slot; all 0 between decisions. */
   #marks = new Uint8Array(64);
+  #choices = 0;
 
   constructor(options: { fleet: Fleet; sets: CandidateSets }) {
     this.#fleet = options.fleet;
@@ -28,16 +29,14 @@ export class Decider {
   }
 
   choose(wantClass: WantClass, options: ChooseOptions): Choice | undefined {
-    return this.decide(wantClass, narrowingOf(options), (scan, slots, size) => {
-      const { candidates } = wantClass;
-      const start = candidates.indexFrom(candidates.cursor);
+    const fleet = this.#fleet;
+    const choice = this.decide(wantClass, narrowingOf(options), (scan, slots, size) => {
       let best = -1;
-      let bestScore = -1;
+      let bestScore = 0;
       let bestRank = -1;
       let fitting = 0;
       let eligible = 0;
-      for (let step = 0, index = start; step < size; step++, index++) {
-        if (index >= size) index -= size;
+      for (let index = 0; index < size; index++) {
         const slot = slots[index] ?? 0;
         if (!scan.largeEnough(slot)) continue;
         eligible += 1;
@@ -45,15 +44,19 @@ export class Decider {
         fitting += 1;
         const score = scan.score(slot);
         const rank = rankOf(score);
-        if (rank <= bestRank) continue;
+        if (rank < bestRank) continue;
+        if (rank === bestRank && (fleet.chosen[slot] ?? 0) >= (fleet.chosen[best] ?? 0)) continue;
         best = slot;
         bestScore = score;
         bestRank = rank;
       }
-      if (best < 0) return undefined;
-      candidates.cursor = best + 1;
-      return { agentId: this.#fleet.idAt(best), score: bestScore, fitting, eligible };
+      return { best, bestScore, fitting, eligible };
     });
+    const { best, bestScore: score, fitting, eligible } = choice;
+    if (best < 0) return undefined;
+    this.#choices += 1;
+    fleet.chosen[best] = this.#choices;
+    return { agentId: fleet.idAt(best), score, fitting, eligible };
   }
 
   fits(wantClass: WantClass, agentId: string, options: ChooseOptions): boolean {
@@ -64,6 +67,35 @@ export class Decider {
       wantClass,
       narrowingOf(options),
       (scan) => scan.hasRoom(slot) && scan.excludes(slot) === NOT_EXCLUDED,
+    );
+  }
+
+  easiestToFree(wantClass: WantClass): string | undefined {
+    const fleet = this.#fleet;
+    return this.decide(wantClass, [], (scan, slots, size) => {
+      let best = -1;
+      let least = Number.POSITIVE_INFINITY;
+      for (let index = 0; index < size; index++) {
+        const slot = slots[index] ?? 0;
+        if (!scan.largeEnough(slot) || scan.excludes(slot) !== NOT_EXCLUDED) continue;
+        const lack = scan.lacking(slot);
+        if (lack > least) continue;
+        if (lack === least && (fleet.chosen[slot] ?? 0) >= (fleet.chosen[best] ?? 0)) continue;
+        best = slot;
+        least = lack;
+      }
+      return best < 0 ? undefined : fleet.idAt(best);
+    });
+  }
+
+  couldFit(wantClass: WantClass, agentId: string): boolean {
+    const entry = this.#fleet.entry(agentId);
+    if (entry?.agent === undefined || wantClass.candidates.excludes(entry.agent) !== undefined) return false;
+    const { slot } = entry;
+    return this.decide(
+      wantClass,
+      [],
+      (scan) => scan.largeEnough(slot) && scan.excludes(slot) === NOT_EXCLUDED,
     );
   }
 

@@ -79,8 +79,8 @@ export interface Findings {
 
 interface Scored {
   rank: number;
-  /** Who is first of equals. */
-  turn: number;
+  chosen: number;
+  slot: number;
   score: AgentScore;
 }
 
@@ -306,14 +306,21 @@ function scoredOf({ scan, wantClass, fleet }: Question, { id, slot }: AgentEntry
   if (wantClass.spreads.some(({ required }) => !required)) parts.spread = scan.evenness;
   return {
     rank: rankOf(score),
-    turn: slot < wantClass.candidates.cursor ? slot + fleet.slots : slot,
+    slot,
+    chosen: fleet.chosen[slot] ?? 0,
     score: create(AgentScoreSchema, { agentId: id, score, parts }),
   };
 }
 
 function keepBest(scores: Scored[], one: Scored): void {
-  const at = scores.findIndex(({ rank, turn }) => one.rank > rank || (one.rank === rank && one.turn < turn));
+  const at = scores.findIndex((other) => isBetter(one, other));
   if (at < 0) scores.push(one);
   else scores.splice(at, 0, one);
   if (scores.length > MOST_SCORES) scores.pop();
+}
+
+/** In the order in which they would be chosen. */
+function isBetter(one: Scored, other: Scored): boolean {
+  if (one.rank !== other.rank) return one.rank > other.rank;
+  return one.chosen === other.chosen ? one.slot < other.slot : one.chosen < other.chosen;
 }

@@ -41,6 +41,8 @@ export class Fleet {
   reported = new Float64Array(64);
   /** The largest share of any of its resources that is reserved, 0 to 1. */
   occupied = new Float64Array(64);
+  /** Counts up with each choice: the number of the last one that the agent was given; 0: none yet. */
+  chosen = new Float64Array(64);
   readonly #overcommit: Readonly<Record<string, number>>;
   readonly #defaultSlots: number;
   readonly #entries = new Map<string, AgentEntry>();
@@ -98,6 +100,7 @@ export class Fleet {
     this.available[slot] = 0;
     this.reported[slot] = -1;
     this.occupied[slot] = 0;
+    this.chosen[slot] = 0;
     return entry;
   }
 
@@ -231,6 +234,7 @@ export class Fleet {
     this.zone = grown(new Int32Array(length), this.zone);
     this.reported = grown(new Float64Array(length), this.reported);
     this.occupied = grown(new Float64Array(length), this.occupied);
+    this.chosen = grown(new Float64Array(length), this.chosen);
   }
 }
 

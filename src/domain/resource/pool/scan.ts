@@ -92,6 +92,16 @@ export class Scan {
     return true;
   }
 
+  /** What would have to come free for it, as shares of what it needs, added up; 0: it has room. */
+  lacking(slot: number): number {
+    let sum = 0;
+    for (let need = 0; need < this.#tables.length; need++) {
+      const amount = this.#amounts[need] ?? 0;
+      sum += Math.max(0, amount - (this.#tables[need]?.freeOn(slot) ?? 0)) / amount;
+    }
+    return sum;
+  }
+
   /** The first constraint of the moment that excludes the agent. */
   excludes(slot: number): number {
     const before = this.#beforeSpread(slot);
