@@ -17,6 +17,7 @@ import { addStateCommands } from './commands/state.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addStoreCommands } from './commands/store.ts';
 import { addSuperviseCommand } from './commands/supervise.ts';
+import { addTaskCommands } from './commands/tasks.ts';
 import { addGlobalOptions, type Context, colourChoice, createContext, type Runner } from './context.ts';
 import { type ExitCode, exitCodes, reportError } from './errors.ts';
 import { type CliIo, styleOf } from './io.ts';
@@ -52,6 +53,7 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
   addMessageCommands(program, run);
   addDeadLetterCommands(program, run);
   addLinkCommands(program, run);
+  addTaskCommands(program, run);
   addOperationCommands(program, run);
   addStateCommands(program, run);
   addLockCommands(program, run);

@@ -8,7 +8,9 @@ import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordinat
 import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
+import { TaskService } from '../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { ResourceService } from '../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 import { UsageError } from './errors.ts';
 
 export const defaultServer = '127.0.0.1:50051';
@@ -29,7 +31,9 @@ export interface Connection {
   readonly messages: Client<typeof MessageService>;
   readonly monitoring: Client<typeof MonitoringService>;
   readonly operations: Client<typeof FleetOperationService>;
+  readonly resources: Client<typeof ResourceService>;
   readonly state: Client<typeof StateService>;
+  readonly tasks: Client<typeof TaskService>;
   /** Ends the connection and all that runs on it. */
   close(): void;
 }
@@ -67,7 +71,9 @@ export function createConnection(options: ConnectionOptions): Connection {
     messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),
     operations: createClient(FleetOperationService, transport),
+    resources: createClient(ResourceService, transport),
     state: createClient(StateService, transport),
+    tasks: createClient(TaskService, transport),
     close: () => {
       for (const socket of sockets) socket.destroy();
     },

@@ -15,6 +15,10 @@ export const exitCodes = {
   conflict: 4,
   /** The token is missing or not the right one. */
   denied: 5,
+  /** A task that was waited for was cancelled. */
+  cancelled: 6,
+  /** A task that was waited for had not ended at its deadline. */
+  timedOut: 7,
   /** Ctrl-C. */
   interrupted: 130,
 } as const;

@@ -18,11 +18,13 @@ import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordinat
 import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/lock_service_pb.ts';
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
+import { TaskService } from '../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import {
   type Event,
   MonitoringService,
   type SystemStatus,
 } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { ResourceService } from '../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 
 export interface FakeServiceOptions {
   agents?: readonly Agent[];
@@ -38,6 +40,8 @@ export interface FakeServiceOptions {
   locks?: Partial<ServiceImpl<typeof LockService>>;
   operations?: Partial<ServiceImpl<typeof FleetOperationService>>;
   messages?: Partial<ServiceImpl<typeof MessageService>>;
+  tasks?: Partial<ServiceImpl<typeof TaskService>>;
+  resources?: Partial<ServiceImpl<typeof ResourceService>>;
 }
 
 export interface FakeService {
@@ -74,6 +78,8 @@ export async function startFakeService(options: FakeServiceOptions = {}): Promis
       router.service(LockService, options.locks ?? {});
       router.service(FleetOperationService, options.operations ?? {});
       router.service(MessageService, options.messages ?? {});
+      router.service(TaskService, options.tasks ?? {});
+      router.service(ResourceService, options.resources ?? {});
       router.service(MonitoringService, {
         getSystemStatus: () => ({ ...(options.status && { status: options.status }) }),
         listEvents: ({ pageSize, pageToken }) => {
