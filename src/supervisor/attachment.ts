@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { AgentSpecSchema } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Agent } from '../client/agent.ts';
-import type { AgentError, AgentReport, CommandHandlers, StateChange } from '../client/index.ts';
+import type { AgentError, AgentReport, CommandHandlers, StateChange, TaskHandler } from '../client/index.ts';
 import { sleep } from '../client/time.ts';
 import type { AgentTransport } from '../client/transport.ts';
 import type { Identity } from './token-file.ts';
@@ -96,6 +96,7 @@ export class Attachment {
         maxInFlight: 1,
         report: this.#options.report,
         onCommand: this.#options.onCommand,
+        ...this.#options.tasks,
         onState: (change) => {
           if (change.state === 'connected') attached = true;
           this.#state(change);
@@ -140,6 +141,8 @@ export interface AttachmentOptions {
   client: string;
   report: () => AgentReport;
   onCommand: CommandHandlers;
+  /** Whether it takes tasks, and how many at a time. */
+  tasks?: { onTask: TaskHandler; concurrency: number } | undefined;
   /** Uniform in [0, 1). */
   random: () => number;
   onAttached: (identity: Identity) => void;

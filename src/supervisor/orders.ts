@@ -1,6 +1,7 @@
 import { fromJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import type { CommandHandlers } from '../client/index.ts';
+import { withinMs } from '../client/time.ts';
 import type { Keeper } from './keeper.ts';
 
 export type OnDependencyLost = 'ignore' | 'restart' | 'stop-child';
@@ -16,12 +17,15 @@ export function ordersFor(options: {
   stopTimeoutMs: number;
   quarantineStops: boolean;
   onDependencyLost: OnDependencyLost;
+  /** It is handed tasks: those that it has are finished before it is told to end. */
+  takesTasks?: boolean;
 }): CommandHandlers {
   const { keeper, program, stopTimeoutMs } = options;
   const running = (): string[] =>
     keeper.state.pid === 0 ? [] : [`${program.slice(0, 64)} (pid ${keeper.state.pid})`];
   return {
     drain: async (_, controls) => {
+      if (options.takesTasks) await controls.drained();
       await controls.accept({ running: running() });
       await keeper.drain();
     },
@@ -40,6 +44,7 @@ export function ordersFor(options: {
     },
     stop: async (command, controls) => {
       await controls.accept({ running: running() });
+      if (options.takesTasks) await withinMs(stopTimeoutMs, [controls.drained().catch(() => {})]);
       const timeoutMs = Math.min(stopTimeoutMs, command.timeLeftMs ?? stopTimeoutMs);
       await keeper.stop({ signal: 'SIGTERM', timeoutMs, exitCode: 0 });
     },

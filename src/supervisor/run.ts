@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import { LastLines } from './last-lines.ts';
 import type { RunEnd } from './policy.ts';
@@ -41,6 +41,8 @@ export interface RunOptions {
   stdout: Writable;
   stderr: Writable;
   keepLines: number;
+  /** Given the stdin of a program that takes tasks, and what its stdout goes through; without it stdin is the supervisor's. */
+  tasks?: { begin: (stdin: Writable) => Duplex } | undefined;
   clock: Clock;
 }
 
@@ -51,11 +53,17 @@ const tailMs = 200;
 export async function startRun(options: RunOptions): Promise<Run> {
   const [file = '', ...args] = options.command;
   const startedAtMs = options.clock.monoMs();
-  const child = spawn(file, args, { detached: true, stdio: ['inherit', 'pipe', 'pipe'] });
+  const { tasks } = options;
+  const stdin = tasks === undefined ? 'inherit' : 'pipe';
+  const child = spawn(file, args, { detached: true, stdio: [stdin, 'pipe', 'pipe'] });
   const { pid } = await spawned(child, file);
   const kept = new LastLines({ size: options.keepLines });
+  const filter = child.stdin === null ? undefined : tasks?.begin(child.stdin);
+  // Whoever hands tasks over reads the answers: what else is said is for people.
+  const [stdout, reader] =
+    filter === undefined ? [child.stdout, options.stdout] : [through(child.stdout, filter), options.stderr];
   const pipes = [
-    pass(child.stdout, options.stdout, (bytes) => kept.feed('stdout', bytes)),
+    pass(stdout, reader, (bytes) => kept.feed('stdout', bytes)),
     pass(child.stderr, options.stderr, (bytes) => kept.feed('stderr', bytes)),
   ];
   const closed = Promise.all(pipes.map((pipe) => pipe.closed));
@@ -85,10 +93,17 @@ export async function startRun(options: RunOptions): Promise<Run> {
         look.cancel();
       } while (waits() && options.clock.monoMs() < untilMs);
       const taken = !waits();
-      for (const pipe of [child.stdout, child.stderr]) pipe?.destroy();
+      for (const pipe of [child.stdin, child.stdout, filter, child.stderr]) pipe?.destroy();
       return taken;
     },
   };
+}
+
+/** What comes out of a filter, which ends with its source in any case. */
+function through(from: Readable | null, filter: Duplex): Duplex {
+  from?.on('error', () => {});
+  from?.once('close', () => filter.end());
+  return from?.pipe(filter) ?? filter;
 }
 
 function send(target: number, signal: NodeJS.Signals): boolean {
@@ -166,7 +181,7 @@ interface Pipe {
 }
 
 /** Passes bytes on at the reader's pace, and shows them to `see`. A reader that went away loses them. */
-function pass(from: ChildProcess['stdout'], to: Writable, see: (bytes: Buffer) => void): Pipe {
+function pass(from: Readable | null, to: Writable, see: (bytes: Buffer) => void): Pipe {
   if (from === null) return { closed: Promise.resolve(), waits: () => false };
   const goOn = () => from.resume();
   const events = ['drain', 'error', 'close'];

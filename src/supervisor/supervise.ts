@@ -16,6 +16,7 @@ import { reportOf } from './report.ts';
 import { CannotStart, clearGroup, groupOf, type Run, startRun } from './run.ts';
 import { Sampler } from './sampler.ts';
 import { superviseSignals } from './signals.ts';
+import { TaskPipe } from './task-pipe.ts';
 import { type Identity, readIdentity, writeIdentity } from './token-file.ts';
 
 export interface SuperviseOptions {
@@ -40,6 +41,8 @@ export interface SuperviseOptions {
   onDependencyLost: OnDependencyLost;
   /** Agents that the program registers itself as: an order to restart them is for it. */
   programAgents: readonly string[];
+  /** It is handed tasks, so many at a time; undefined: none. */
+  taskSlots?: number | undefined;
   /** How many of its last lines are reported. */
   keepLines: number;
   stdout: Writable;
@@ -76,10 +79,13 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
 
   let last: Run | undefined;
   const sampler = new Sampler({ clock });
+  const tasks =
+    options.taskSlots === undefined ? undefined : new TaskPipe({ note, cancelWaitMs: options.stopTimeoutMs });
   const keeper: Keeper = new Keeper({
     start: async () => {
       const previous = last;
-      last = await startRun({ ...options, clock });
+      last = await startRun({ ...options, tasks, clock });
+      if (tasks !== undefined) void last.ended.then((end) => tasks.ended(end));
       sampler.follow(last.pid);
       void previous?.finish(previousTailMs);
       return last;
@@ -110,7 +116,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     await keeper.begin();
     if (left.hold !== undefined)
       note(`is held down (${left.hold}) since before: it starts when it is resumed`);
-    attachment = attach({ options, identity, keeper, program, note, sampler });
+    attachment = attach({ options, identity, keeper, program, note, sampler, tasks });
     const end = await keeper.done;
     sampler.follow(undefined);
     // Told by the service, the agent says that it is done and leaves by itself.
@@ -175,9 +181,10 @@ function attach(parts: {
   program: string;
   note: (text: string) => void;
   sampler: Sampler;
+  tasks: TaskPipe | undefined;
 }): Attachment {
-  const { options, identity, keeper, program, note, sampler } = parts;
-  const { server, tls, tokenFile, stopTimeoutMs, programAgents } = options;
+  const { options, identity, keeper, program, note, sampler, tasks } = parts;
+  const { server, tls, tokenFile, stopTimeoutMs, programAgents, taskSlots = 1 } = options;
   let written = '';
   const attachment: Attachment = new Attachment({
     createTransport: () => createGrpcTransport({ server, tls }),
@@ -194,7 +201,9 @@ function attach(parts: {
       stopTimeoutMs,
       quarantineStops: options.quarantineStops,
       onDependencyLost: options.onDependencyLost,
+      takesTasks: tasks !== undefined,
     }),
+    tasks: tasks && { onTask: tasks.handle, concurrency: taskSlots },
     random: Math.random,
     onAttached: (attached) => {
       const text = JSON.stringify(attached);

@@ -30,6 +30,8 @@ interface SuperviseFlags extends SpecOptions, Omit<PolicyOptions, 'maxRestarts'>
   onDependencyLost: OnDependencyLost;
   programAgent?: string[];
   lines: number;
+  tasks?: 'stdin';
+  slots?: number;
   quiet?: boolean;
 }
 
@@ -86,6 +88,17 @@ export function addSuperviseCommand(program: Command, io: CliIo, exit: (code: nu
       collect,
     )
     .addOption(
+      new Option(
+        '--tasks <how>',
+        'hand it tasks as lines of JSON on its stdin, for each --capability',
+      ).choices(['stdin']),
+    )
+    .addOption(
+      new Option('--slots <count>', 'how many tasks it gets at a time, with --tasks; default 1').argParser(
+        parseCount(1, 1_000),
+      ),
+    )
+    .addOption(
       new Option('--lines <count>', 'how many of its last lines are reported when it ends')
         .argParser(parseCount(0, 20))
         .default(20),
@@ -106,6 +119,7 @@ Exit codes: the program's own (128 + n for signal n), 0 after an order to stop, 
 it cannot be run, 2 for wrong arguments, 1 if a file is not as it must be or another supervisor runs it already.
 
   orchestrator supervise --id crawler-1 --kind crawler -- python3 crawler.py
+  orchestrator supervise --tasks stdin --capability resize --slots 4 -- python3 resize.py
   orchestrator supervise --id db --restart always --pid-file /run/db.pid --token-file /var/lib/db.token -- ./db --port 1
 
 docs/supervise.md says more.`;
@@ -125,6 +139,8 @@ async function run(io: CliIo, command: string[], flags: SuperviseFlags): Promise
     throw new UsageError('ORCHESTRATOR_AGENT_TOKEN needs --id: a token is of one agent');
   const { maxRestarts, ...described } = flags; // its own restarts, not those that the service orders
   const spec = specFrom({ ...described, kind: flags.kind ?? kindOf(command) });
+  const taskSlots = slotsOf(flags);
+  if (taskSlots !== undefined) spec.capacity.slots ??= BigInt(taskSlots);
   const failurePolicy = policyFrom(described, undefined);
   if (failurePolicy !== undefined) spec.failurePolicy = failurePolicy;
   io.outlivesReaders?.();
@@ -153,6 +169,7 @@ async function run(io: CliIo, command: string[], flags: SuperviseFlags): Promise
       quarantineStops: flags.quarantineStops ?? false,
       onDependencyLost: flags.onDependencyLost,
       programAgents: flags.programAgent ?? [],
+      taskSlots,
       keepLines: flags.lines,
       stdout: io.stdout,
       stderr: io.stderr,
@@ -166,6 +183,19 @@ async function run(io: CliIo, command: string[], flags: SuperviseFlags): Promise
     if (error instanceof CannotSupervise) throw new CommandError(error.message, { cause: error });
     throw error;
   }
+}
+
+/** How many tasks it is handed at a time; undefined: none. */
+function slotsOf({ tasks, slots, capability = [], capacity }: SuperviseFlags): number | undefined {
+  if (tasks === undefined) {
+    if (slots !== undefined) throw new UsageError('--slots needs --tasks stdin');
+    return undefined;
+  }
+  if (capability.length === 0) throw new UsageError('--tasks needs a --capability: tasks are for one');
+  const declared = capacity?.get('slots');
+  if (slots !== undefined && declared !== undefined)
+    throw new UsageError('--slots is --capacity slots=…: give one');
+  return slots ?? Number(declared ?? 1n);
 }
 
 function parseId(text: string): string {
