@@ -13,6 +13,7 @@ import {
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
 import type { Check } from '../../../state/store.ts';
+import { int64Of } from '../amounts.ts';
 import { QUOTA_FORMAT, quotaKey, quotaOf, specRevisionOf } from '../quotas/quota-record.ts';
 import { Account, type AccountHold, type Shortage } from './account.ts';
 import { periodEndMs, spentAt } from './limits.ts';
@@ -154,31 +155,48 @@ export class Accounts {
     }
   }
 
+  /** As it is stored; undefined: the owner has no quota. */
+  record(owner: string): QuotaRecord | undefined {
+    return this.#accounts.get(owner)?.record;
+  }
+
+  /** Of the entry of the owner's quota; 0n: it has none. */
+  revision(owner: string): bigint {
+    return this.#accounts.get(owner)?.revision ?? 0n;
+  }
+
   /** Owners that have a quota, in order; the namespace's '' first. */
   owners(): string[] {
-    const owners = [...this.#accounts].filter(([, { record }]) => record !== undefined);
+    const owners = [...this.#accounts].filter(([, { record }]) => record?.quota !== undefined);
     return owners.map(([owner]) => owner).sort();
   }
 
   /** As callers see it, without its namespace; undefined: the owner has no quota. */
   quota(owner: string, nowMs: number): Quota | undefined {
     const account = this.#accounts.get(owner);
-    if (account?.record === undefined) return undefined;
-    const quota = quotaOf(account.record);
+    // One that was never confirmed is none yet.
+    if (account?.record?.quota === undefined) return undefined;
+    return this.shown(owner, account.record, account.revision, nowMs);
+  }
+
+  /** A record as callers see it, with what the owner has now. @param revision of the record's entry */
+  shown(owner: string, record: QuotaRecord, revision: bigint, nowMs: number): Quota {
+    const account = (this.#accounts.get(owner) ?? new Account()).supposing(record);
+    const quota = quotaOf(record);
     const names = new Set([...Object.keys(quota.hard), ...Object.keys(quota.soft)]);
     return create(QuotaSchema, {
       ...quota,
       owner,
       weight: account.limits.weight,
-      reserved: Object.fromEntries(Array.from(names, (name) => [name, int64(account.reserved(name))])),
-      revision: specRevisionOf(account.record, account.revision),
+      reserved: Object.fromEntries(Array.from(names, (name) => [name, int64Of(account.reserved(name))])),
+      revision: specRevisionOf(record, revision),
       budgets: quota.budgets.map((budget) => {
         const limit = account.limits.budgets.get(budget.name);
         const periodMs = limit?.periodMs;
         return {
           ...budget,
-          spent: BigInt(limit === undefined ? 0 : spentAt(limit, nowMs)),
-          reserved: int64(account.reservedBudget(budget.name)),
+          spent: int64Of(limit === undefined ? 0 : spentAt(limit, nowMs)),
+          reserved: int64Of(account.reservedBudget(budget.name)),
           ...(periodMs === undefined ? {} : { periodEndTime: timestampFromMs(periodEndMs(periodMs, nowMs)) }),
         };
       }),
@@ -238,25 +256,23 @@ export class Accounts {
   }
 }
 
+const JUST_NAMESPACE: readonly string[] = [NAMESPACE];
+
 /** Whose accounts a hold of this owner is in: its own first. */
 function partiesOf(owner: string): readonly string[] {
   return owner === NAMESPACE ? JUST_NAMESPACE : [owner, NAMESPACE];
 }
-const JUST_NAMESPACE: readonly string[] = [NAMESPACE];
 
 function hitOf(owner: string, { kind, resource, needed, used, limit }: Shortage): AccountHit {
   const hit = create(QuotaHitSchema, {
     owner,
     resource,
-    needed: int64(needed),
-    used: int64(used),
-    limit: int64(limit),
+    needed: int64Of(needed),
+    used: int64Of(used),
+    limit: int64Of(limit),
   });
   return Object.assign(hit, { kind });
 }
-
-/** Sums of many holds may be beyond what the wire carries. */
-const int64 = (amount: number): bigint => (amount >= 2 ** 63 ? 2n ** 63n - 1n : BigInt(amount));
 
 function sameHold(a: AccountHold, b: AccountHold): boolean {
   return (
