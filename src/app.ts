@@ -34,6 +34,7 @@ import { Pipeline } from './rpc/pipeline.ts';
 import { createReflection } from './rpc/reflection.ts';
 import { createSessionService } from './rpc/session-service.ts';
 import { createStateService } from './rpc/state-service.ts';
+import { createTaskService } from './rpc/task-service.ts';
 import { openStores, unlessStoreAway } from './stores.ts';
 import { createRpcObserver } from './telemetry/rpc-observer.ts';
 import { traceStore } from './telemetry/store-observer.ts';
@@ -64,6 +65,8 @@ export interface App {
 }
 
 const CARE_MS = 1000;
+/** How often tasks that wait for a time are looked at. */
+const SCHEDULE_MS = 100;
 const TRIM_MS = 60_000;
 /** How often the store's clock is asked for, so that both need not agree. */
 const STORE_TIME_MS = 5000;
@@ -170,6 +173,7 @@ async function start(
       ['care', CARE_MS, () => fleet.care.tick().then(() => fleet.janitor.sweep())],
       ['store clock', STORE_TIME_MS, async () => void (await fleet.storeTime.exact())],
       ['trim events', TRIM_MS, () => events.trim()],
+      ['schedule', SCHEDULE_MS, () => fleet.tasks.scheduling.tick()],
       ['tell refusals', TELL_REFUSALS_MS, () => fleet.coordination.refusals.flush()],
     ] as const) {
       closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));
@@ -250,6 +254,7 @@ async function start(
         createLockService({ locks: fleet.coordination.locks }),
         createFleetOperationService({ ...fleet.coordination.operations, store, views: fleet.views }),
         createMessageService(fleet.coordination),
+        createTaskService({ ...fleet.tasks, views: fleet.views }),
       ],
       monitoring: [
         createMonitoringService({
@@ -276,6 +281,7 @@ async function start(
     instruments.observeWatches(() => pipeline.limits.watches);
     instruments.observeStore(() => store.status());
     instruments.observeEventLoop(loop);
+    instruments.observeTasks(() => fleet.tasks.view.openCounts());
     instruments.observeAgents(() => fleet.directory.livenessCounts());
 
     // An agent that vanished leaves its connection without a call once it is LOST.
@@ -312,6 +318,7 @@ async function start(
       health.setServing(false);
       log.info({ sessions: fleet.sessions.size }, 'leaving: sending agents away');
       await fleet.observations.flushAll().catch((error: unknown) => onCloseError('observations', error));
+      await fleet.tasks.scheduling.leave().catch((error: unknown) => onCloseError('leases', error));
       await fleet.care.leave().catch((error: unknown) => onCloseError('leases', error));
       await fleet.sessions.leave(config.shutdown.spreadMs);
       await replicas.leave().catch((error: unknown) => onCloseError('replica record', error));

@@ -4,6 +4,7 @@ import { Absences } from './domain/agent/absences.ts';
 import { AgentReader, progressBudget } from './domain/agent/agent-reader.ts';
 import { Agents } from './domain/agent/agents.ts';
 import { Automation } from './domain/agent/automation.ts';
+import { CareRecords } from './domain/agent/care/care-records.ts';
 import { createCare } from './domain/agent/care/create-care.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import { policyOf } from './domain/agent/care/policy.ts';
@@ -29,6 +30,8 @@ import type { LinkMetrics } from './domain/coordination/links/links.ts';
 import { Mailboxes } from './domain/coordination/mailboxes.ts';
 import type { MessageTracing } from './domain/coordination/messages/message-tracing.ts';
 import { messageOutcome } from './domain/coordination/messages/replies.ts';
+import { ExplainTask } from './domain/coordination/tasks/explain-task.ts';
+import type { SchedulerMetrics } from './domain/coordination/tasks/scheduler-ports.ts';
 import { EventWriter } from './domain/monitoring/events.ts';
 import { validateSpec } from './domain/validation/agent-spec.ts';
 import type { Background } from './lib/background.ts';
@@ -41,6 +44,7 @@ import { MergedCommits } from './state/merged-commits.ts';
 import type { Store } from './state/store.ts';
 import { StoreTime } from './state/store-time.ts';
 import { Views } from './state/views.ts';
+import { createTasks } from './tasks.ts';
 
 export interface FleetOptions {
   config: Config;
@@ -50,7 +54,7 @@ export interface FleetOptions {
   log: Logger;
   background: Background;
   loop: EventLoopMonitor;
-  metrics: SessionMetrics & DeliveriesOptions['metrics'] & LinkMetrics;
+  metrics: SessionMetrics & DeliveriesOptions['metrics'] & LinkMetrics & SchedulerMetrics;
   /** Follows messages; undefined: nothing is traced. */
   tracing?: MessageTracing | undefined;
   replicaAlive(replicaId: string): boolean;
@@ -116,14 +120,21 @@ export function createFleet(options: FleetOptions) {
     },
   };
   const observed: { current: Observations | undefined } = { current: undefined };
-  const views = new Views({
+  const careRecords = new CareRecords();
+  const tasks = createTasks({
+    ...{ config, store, merged, storeTime, directory, mailboxes, events, clock, ids, background, log, wheel },
+    ...{ careRecords, self: context.self, metrics: options.metrics, replicaAlive: options.replicaAlive },
+    views: {
+      waitFor: (...which) => views.waitFor(...which),
+      position: (namespace) => views.position(namespace),
+    },
+    observed: (known) => observed.current?.of(known),
+  });
+  const views: Views = new Views({
     store,
     watchBuffer: config.limits.watchBuffer,
     views: [
-      {
-        reset: (...snapshot) => care.records.reset(...snapshot),
-        apply: (batch) => care.records.apply(batch),
-      },
+      careRecords,
       directory,
       ...coordination.early,
       mailboxes,
@@ -133,6 +144,7 @@ export function createFleet(options: FleetOptions) {
         apply: (batch) => observed.current?.apply(batch),
         live: (records) => observed.current?.live(records),
       },
+      ...tasks.views,
     ],
   });
   const verdicts = new VerdictWriter({
@@ -189,6 +201,8 @@ export function createFleet(options: FleetOptions) {
     log,
     outcomeRules: ORDER_OUTCOMES,
     messageRule: messageOutcome,
+    tasks: tasks.outcomes,
+    returns: tasks.returns,
     metrics: options.metrics,
     tracing: options.tracing,
   });
@@ -217,6 +231,7 @@ export function createFleet(options: FleetOptions) {
   const care = createCare({
     config,
     store,
+    records: careRecords,
     directory,
     mailboxes,
     troubles,
@@ -229,7 +244,7 @@ export function createFleet(options: FleetOptions) {
     replicaAlive: options.replicaAlive,
     storeMs: () => storeTime.ms(),
     chores,
-    hooks: [...coordination.hooks, ...(options.lossHooks ?? [])],
+    hooks: [...coordination.hooks, ...tasks.hooks, ...(options.lossHooks ?? [])],
   });
   const observations = new Observations({ store, directory, context, sessions });
   observed.current = observations;
@@ -265,6 +280,12 @@ export function createFleet(options: FleetOptions) {
     maxNamespaces: config.limits.maxNamespaces,
   });
   const reader = new AgentReader({ views, directory, observations, verdicts });
+  const explainTask = new ExplainTask({
+    ...{ store, storeTime, views, directory, mailboxes, deliveries, reader: tasks.reader },
+    scheduling: tasks.scheduling,
+    observed: (known) => observations.of(known),
+    agingMs: config.tasks.agingMs,
+  });
   return {
     wheel,
     directory,
@@ -288,6 +309,7 @@ export function createFleet(options: FleetOptions) {
     orders,
     chores,
     coordination,
+    tasks: { ...tasks, explain: explainTask },
   };
 }
 

@@ -28,6 +28,10 @@ export interface Instruments {
   delivery(outcome: string, item: string, latencyMs: number): void;
   /** Messages, each receiver counted: "sent", "rerouted", "muted" or "throttled". */
   message(outcome: string, count: number): void;
+  /** A task was given an attempt, after it had waited for so long. */
+  taskAssigned(waitedMs: number): void;
+  /** A task ended ("succeeded", "failed", "cancelled", "timed_out"), so long after its submission. */
+  taskEnded(state: string, elapsedMs: number): void;
   connectionRejected(reason: string): void;
   /** `system`: "lmdb" or "redis". */
   storeOperation(operation: StoreOperation, system: string): void;
@@ -38,6 +42,8 @@ export interface Instruments {
   observeWatches(read: () => number): void;
   /** How many agents there are of each liveness. */
   observeAgents(read: () => Iterable<readonly [liveness: string, count: number]>): void;
+  /** How many tasks are pending, assigned and running. */
+  observeTasks(read: () => Iterable<readonly [state: string, count: number]>): void;
   observeStore(read: () => { kind: string; available: boolean }): void;
   observeEventLoop(monitor: Pick<EventLoopMonitor, 'reading' | 'totalStallMs'>): void;
 }
@@ -50,6 +56,8 @@ const STORE_BUCKETS = [
 ];
 /** Seconds: an agent that is there answers in milliseconds, one that is away when it is back. */
 const DELIVERY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3_600];
+/** Seconds: a no-op takes milliseconds, a model's work hours. */
+const TASK_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200, 86_400];
 /** Seconds; the conventions' advice for rpc.server.call.duration, and finer below 5 ms. */
 const RPC_BUCKETS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
@@ -109,6 +117,12 @@ export function createInstruments(meter: Meter): Instruments {
     DELIVERY_BUCKETS,
   );
   const messages = tally(METRIC.messages, 'Messages, each receiver counted.', '{message}');
+  const taskWait = histogram(METRIC.taskWait, 'How long tasks waited for an agent.', TASK_BUCKETS);
+  const taskDuration = histogram(
+    METRIC.taskDuration,
+    'From the submission of a task to its end.',
+    TASK_BUCKETS,
+  );
   const verdicts = counter(METRIC.verdicts, 'Changes of an agent’s liveness, by the new one.', '{verdict}');
   const rejected = counter(
     METRIC.connectionsRejected,
@@ -130,6 +144,7 @@ export function createInstruments(meter: Meter): Instruments {
   const sessions = gauge(METRIC.sessions, 'Open sessions on this replica.', '{session}');
   const watches = gauge(METRIC.watches, 'Open watch streams on this replica.', '{stream}');
   const agents = gauge(METRIC.agents, 'Registered agents, by liveness.', '{agent}');
+  const tasks = gauge(METRIC.tasks, 'Tasks that have not ended, by state.', '{task}');
   const available = gauge(METRIC.storeAvailable, 'Whether the store answers: 1 or 0.', '{state}');
   const loop = eventLoopGauges(meter);
 
@@ -157,6 +172,8 @@ export function createInstruments(meter: Meter): Instruments {
     message: (outcome, count) => {
       messages(outcome, count, () => ({ [ATTR.messageOutcome]: outcome }));
     },
+    taskAssigned: (waitedMs) => taskWait.record(waitedMs / 1_000),
+    taskEnded: (state, elapsedMs) => taskDuration.record(elapsedMs / 1_000, { [ATTR.taskState]: state }),
     verdict: (liveness) => verdicts.add(1, { [ATTR.liveness]: liveness }),
     connectionRejected: (reason) => rejected.add(1, { [ATTR.reason]: reason }),
     storeOperation: (operation, system) => {
@@ -172,6 +189,10 @@ export function createInstruments(meter: Meter): Instruments {
     observeAgents: (read) =>
       agents((result) => {
         for (const [liveness, count] of read()) result.observe(count, { [ATTR.liveness]: liveness });
+      }),
+    observeTasks: (read) =>
+      tasks((result) => {
+        for (const [state, count] of read()) result.observe(count, { [ATTR.taskState]: state });
       }),
     observeStore: (read) =>
       available((result) => {

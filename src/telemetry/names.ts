@@ -54,6 +54,7 @@ export const ATTR = {
   deliveryItem: 'orchestrator.delivery.item',
   /** "sent", "rerouted", "muted" or "throttled". */
   messageOutcome: 'orchestrator.message.outcome',
+  taskState: 'task_state',
   reason: 'orchestrator.reason',
   version: 'version',
 } as const;
@@ -71,6 +72,9 @@ export const METRIC = {
   deliveries: 'orchestrator.deliveries',
   deliveryLatency: 'orchestrator.delivery.latency',
   messages: 'orchestrator.messages',
+  taskWait: 'orchestrator.task.wait',
+  taskDuration: 'orchestrator.task.duration',
+  tasks: 'orchestrator.tasks',
   agents: 'orchestrator.agents',
   watches: 'orchestrator.watches',
   connectionsRejected: 'orchestrator.connections.rejected',

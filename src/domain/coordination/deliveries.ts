@@ -29,8 +29,12 @@ import { decodePayload } from './messages/message-record.ts';
 import type { MessageTracing } from './messages/message-tracing.ts';
 import { OutcomeCommits, type OutcomeCommitsOptions, stateOf } from './outcome-commits.ts';
 import type { OutcomeState } from './outcomes.ts';
+import type { TaskOutcomes } from './tasks/task-outcomes.ts';
+import type { TaskReturns } from './tasks/task-returns.ts';
 
-export interface DeliveriesOptions extends OutcomeCommitsOptions {
+export interface DeliveriesOptions extends Omit<OutcomeCommitsOptions, 'tasks'> {
+  tasks: Pick<TaskOutcomes, 'effects' | 'saidBefore'>;
+  returns: Pick<TaskReturns, 'returned'>;
   /** For what comes at a high rate. */
   merged: MergedCommits;
   storeTime: StoreTime;
@@ -81,8 +85,11 @@ export class Deliveries {
   ): Promise<{ kept: Map<string, bigint>; revoked: Work[] }> {
     const { views, mailboxes } = this.#options;
     const kept = new Map<string, bigint>();
-    if (held.length === 0) return { kept, revoked: [] };
     const { namespace, agentId } = session;
+    if (held.length === 0) {
+      await this.#options.returns.returned(namespace, agentId, kept);
+      return { kept, revoked: [] };
+    }
     await views.waitFor(namespace, revision, VIEW_MS);
     const revoked: Work[] = [];
     for (const work of held) {
@@ -90,6 +97,7 @@ export class Deliveries {
       if (known !== undefined && known.record.attempt === work.attempt) kept.set(known.id, work.attempt);
       else revoked.push(work);
     }
+    await this.#options.returns.returned(namespace, agentId, kept);
     return { kept, revoked };
   }
 
@@ -170,6 +178,7 @@ export class Deliveries {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       known ??= await loadDelivery(store, namespace, agentId, id);
       if (known === undefined) {
+        if (await this.#options.tasks.saidBefore(namespace, id, update.state)) return 'over';
         if ((await store.getRequest(namespace, requestId)) !== undefined) return 'over';
         throw unknownDelivery(id);
       }
@@ -180,15 +189,21 @@ export class Deliveries {
       if (agent.record.sessionEpoch !== session.epoch) throw superseded();
       const storeMs = storeTime.ms();
       const outcome = decideUpdate(known, update, storeMs);
-      // Of messages there are many: who says again in another session what became of one hears that it is not there.
-      const isMessage = known.record.item.case === 'message';
-      const commit = await this.#outcomes.commit({
+      // Of messages and tasks there are many: who says again in another session what became of one hears that it is not there,
+      // or finds it in the task.
+      const isMany = known.record.item.case !== 'command';
+      const { refusal, ...commit } = await this.#outcomes.commit({
         known,
         outcome,
         input: { known, state: stateOf(outcome, update), update, agent, subject: undefined, storeMs },
-        requestId: isMessage ? undefined : requestId,
+        requestId: isMany ? undefined : requestId,
+        again: attempt > 0,
       });
-      const stored = isMessage ? await merged.commit(namespace, () => commit) : await store.commit(commit);
+      const stored = isMany ? await merged.commit(namespace, () => commit) : await store.commit(commit);
+      if (stored.kind !== 'conflict' && refusal !== undefined) {
+        await views.waitFor(namespace, stored.revision, VIEW_MS).catch(() => {});
+        throw refusal;
+      }
       if (stored.kind !== 'conflict') {
         this.#count(stateOf(outcome, update), known, storeMs);
         if (outcome.kind !== 'accepted') this.#traced(known, stateOf(outcome, update), storeMs);
@@ -217,15 +232,17 @@ export class Deliveries {
     const { store, storeTime, directory } = this.#options;
     const storeMs = storeTime.ms();
     const agent = directory.get(known.namespace, known.agentId);
-    const commit = await this.#outcomes.commit({
+    const { refusal: _, ...commit } = await this.#outcomes.commit({
       known,
       outcome: { kind: 'over', state: 'failed', dead: reason === 'tries' ? 'tries' : undefined },
       input: { known, state: reason, update: undefined, agent, subject: undefined, storeMs },
       requestId: undefined,
+      again: true,
     });
     const { record } = known;
-    // Of a call its caller is told: nobody waits for it later.
-    const letter = record.wantsAnswer ? [] : [putDeadLetter(rewritten(known), reason, '', storeMs)];
+    // Of a call its caller is told, and a task knows it: nobody waits for it later.
+    const isTold = record.wantsAnswer || record.item.case === 'task';
+    const letter = isTold ? [] : [putDeadLetter(rewritten(known), reason, '', storeMs)];
     const checks = [...(commit.checks ?? []), ...(fence === undefined ? [] : [fence])];
     const outcome = await store.commit({ ...commit, checks, puts: [...(commit.puts ?? []), ...letter] });
     if (outcome.kind === 'committed') {

@@ -7,6 +7,7 @@ import {
   OpenSessionResponseSchema,
   type Payload,
   RevokeSchema,
+  TaskSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { DeliveryRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { durationFromMs, msFromTimestamp } from '../../lib/proto-time.ts';
@@ -36,6 +37,10 @@ export function deliveryFrame(
   if (payload !== undefined && record.item.case === 'message') {
     const message = Object.assign(create(MessageSchema), record.item.value, { data: payload });
     delivery.item = { case: 'message', value: message };
+  }
+  if (payload !== undefined && record.item.case === 'task') {
+    const task = Object.assign(create(TaskSchema), record.item.value, { input: payload });
+    delivery.item = { case: 'task', value: task };
   }
   const endTime = record.workDeadlineTime ?? record.expireTime;
   if (endTime !== undefined) {

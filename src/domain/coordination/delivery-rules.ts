@@ -165,6 +165,8 @@ export function decideUpdate(known: KnownDelivery, update: DeliveryUpdate, store
       return { kind: 'over', state: 'succeeded', dead: undefined };
     default: {
       const state = update.state === DeliveryUpdate_State.DECLINED ? 'declined' : 'failed';
+      // What comes next of a task is for its retry policy to say.
+      if (record.item.case === 'task') return { kind: 'over', state, dead: undefined };
       if (!update.retryable) return { kind: 'over', state, dead: told ? undefined : 'declined' };
       const tries = answeredTries(record);
       if (tries >= record.maxTries) {

@@ -2,6 +2,7 @@ import {
   type DeliveryUpdate,
   DeliveryUpdate_State,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { DomainError } from '../../lib/errors.ts';
 import type { Check, Commit, Store } from '../../state/store.ts';
 import type { KnownAgent } from '../agent/directory.ts';
 import { loadAgent } from '../agent/load.ts';
@@ -12,6 +13,7 @@ import { type Outcome, rewritten } from './delivery-rules.ts';
 import type { KnownDelivery } from './mailboxes.ts';
 import { ofOperation } from './operations/answers.ts';
 import { commandEvent, type OutcomeInput, type OutcomeRule, type OutcomeState } from './outcomes.ts';
+import type { TaskOutcomes } from './tasks/task-outcomes.ts';
 
 export interface OutcomeCommitsOptions {
   store: Store;
@@ -20,6 +22,14 @@ export interface OutcomeCommitsOptions {
   outcomeRules: ReadonlyMap<string, OutcomeRule>;
   /** The same for messages. */
   messageRule: OutcomeRule;
+  /** The same for tasks, which must be asked for. */
+  tasks: Pick<TaskOutcomes, 'effects'>;
+}
+
+/** What is stored of an outcome. */
+export interface OutcomeCommit extends Commit {
+  /** What the agent hears once it is. */
+  refusal?: DomainError;
 }
 
 /** How long the outcome of an attempt is remembered: an agent whose answer was lost says it again. */
@@ -39,8 +49,10 @@ export class OutcomeCommits {
     outcome: Outcome;
     input: OutcomeInput;
     requestId: string | undefined;
-  }): Promise<Commit> {
-    const { known, outcome, requestId } = options;
+    /** What the views said before was out of date. */
+    again?: boolean;
+  }): Promise<OutcomeCommit> {
+    const { known, outcome, requestId, again = false } = options;
     const { namespace } = known;
     const key = mailKey(known.agentId, known.id);
     const checks: Check[] = [{ key, revision: known.revision }];
@@ -50,12 +62,18 @@ export class OutcomeCommits {
     for (const agent of new Set([input.agent, subject])) {
       if (agent !== undefined) checks.push({ key: agentKey(agent.id), revision: agent.revision });
     }
-    const effects = rule?.(input) ?? {};
+    const isTask = known.record.item.case === 'task';
+    const ofTask = isTask ? await this.#options.tasks.effects(input, again) : undefined;
+    const effects = ofTask ?? rule?.(input) ?? {};
+    checks.push(...(ofTask?.checks ?? []));
     const event = commandEvent(input);
     const events: NewEvent[] = [...(event === undefined ? [] : [event]), ...(effects.events ?? [])];
     const puts = [...(effects.puts ?? [])];
     const deletes = [...(effects.deletes ?? [])];
-    if (outcome.kind === 'over') {
+    const refusal = ofTask?.refusal;
+    if (refusal !== undefined) {
+      // The delivery stays as it is, or goes with its task.
+    } else if (outcome.kind === 'over') {
       deletes.push(key);
       if (outcome.dead !== undefined && options.input.update !== undefined) {
         const answer = outcome.state === 'declined' ? 'declined' : 'failed';
@@ -73,7 +91,8 @@ export class OutcomeCommits {
     // The event of the commit that put it there comes first in it.
     const causeId = `${known.createdRevision}-0`;
     const appends = events.map((each) => this.#options.events.append({ causeId, ...each }));
-    return { namespace, checks, puts, deletes, appends, ...request };
+    const commit = { namespace, checks, puts, deletes, appends, ...request };
+    return refusal === undefined ? commit : { ...commit, refusal };
   }
 
   #ruleOf({ record: { item } }: KnownDelivery): OutcomeRule | undefined {

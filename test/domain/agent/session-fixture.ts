@@ -53,6 +53,8 @@ export class FakeSelf implements SelfWatch {
 }
 
 export class CountingMetrics implements SessionMetrics {
+  taskAssigned(): void {}
+  taskEnded(): void {}
   rtts = 0;
   missed = 0;
   opened = 0;

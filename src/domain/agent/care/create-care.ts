@@ -13,7 +13,7 @@ import { hasRoomForOrder, pendingOrders } from '../order-rules.ts';
 import { Actor } from './actor.ts';
 import { Brakes } from './brakes.ts';
 import { Care } from './care.ts';
-import { CareRecords } from './care-records.ts';
+import type { CareRecords } from './care-records.ts';
 import type { Chore } from './chore.ts';
 import { CommonCauses } from './common-cause.ts';
 import { exitsKey } from './exits-record.ts';
@@ -28,6 +28,8 @@ import { Surveys } from './surveys.ts';
 import type { Troubles } from './troubles.ts';
 
 export interface CreateCareOptions {
+  /** A view: it must follow the store. */
+  records: CareRecords;
   config: Pick<Config, 'id' | 'failures' | 'brake' | 'deliveries' | 'session' | 'limits'>;
   store: Store;
   directory: AgentDirectory;
@@ -48,10 +50,9 @@ export interface CreateCareOptions {
   hooks: readonly LossHook[];
 }
 
-/** All that takes care of failing agents, wired together. `records` is a view: it must follow the store. */
+/** All that takes care of failing agents, wired together. */
 export function createCare(options: CreateCareOptions) {
-  const { config, store, directory, mailboxes, troubles, events, clock, ids, self } = options;
-  const records = new CareRecords();
+  const { config, store, records, directory, mailboxes, troubles, events, clock, ids, self } = options;
   const dependents = new Dependents();
   const causes = new CommonCauses({ troubleOf: (namespace) => troubles.of(namespace) });
   directory.listen(dependents);

@@ -10,7 +10,7 @@ export function rankOf(score: number): number {
 }
 
 export interface Narrowing {
-  exclude?: Iterable<string> | undefined;
+  exclude?: ReadonlySet<string> | readonly string[] | undefined;
   keptFree?: ReadonlyMap<string, string> | undefined;
   forKey?: string | undefined;
 }
@@ -102,7 +102,7 @@ export class Decider {
   /** Sets the marks, asks, and takes the marks back. */
   decide<T>(
     wantClass: WantClass,
-    marked: { mark: number; agentIds: Iterable<string> }[],
+    marked: { mark: number; agentIds: ReadonlySet<string> | readonly string[] }[],
     ask: (scan: Scan, slots: Int32Array, size: number) => T,
   ): T {
     if (this.#marks.length < this.#fleet.slots) this.#marks = new Uint8Array(this.#fleet.available.length);
@@ -128,9 +128,11 @@ export class Decider {
   }
 }
 
-export function narrowingOf(options: Narrowing): { mark: number; agentIds: Iterable<string> }[] {
+export function narrowingOf(
+  options: Narrowing,
+): { mark: number; agentIds: ReadonlySet<string> | readonly string[] }[] {
   const { exclude, keptFree, forKey } = options;
-  const marked: { mark: number; agentIds: Iterable<string> }[] = [];
+  const marked: { mark: number; agentIds: ReadonlySet<string> | readonly string[] }[] = [];
   if (exclude !== undefined) marked.push({ mark: MARK_DECLINED, agentIds: exclude });
   if (keptFree !== undefined && keptFree.size > 0) {
     const others: string[] = [];

@@ -101,7 +101,7 @@ export function explainPlacement(given: {
       supposed.push(entry);
       fleet.setCapacity(entry, capacity);
     }
-    const marked = narrowingOf({ ...options, exclude: options.exclude?.keys() });
+    const marked = narrowingOf({ ...options, exclude: options.exclude && [...options.exclude.keys()] });
     if (whatIf !== undefined) marked.push({ mark: scanning.MARK_DRAINED, agentIds: whatIf.drained });
     return decider.decide(wantClass, marked, (scan) =>
       explanationOf(findings({ fleet, scan, wantClass, options })),

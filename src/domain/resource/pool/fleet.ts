@@ -199,7 +199,7 @@ export class Fleet {
         continue;
       }
       occupied = Math.max(occupied, shareOf(reserved, table.reservableOn(slot)));
-      if (usage !== undefined && Object.hasOwn(usage, name)) {
+      if (usage !== undefined && capacity > 0 && Object.hasOwn(usage, name)) {
         reported = Math.max(reported, shareOf(amountOf(usage, name), capacity));
       }
     }

@@ -1,0 +1,62 @@
+import { type Store, StoreUnavailableError } from '../../../state/store.ts';
+import type { StoreTime } from '../../../state/store-time.ts';
+import { loadTask } from './load-task.ts';
+import { encodeTask, isPresent, taskKey } from './task-record.ts';
+import { agentReturned, draftOf } from './task-rules.ts';
+import type { TaskView } from './task-view.ts';
+
+export interface TaskReturnsOptions {
+  store: Store;
+  storeTime: StoreTime;
+  tasks: TaskView;
+}
+
+const ATTEMPTS = 8;
+
+/** An agent that was lost is back: its attempts that waited for it go on, or are over, as each task wants it. */
+export class TaskReturns {
+  readonly #options: TaskReturnsOptions;
+
+  constructor(options: TaskReturnsOptions) {
+    this.#options = options;
+  }
+
+  /** @param held deliveries that it brought along and that are still its own. Never rejects for want of a store. */
+  async returned(namespace: string, agentId: string, held: ReadonlyMap<string, bigint>): Promise<void> {
+    const { tasks } = this.#options;
+    for (const id of [...tasks.on(namespace, agentId)]) {
+      const lost = tasks
+        .get(namespace, id)
+        ?.record.live.some((live) => live.agentId === agentId && !isPresent(live));
+      if (lost !== true) continue;
+      try {
+        await this.#settle(namespace, id, agentId, held);
+      } catch (error) {
+        if (!(error instanceof StoreUnavailableError)) throw error;
+      }
+    }
+  }
+
+  async #settle(
+    namespace: string,
+    id: string,
+    agentId: string,
+    held: ReadonlyMap<string, bigint>,
+  ): Promise<void> {
+    const { store, storeTime } = this.#options;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const known = await loadTask(store, namespace, id);
+      const live = known?.record.live.find((each) => each.agentId === agentId && !isPresent(each));
+      if (known === undefined || live === undefined) return;
+      const draft = draftOf(known);
+      agentReturned(draft, live.number, held.has(live.deliveryId), storeTime.ms());
+      const outcome = await store.commit({
+        namespace,
+        checks: [{ key: taskKey(id), revision: known.revision }],
+        puts: [{ key: taskKey(id), value: encodeTask(draft.record) }],
+        deletes: draft.withdrawn,
+      });
+      if (outcome.kind !== 'conflict') return;
+    }
+  }
+}
