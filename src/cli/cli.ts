@@ -12,6 +12,7 @@ import { addLockCommands } from './commands/locks.ts';
 import { addLossCommands } from './commands/losses.ts';
 import { addMessageCommands } from './commands/messages.ts';
 import { addOperationCommands } from './commands/operations.ts';
+import { addResourceCommands } from './commands/resources.ts';
 import { addServeCommand } from './commands/serve.ts';
 import { addStateCommands } from './commands/state.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -54,6 +55,7 @@ export async function runCli(io: CliIo): Promise<ExitCode> {
   addDeadLetterCommands(program, run);
   addLinkCommands(program, run);
   addTaskCommands(program, run);
+  addResourceCommands(program, run);
   addOperationCommands(program, run);
   addStateCommands(program, run);
   addLockCommands(program, run);

@@ -5,9 +5,16 @@ export interface Candidate {
   about: string;
 }
 
-export type IdSource = () => Promise<readonly string[]>;
+export type IdSource = (kind: IdKind) => Promise<readonly string[]>;
+/** Also the names of the arguments that are such an id. */
+export type IdKind = 'agent' | 'task';
 
-const idOptions: ReadonlySet<string> = new Set(['agent', 'toAgent', 'dependsOn', 'supervisedBy']);
+const idOptions: ReadonlyMap<string, IdKind> = new Map([
+  ...['agent', 'notAgent', 'toAgent', 'drained', 'dependsOn', 'supervisedBy'].map(
+    (name) => [name, 'agent'] as const,
+  ),
+  ...['task', 'parent'].map((name) => [name, 'task'] as const),
+]);
 
 /**
  * What the last of `words` (all after the program's name) may become. Nothing known means an empty list: the shell
@@ -37,8 +44,9 @@ export async function completeWords(
   if (subcommands.length > 0) return operands === 0 ? matching(subcommands, current) : [];
   const last = command.registeredArguments.at(-1);
   const argument = command.registeredArguments[operands] ?? (last?.variadic === true ? last : undefined);
-  if (argument?.name() === 'agent' && command.name() !== 'register')
-    return matching(await idValues(ids), current);
+  const kind = argument?.name();
+  if ((kind === 'agent' || kind === 'task') && command.name() !== 'register')
+    return matching(await idValues(ids, kind), current);
   return matching(argument === undefined ? [] : listed(argument.description), current);
 }
 
@@ -95,11 +103,12 @@ function subcommandNames(command: Command): Candidate[] {
 async function optionValues(option: Option | undefined, ids: IdSource): Promise<Candidate[]> {
   if (option === undefined) return [];
   if (option.argChoices !== undefined) return option.argChoices.map((value) => ({ value, about: '' }));
-  return idOptions.has(option.attributeName()) ? idValues(ids) : [];
+  const kind = idOptions.get(option.attributeName());
+  return kind === undefined ? [] : idValues(ids, kind);
 }
 
-async function idValues(ids: IdSource): Promise<Candidate[]> {
-  return (await ids()).map((value) => ({ value, about: 'agent' }));
+async function idValues(ids: IdSource, kind: IdKind): Promise<Candidate[]> {
+  return (await ids(kind)).map((value) => ({ value, about: kind }));
 }
 
 /** Values that a description lists and nothing else: "bash, zsh, fish". */

@@ -38,7 +38,7 @@ export function addCompletionCommands(program: Command, run: Runner): void {
   const shells = Object.keys(scripts);
   program
     .command('completion')
-    .description('a script that completes commands, options, their values and the ids of agents')
+    .description('a script that completes commands, options, their values and the ids of agents and tasks')
     .argument('<shell>', shells.join(', '), (shell: string) => {
       if (!shells.includes(shell)) throw new InvalidArgumentError(`allowed: ${shells.join(', ')}.`);
       return shell;
@@ -56,7 +56,7 @@ export function addCompletionCommands(program: Command, run: Runner): void {
     .argument('[words...]')
     .action((words: string[], _options: unknown, command: Command) =>
       run(command, async (context) => {
-        const found = await completeWords(program, words, agentIds(context));
+        const found = await completeWords(program, words, knownIds(context));
         context.print(found.map(({ value, about }) => `${value}\t${about}`));
       }),
     );
@@ -68,12 +68,16 @@ const mostIds = 1_000;
 /** Other characters cannot be in an id; a server that says so does not get them into a shell. */
 const plainId = /^[A-Za-z0-9._-]+$/;
 
-function agentIds({ connection, namespace, signal }: Context): IdSource {
-  return async () => {
+function knownIds({ connection, namespace, signal }: Context): IdSource {
+  return async (kind) => {
     try {
       const call = { signal, timeoutMs: patienceMs };
-      const { agents } = await connection.agents.listAgents({ namespace, pageSize: mostIds }, call);
-      return agents.map(({ id }) => id).filter((id) => plainId.test(id));
+      const request = { namespace, pageSize: mostIds };
+      const found =
+        kind === 'task'
+          ? (await connection.tasks.listTasks(request, call)).tasks
+          : (await connection.agents.listAgents(request, call)).agents;
+      return found.map(({ id }) => id).filter((id) => plainId.test(id));
     } catch {
       return [];
     }
