@@ -40,6 +40,8 @@ const LATE_MS = 10_000;
 const GRACE_MS = 10_000;
 /** Allocations that one commit changes, and one round. */
 const CHUNK = 128;
+/** One commit a round settles: the next needs the quotas as they are after it. */
+const MAX_SETTLED = 1024;
 const MAX_CHANGED = 4096;
 
 /**
@@ -139,44 +141,39 @@ export class AllocationUpkeep implements Chore, LossHook {
   }
 
   /** Why its agent does not have it any more. A loss has its consequences when it is dealt with, behind the brake. */
-  #goneAgent({ namespace, record, revision }: KnownAllocation): string | undefined {
+  #goneAgent({ namespace, record }: KnownAllocation): string | undefined {
     const { directory } = this.#options;
     const { agentId } = allocationOf(record);
     const known = directory.get(namespace, agentId);
     if (known === undefined) return 'its agent was deregistered';
     const agent = agentOf(known.record);
     if (agent.uid !== record.agentUid) return 'its agent was deregistered, and another one has its name';
-    // One that left before it was granted cannot have been chosen: the grant checks its agent.
-    const left = agent.liveness === Agent_Liveness.LEFT && known.revision > revision;
-    return left ? 'its agent has left' : undefined;
+    return agent.liveness === Agent_Liveness.LEFT ? 'its agent has left' : undefined;
   }
 
   async #settle(context: ChoreContext): Promise<void> {
     const { namespace, fence, storeMs } = context;
     const { store, view, events } = this.#options;
-    const unsettled = view.unsettled(namespace).slice(0, MAX_CHANGED);
-    for (let from = 0; from < unsettled.length; from += CHUNK) {
-      const some = unsettled.slice(from, from + CHUNK);
-      const made = settlement(this.#options.accounts(namespace), spentByOwner(some), storeMs);
-      const outcome = await store.commit({
-        namespace,
-        checks: [
-          fence,
-          ...made.checks,
-          ...some.map(({ id, revision }) => ({ key: allocationKey(id), revision })),
-        ],
-        puts: [
-          ...made.puts,
-          ...some.map(({ id, record }) => ({
-            key: allocationKey(id),
-            value: encodeAllocation(settled(record)),
-          })),
-        ],
-        appends: made.events.map((event) => events.append(event)),
-      });
-      // The quotas have changed; with what the next round sees it goes on.
-      if (outcome.kind !== 'committed' || made.puts.length > 0) return;
-    }
+    const some = view.unsettled(namespace).slice(0, MAX_SETTLED);
+    if (some.length === 0) return;
+    const made = settlement(this.#options.accounts(namespace), spentByOwner(some), storeMs);
+    // Refused where a quota or one of them has changed meanwhile: the next round sees that.
+    await store.commit({
+      namespace,
+      checks: [
+        fence,
+        ...made.checks,
+        ...some.map(({ id, revision }) => ({ key: allocationKey(id), revision })),
+      ],
+      puts: [
+        ...made.puts,
+        ...some.map(({ id, record }) => ({
+          key: allocationKey(id),
+          value: encodeAllocation(settled(record)),
+        })),
+      ],
+      appends: made.events.map((event) => events.append(event)),
+    });
   }
 
   async #remove({ namespace, fence, storeMs }: ChoreContext): Promise<void> {
