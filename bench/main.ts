@@ -4,6 +4,7 @@ import { detect } from './detect.ts';
 import { say } from './figures.ts';
 import { heartbeat } from './heartbeat.ts';
 import { messages, type TrafficOptions } from './messages.ts';
+import { type PlacementOptions, placement } from './placement.ts';
 import { register } from './register.ts';
 import { runStorm } from './storm.ts';
 import { type TasksOptions, tasks } from './tasks.ts';
@@ -138,5 +139,12 @@ program
   .action(async (options: Omit<TasksOptions, 'only'> & { only: string[] }) => {
     finish(await tasks(options));
   });
+
+program
+  .command('placement')
+  .description('one decision where something goes, among 1,000 and 10,000 agents')
+  .option('--decisions <n>', 'decisions of each kind', positive, 2000)
+  .option('--warmup <n>', 'decisions before measuring', positive, 500)
+  .action((options: PlacementOptions) => finish(placement(options)));
 
 await program.parseAsync();

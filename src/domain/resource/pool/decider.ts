@@ -1,6 +1,6 @@
 import type { CandidateSets } from './candidate-sets.ts';
 import type { Fleet } from './fleet.ts';
-import { MARK_DECLINED, MARK_KEPT_FREE, NOT_EXCLUDED, Scan } from './scan.ts';
+import { MARK_DECLINED, MARK_KEPT_FREE, NOT_EXCLUDED, ROOM, Scan, TOO_SMALL } from './scan.ts';
 import type { Choice, ChooseOptions } from './types.ts';
 import type { WantClass } from './want-class.ts';
 
@@ -38,9 +38,10 @@ export class Decider {
       let eligible = 0;
       for (let index = 0; index < size; index++) {
         const slot = slots[index] ?? 0;
-        if (!scan.largeEnough(slot)) continue;
+        const room = scan.roomOn(slot);
+        if (room === TOO_SMALL) continue;
         eligible += 1;
-        if (!scan.hasRoom(slot) || scan.excludes(slot) !== NOT_EXCLUDED) continue;
+        if (room !== ROOM || scan.excludes(slot) !== NOT_EXCLUDED) continue;
         fitting += 1;
         const score = scan.score(slot);
         const rank = rankOf(score);
@@ -66,7 +67,7 @@ export class Decider {
     return this.decide(
       wantClass,
       narrowingOf(options),
-      (scan) => scan.hasRoom(slot) && scan.excludes(slot) === NOT_EXCLUDED,
+      (scan) => scan.roomOn(slot) === ROOM && scan.excludes(slot) === NOT_EXCLUDED,
     );
   }
 
@@ -77,7 +78,7 @@ export class Decider {
       let least = Number.POSITIVE_INFINITY;
       for (let index = 0; index < size; index++) {
         const slot = slots[index] ?? 0;
-        if (!scan.largeEnough(slot) || scan.excludes(slot) !== NOT_EXCLUDED) continue;
+        if (scan.roomOn(slot) === TOO_SMALL || scan.excludes(slot) !== NOT_EXCLUDED) continue;
         const lack = scan.lacking(slot);
         if (lack > least) continue;
         if (lack === least && (fleet.chosen[slot] ?? 0) >= (fleet.chosen[best] ?? 0)) continue;
@@ -95,7 +96,7 @@ export class Decider {
     return this.decide(
       wantClass,
       [],
-      (scan) => scan.largeEnough(slot) && scan.excludes(slot) === NOT_EXCLUDED,
+      (scan) => scan.roomOn(slot) !== TOO_SMALL && scan.excludes(slot) === NOT_EXCLUDED,
     );
   }
 

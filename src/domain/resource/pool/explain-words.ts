@@ -1,6 +1,6 @@
 import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import { quote } from '../../../lib/violations.ts';
-import type { Constraint, ExcludedTally, Findings } from './explain.ts';
+import type { Constraint, ExcludedTally, Findings } from './findings.ts';
 import type { WantClass } from './want-class.ts';
 
 const plural = (count: number, one: string, more = `${one}s`): string =>

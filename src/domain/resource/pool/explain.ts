@@ -1,7 +1,5 @@
 import { create } from '@bufbuild/protobuf';
 import {
-  type AgentScore,
-  AgentScoreSchema,
   type Excluded,
   ExcludedSchema,
   type Exhausted,
@@ -11,79 +9,15 @@ import {
   PlacementExplanationSchema,
 } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import { int64Of } from '../amounts.ts';
-import { type Decider, narrowingOf, rankOf } from './decider.ts';
+import { type Decider, narrowingOf } from './decider.ts';
 import { detailOf, excludedDetail } from './explain-words.ts';
+import { CONSTRAINTS, type ExhaustedTally, type Findings, type Funnel, findings } from './findings.ts';
 import type { AgentEntry, Fleet } from './fleet.ts';
-import * as scanning from './scan.ts';
-import type { ExplainOptions, PoolAgent } from './types.ts';
+import { MARK_DRAINED } from './scan.ts';
+import type { ExplainOptions } from './types.ts';
 import type { WantClass } from './want-class.ts';
 
-/** In the order in which they are looked at. */
-const CONSTRAINTS = [
-  ...(['capability', 'capability_version', 'selector', 'agent_ids', 'not_agent_ids'] as const),
-  ...(['phase', 'liveness', 'declined', 'max_per_agent', 'affinity', 'spread'] as const),
-  ...(['reserved_for_waiting', 'what_if_drained'] as const),
-];
-
-export type Constraint = (typeof CONSTRAINTS)[number];
-
-const LIVENESS = new Set(['never_seen', 'suspect', 'disconnected', 'lost', 'left']);
-const MOST_EXAMPLES = 3;
-const MOST_SCORES = 10;
-/** Distinct words that are told of one constraint (versions, phases, answers). */
-const MOST_WORDS = 8;
-
-/** What one constraint excludes. */
-export interface ExcludedTally {
-  agents: number;
-  examples: string[];
-  /** What is told of the agents (version, phase, why it declined), with how many it is told of. */
-  words: Map<string, number>;
-}
-
-export interface ExhaustedTally {
-  resource: string;
-  needed: number;
-  agents: number;
-  mostFree: number;
-  mostFreeOn: string;
-  largest: number;
-}
-
-/** Agents that are still in question, step by step. */
-export interface Funnel {
-  agents: number;
-  capable: number;
-  allowed: number;
-  /** Also large enough: could have it if they were empty and there. */
-  eligible: number;
-  there: number;
-  willing: number;
-  /** Nothing of groups is in the way. */
-  uncrowded: number;
-  /** With room, also where it is kept free for others. */
-  withRoom: number;
-  fitting: number;
-}
-
-export interface Findings {
-  wantClass: WantClass;
-  funnel: Funnel;
-  excluded: Map<Constraint, ExcludedTally>;
-  /** Of the agents that nothing excludes. */
-  exhausted: ExhaustedTally[];
-  /** Of the agents that the constraints of the agent alone leave: the largest, by need. */
-  largest: { resource: string; needed: number; most: number; agentId: string }[];
-  scores: Scored[];
-}
-
-interface Scored {
-  rank: number;
-  chosen: number;
-  slot: number;
-  score: AgentScore;
-}
-
+/** Why it goes nowhere, or where: all of it but quotas. Every agent is looked at. */
 export function explainPlacement(given: {
   fleet: Fleet;
   decider: Decider;
@@ -102,7 +36,7 @@ export function explainPlacement(given: {
       fleet.setCapacity(entry, capacity);
     }
     const marked = narrowingOf({ ...options, exclude: options.exclude && [...options.exclude.keys()] });
-    if (whatIf !== undefined) marked.push({ mark: scanning.MARK_DRAINED, agentIds: whatIf.drained });
+    if (whatIf !== undefined) marked.push({ mark: MARK_DRAINED, agentIds: whatIf.drained });
     return decider.decide(wantClass, marked, (scan) =>
       explanationOf(findings({ fleet, scan, wantClass, options })),
     );
@@ -112,7 +46,7 @@ export function explainPlacement(given: {
 }
 
 function explanationOf(found: Findings): PlacementExplanation {
-  const { funnel, wantClass } = found;
+  const { funnel } = found;
   const [best] = found.scores;
   const reason = reasonOf(funnel);
   return create(PlacementExplanationSchema, {
@@ -128,16 +62,16 @@ function explanationOf(found: Findings): PlacementExplanation {
     couldEver: funnel.eligible > 0,
     fitting: funnel.fitting,
   });
+}
 
-  function excludedOf({ excluded }: Findings): Excluded[] {
-    return CONSTRAINTS.flatMap((constraint) => {
-      const tally = excluded.get(constraint);
-      if (tally === undefined) return [];
-      const { agents, examples } = tally;
-      const detail = excludedDetail(constraint, tally, wantClass);
-      return [create(ExcludedSchema, { constraint, detail, agents, examples })];
-    });
-  }
+function excludedOf({ excluded, wantClass }: Findings): Excluded[] {
+  return CONSTRAINTS.flatMap((constraint) => {
+    const tally = excluded.get(constraint);
+    if (tally === undefined) return [];
+    const { agents, examples } = tally;
+    const detail = excludedDetail(constraint, tally, wantClass);
+    return [create(ExcludedSchema, { constraint, detail, agents, examples })];
+  });
 }
 
 function exhaustedOf({ resource, needed, agents, mostFree, largest }: ExhaustedTally): Exhausted {
@@ -160,167 +94,4 @@ function reasonOf(funnel: Funnel): PendingReason {
   if (funnel.uncrowded === 0) return PendingReason.CONSTRAINTS;
   if (funnel.withRoom === 0) return PendingReason.NO_ROOM;
   return funnel.fitting === 0 ? PendingReason.TURN : PendingReason.UNSPECIFIED;
-}
-
-interface Question {
-  fleet: Fleet;
-  scan: scanning.Scan;
-  wantClass: WantClass;
-  options: ExplainOptions;
-}
-
-function findings(question: Question): Findings {
-  const { fleet, wantClass } = question;
-  const found: Findings = {
-    wantClass,
-    funnel: {
-      ...{ agents: 0, capable: 0, allowed: 0, eligible: 0, there: 0 },
-      ...{ willing: 0, uncrowded: 0, withRoom: 0, fitting: 0 },
-    },
-    excluded: new Map(),
-    exhausted: wantClass.needs.map(({ name, amount }) => ({
-      ...{ resource: name, needed: amount },
-      ...{ agents: 0, mostFree: 0, mostFreeOn: '', largest: 0 },
-    })),
-    largest: wantClass.needs.map(({ name, amount }) => ({
-      ...{ resource: name, needed: amount, most: 0, agentId: '' },
-    })),
-    scores: [],
-  };
-  for (const entry of fleet.entries())
-    if (entry.agent !== undefined) look(question, found, entry, entry.agent);
-  return found;
-}
-
-function look(question: Question, found: Findings, entry: AgentEntry, agent: PoolAgent): void {
-  const { fleet, scan, wantClass, options } = question;
-  const { funnel } = found;
-  const { slot } = entry;
-  funnel.agents += 1;
-  const fixed = wantClass.candidates.excludes(agent);
-  if (fixed !== 'capability' && fixed !== 'capability_version') funnel.capable += 1;
-  if (fixed !== undefined) {
-    tally(found, fixed, agent, fixed === 'capability_version' ? versionsOf(agent, wantClass) : '');
-    return;
-  }
-  funnel.allowed += 1;
-  for (const one of found.largest) {
-    const most = fleet.table(one.resource)?.reservableOn(slot) ?? 0;
-    if (one.agentId !== '' && most <= one.most) continue;
-    one.most = most;
-    one.agentId = agent.id;
-  }
-  const excludes = scan.excludes(slot);
-  descend(funnel, excludes, {
-    large: scan.largeEnough(slot),
-    drained: options.whatIf?.drained.has(agent.id) === true,
-    room: scan.hasRoom(slot),
-  });
-  if (excludes !== scanning.NOT_EXCLUDED) {
-    const [constraint, word] = momentary(excludes, agent, options);
-    tally(found, constraint, agent, word);
-    return;
-  }
-  for (const one of found.exhausted) lacks(one, fleet, entry);
-  if (scan.hasRoom(slot)) keepBest(found.scores, scoredOf(question, entry));
-}
-
-function descend(
-  funnel: Funnel,
-  excludes: number,
-  agent: { large: boolean; drained: boolean; room: boolean },
-): void {
-  if (!agent.large) return;
-  funnel.eligible += 1;
-  if (excludes === scanning.AWAY || agent.drained) return;
-  funnel.there += 1;
-  if (excludes === scanning.DECLINED) return;
-  funnel.willing += 1;
-  if (excludes !== scanning.NOT_EXCLUDED && excludes !== scanning.KEPT_FREE) return;
-  funnel.uncrowded += 1;
-  if (!agent.room) return;
-  funnel.withRoom += 1;
-  if (excludes === scanning.NOT_EXCLUDED) funnel.fitting += 1;
-}
-
-function momentary(
-  excludes: number,
-  agent: PoolAgent,
-  { exclude, keptFree }: ExplainOptions,
-): [Constraint, string] {
-  switch (excludes) {
-    case scanning.AWAY: {
-      const why = agent.unavailableWhy;
-      return [LIVENESS.has(why.toLowerCase().replaceAll(' ', '_')) ? 'liveness' : 'phase', why];
-    }
-    case scanning.DECLINED:
-      return ['declined', exclude?.get(agent.id) ?? ''];
-    case scanning.MAX_PER_AGENT:
-      return ['max_per_agent', ''];
-    case scanning.NEARNESS:
-      return ['affinity', ''];
-    case scanning.SPREAD:
-      return ['spread', ''];
-    case scanning.KEPT_FREE:
-      return ['reserved_for_waiting', keptFree?.get(agent.id) ?? ''];
-    default:
-      return ['what_if_drained', ''];
-  }
-}
-
-function tally({ excluded }: Findings, constraint: Constraint, agent: PoolAgent, word: string): void {
-  let one = excluded.get(constraint);
-  if (one === undefined) {
-    one = { agents: 0, examples: [], words: new Map() };
-    excluded.set(constraint, one);
-  }
-  one.agents += 1;
-  if (one.examples.length < MOST_EXAMPLES) one.examples.push(agent.id);
-  if (word === '') return;
-  const told = one.words.get(word);
-  if (told !== undefined || one.words.size < MOST_WORDS) one.words.set(word, (told ?? 0) + 1);
-}
-
-function versionsOf(agent: PoolAgent, { candidates }: WantClass): string {
-  const versions = agent.capabilities.filter(({ name }) => name === candidates.capability);
-  return versions.map(({ version }) => (version === '' ? 'none' : version)).join(', ');
-}
-
-function lacks(one: ExhaustedTally, fleet: Fleet, { id, slot }: AgentEntry): void {
-  const table = fleet.table(one.resource);
-  const free = Math.max(0, table?.freeOn(slot) ?? 0);
-  if (free >= one.needed) return;
-  one.agents += 1;
-  if (one.mostFreeOn === '' || free > one.mostFree) {
-    one.mostFree = free;
-    one.mostFreeOn = id;
-  }
-  one.largest = Math.max(one.largest, table?.reservableOn(slot) ?? 0);
-}
-
-function scoredOf({ scan, wantClass, fleet }: Question, { id, slot }: AgentEntry): Scored {
-  const score = scan.score(slot);
-  const base = { binpack: 'fill', spread: 'room', least_loaded: 'load' }[wantClass.strategy];
-  const parts: Record<string, number> = { [base]: scan.base };
-  if (wantClass.nearness.some(({ required }) => !required)) parts.affinity = scan.affinity;
-  if (wantClass.spreads.some(({ required }) => !required)) parts.spread = scan.evenness;
-  return {
-    rank: rankOf(score),
-    slot,
-    chosen: fleet.chosen[slot] ?? 0,
-    score: create(AgentScoreSchema, { agentId: id, score, parts }),
-  };
-}
-
-function keepBest(scores: Scored[], one: Scored): void {
-  const at = scores.findIndex((other) => isBetter(one, other));
-  if (at < 0) scores.push(one);
-  else scores.splice(at, 0, one);
-  if (scores.length > MOST_SCORES) scores.pop();
-}
-
-/** In the order in which they would be chosen. */
-function isBetter(one: Scored, other: Scored): boolean {
-  if (one.rank !== other.rank) return one.rank > other.rank;
-  return one.chosen === other.chosen ? one.slot < other.slot : one.chosen < other.chosen;
 }

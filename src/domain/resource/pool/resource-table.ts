@@ -1,3 +1,5 @@
+import { SlotIndex } from './slot-index.ts';
+
 /** One resource on the agents that have or hold any of it: an array each for its numbers, with a row for each agent. */
 export class ResourceTable {
   readonly name: string;
@@ -8,7 +10,7 @@ export class ResourceTable {
   /** By row. */
   readonly reserved: number[] = [];
   readonly #slots: number[] = [];
-  readonly #rows = new Map<number, number>();
+  readonly #rows = new SlotIndex();
 
   constructor(name: string) {
     this.name = name;
@@ -18,31 +20,31 @@ export class ResourceTable {
     return this.#slots.length;
   }
 
-  /** The row of the agent in this slot; undefined: it has none of it. */
-  rowOf(slot: number): number | undefined {
+  /** The row of the agent in this slot; below 0: it has none of it. */
+  rowOf(slot: number): number {
     return this.#rows.get(slot);
   }
 
   /** How much may be reserved in all on the agent in this slot. */
   reservableOn(slot: number): number {
     const row = this.#rows.get(slot);
-    return row === undefined ? 0 : (this.reservable[row] ?? 0);
+    return row < 0 ? 0 : (this.reservable[row] ?? 0);
   }
 
   reservedOn(slot: number): number {
     const row = this.#rows.get(slot);
-    return row === undefined ? 0 : (this.reserved[row] ?? 0);
+    return row < 0 ? 0 : (this.reserved[row] ?? 0);
   }
 
   capacityOn(slot: number): number {
     const row = this.#rows.get(slot);
-    return row === undefined ? 0 : (this.capacity[row] ?? 0);
+    return row < 0 ? 0 : (this.capacity[row] ?? 0);
   }
 
   /** Below 0 where more is reserved than may be. */
   freeOn(slot: number): number {
     const row = this.#rows.get(slot);
-    return row === undefined ? 0 : (this.reservable[row] ?? 0) - (this.reserved[row] ?? 0);
+    return row < 0 ? 0 : (this.reservable[row] ?? 0) - (this.reserved[row] ?? 0);
   }
 
   setCapacity(slot: number, capacity: number, reservable: number): void {
@@ -58,8 +60,8 @@ export class ResourceTable {
 
   remove(slot: number): void {
     const row = this.#rows.get(slot);
-    if (row === undefined) return;
-    this.#rows.delete(slot);
+    if (row < 0) return;
+    this.#rows.set(slot, -1);
     const last = this.#slots.length - 1;
     if (row !== last) {
       const moved = this.#slots[last] ?? -1;
@@ -73,7 +75,7 @@ export class ResourceTable {
 
   #row(slot: number): number {
     const known = this.#rows.get(slot);
-    if (known !== undefined) return known;
+    if (known >= 0) return known;
     const row = this.#slots.length;
     this.#rows.set(slot, row);
     this.#slots.push(slot);

@@ -13,6 +13,11 @@ export const SPREAD = 5;
 export const KEPT_FREE = 6;
 export const DRAINED = 7;
 
+/** It is too small even when it is empty. */
+export const TOO_SMALL = 0;
+export const FULL = 1;
+export const ROOM = 2;
+
 /** Marks of single slots, set for one decision. */
 export const MARK_DECLINED = 1;
 export const MARK_KEPT_FREE = 2;
@@ -73,23 +78,21 @@ export class Scan {
     if (this.#fewest.length > 0) this.#findFewest(slots, size);
   }
 
-  /** Whether the agent has enough of everything when it is empty. */
-  largeEnough(slot: number): boolean {
+  /** Whether the agent has enough of everything: TOO_SMALL, FULL or ROOM. */
+  roomOn(slot: number): number {
     const tables = this.#tables;
+    let room = ROOM;
     for (let need = 0; need < tables.length; need++) {
       const table = tables[need];
-      if (table === undefined || table.reservableOn(slot) < (this.#amounts[need] ?? 0)) return false;
+      if (table === undefined) return TOO_SMALL;
+      const row = table.rowOf(slot);
+      if (row < 0) return TOO_SMALL;
+      const amount = this.#amounts[need] ?? 0;
+      const reservable = table.reservable[row] ?? 0;
+      if (reservable < amount) return TOO_SMALL;
+      if (reservable - (table.reserved[row] ?? 0) < amount) room = FULL;
     }
-    return true;
-  }
-
-  hasRoom(slot: number): boolean {
-    const tables = this.#tables;
-    for (let need = 0; need < tables.length; need++) {
-      const table = tables[need];
-      if (table === undefined || table.freeOn(slot) < (this.#amounts[need] ?? 0)) return false;
-    }
-    return true;
+    return room;
   }
 
   /** What would have to come free for it, as shares of what it needs, added up; 0: it has room. */
@@ -167,7 +170,7 @@ export class Scan {
     const table = this.#tables[need];
     if (table === undefined) return 1;
     const row = table.rowOf(slot);
-    if (row === undefined) return 1;
+    if (row < 0) return 1;
     const share = ((table.reserved[row] ?? 0) + (this.#amounts[need] ?? 0)) / (table.reservable[row] ?? 0);
     return Math.min(share, 1);
   }
@@ -230,7 +233,7 @@ export class Scan {
     for (let index = 0; index < size; index++) {
       const slot = slots[index] ?? 0;
       if (((this.#marks[slot] ?? 0) & MARK_DRAINED) !== 0) continue;
-      if (this.#beforeSpread(slot) !== NOT_EXCLUDED || !this.largeEnough(slot)) continue;
+      if (this.#beforeSpread(slot) !== NOT_EXCLUDED || this.roomOn(slot) === TOO_SMALL) continue;
       for (let at = 0; at < spreads.length; at++) {
         const count = this.#countAt(this.#own, spreads[at]?.byZone === true, slot);
         if (count < (this.#fewest[at] ?? 0)) this.#fewest[at] = count;
