@@ -16,7 +16,7 @@ export function createCoordination(options: {
   agent: { id: string; leaseSignal: AbortSignal; namespace: string };
   handlers: Pick<
     ConnectAgentOptions,
-    'onMessage' | 'onCall' | 'onTask' | 'maxInFlight' | 'concurrency' | 'spec'
+    'onMessage' | 'onCall' | 'onTask' | 'declineTask' | 'maxInFlight' | 'concurrency' | 'spec'
   >;
   session: AgentMessagesOptions['session'];
   transmit: AgentMessagesOptions['transmit'];
@@ -60,6 +60,7 @@ export function createCoordination(options: {
     taskDesk: new TaskDesk({
       handlers: handlers.tasks,
       concurrency: concurrencyOf(options.handlers),
+      decline: options.handlers.declineTask ?? (() => undefined),
       lease,
       tracing,
       submit: (task, limits) => tasks.submit(task, limits),

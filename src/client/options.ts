@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { AgentSpecSchema, Work } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import type { Revoke } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import type { Revoke, Task } from '../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import type { CallLimits } from './calls.ts';
 import type { CommandHandlers } from './commands.ts';
 import type { DeliveryHandler } from './delivery.ts';
@@ -93,6 +93,11 @@ export interface ConnectAgentOptions {
    * declares no slots has so many.
    */
   concurrency?: number;
+  /**
+   * Asked before a task is taken on: says why it is not taken now, and it goes to another agent. A handler that declines later
+   * gives back a task that has begun, which counts as a failed attempt.
+   */
+  declineTask?: (task: Task) => string | undefined;
   /** Takes messages and tasks that no handler takes; without it those are declined. */
   onDelivery?: DeliveryHandler;
   /**

@@ -22,6 +22,8 @@ export interface TaskDeskOptions {
   handlers: HandlerTable<TaskHandler>;
   /** So many run at a time. */
   concurrency: number;
+  /** Why a task is not taken now. */
+  decline: (task: Task) => string | undefined;
   /** The agent's lease: fires when it counts as lost. */
   lease: () => AbortSignal;
   tracing: MessageTracing;
@@ -68,6 +70,8 @@ export class TaskDesk {
     controls: DeliveryControls,
     handler: TaskHandler,
   ): Promise<void> {
+    const refused = this.#options.decline(task);
+    if (refused !== undefined) return controls.decline(refused, { retryable: true });
     const place = this.#place(delivery, controls.signal);
     if (!(typeof place === 'boolean' ? place : await place)) {
       if (controls.signal.aborted) return;

@@ -48,7 +48,7 @@ export interface AgentTask {
    * Submits a task that is a part of this one: it ends with it, and spends of its budgets. Errors: as `AgentHandle.tasks.submit`.
    */
   submit(task: TaskRequest, limits?: CallLimits): Promise<TaskInfo>;
-  /** Does not do it: throws, so the handler ends, and the task goes to another agent. */
+  /** Gives it back: throws, so the handler ends. It counts as a failed attempt, after which another agent may have the task. */
   decline(reason: string, options?: { retryable?: boolean }): never;
   /** All that came. */
   readonly delivery: Delivery;

@@ -1,7 +1,13 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { AgentSpecSchema } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Agent } from '../client/agent.ts';
-import type { AgentError, AgentReport, CommandHandlers, StateChange, TaskHandler } from '../client/index.ts';
+import type {
+  AgentError,
+  AgentReport,
+  CommandHandlers,
+  ConnectAgentOptions,
+  StateChange,
+} from '../client/index.ts';
 import { sleep } from '../client/time.ts';
 import type { AgentTransport } from '../client/transport.ts';
 import type { Identity } from './token-file.ts';
@@ -142,7 +148,7 @@ export interface AttachmentOptions {
   report: () => AgentReport;
   onCommand: CommandHandlers;
   /** Whether it takes tasks, and how many at a time. */
-  tasks?: { onTask: TaskHandler; concurrency: number } | undefined;
+  tasks?: Required<Pick<ConnectAgentOptions, 'onTask' | 'concurrency' | 'declineTask'>> | undefined;
   /** Uniform in [0, 1). */
   random: () => number;
   onAttached: (identity: Identity) => void;

@@ -203,7 +203,7 @@ function attach(parts: {
       onDependencyLost: options.onDependencyLost,
       takesTasks: tasks !== undefined,
     }),
-    tasks: tasks && { onTask: tasks.handle, concurrency: taskSlots },
+    tasks: tasks && { onTask: tasks.handle, declineTask: tasks.declines, concurrency: taskSlots },
     random: Math.random,
     onAttached: (attached) => {
       const text = JSON.stringify(attached);

@@ -68,17 +68,23 @@ export class TaskPipe {
     }
   }
 
+  /** Why it takes no task now, or not this one. */
+  readonly declines = ({ id }: { id: string }): string | undefined => {
+    if (this.#stdin === undefined) return 'the program does not run now';
+    return this.#entries.has(id) ? 'the program has not answered an earlier attempt yet' : undefined;
+  };
+
   /** Hands a task over; resolves to what the program answers. */
   readonly handle = (task: AgentTask): Promise<Answerable> => {
+    const refused = this.declines(task); // also what waited here for its turn
     const stdin = this.#stdin;
-    if (stdin === undefined) return task.decline('the program does not run now');
-    if (this.#entries.has(task.id))
-      return task.decline('the program has not answered an earlier attempt yet');
+    if (stdin === undefined || refused !== undefined) return task.decline(refused ?? '');
     return new Promise((resolve, reject) => {
       const entry: Entry = { task, resolve, reject, cancelled: undefined };
       this.#entries.set(task.id, entry);
       stdin.write(taskLine(task));
       task.signal.addEventListener('abort', () => this.#cancel(entry), { once: true });
+      if (task.signal.aborted) this.#cancel(entry);
     });
   };
 
