@@ -96,6 +96,7 @@ export function createTasks(options: TasksOptions) {
     submit: new SubmitTasks({
       ...{ store, merged, storeTime, directory, tasks: view, scheduling, ids },
       maxTasks: config.limits.maxTasks,
+      maxNamespaces: config.limits.maxNamespaces,
     }),
     change: new ChangeTasks({ store, storeTime, views, directory, tasks: view, events }),
   };

@@ -26,6 +26,7 @@ import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { EventWriter } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
+import { admitNamespace } from './admit-namespace.ts';
 import { actorOf, type Caller } from './caller.ts';
 import { exitsKey } from './care/exits-record.ts';
 import { changeAgent } from './change-agent.ts';
@@ -228,10 +229,7 @@ export class Agents {
     const count = directory.count(namespace);
     if (count >= maxAgents)
       throw limitReached(`namespace ${namespace} has its maximum of ${maxAgents} agents`);
-    if (count > 0 || directory.namespaces().includes(namespace)) return;
-    if (directory.namespaces().length >= maxNamespaces) {
-      throw limitReached(`there are ${maxNamespaces} namespaces, the most that limits.max_namespaces allows`);
-    }
+    admitNamespace(directory, namespace, maxNamespaces);
   }
 }
 

@@ -19,6 +19,7 @@ import type { Store } from '../../state/store.ts';
 import type { EventWriter, NewEvent } from '../monitoring/events.ts';
 import { namespaceOf } from '../namespaces.ts';
 import { Mutation } from '../requests.ts';
+import { admitNamespace } from './admit-namespace.ts';
 import { actorOf, type Caller } from './caller.ts';
 import { encodeFreeze, FREEZE_KEY } from './care/care-records.ts';
 import type { Surveys } from './care/surveys.ts';
@@ -195,10 +196,7 @@ export class Automation {
 
   /** Anyone can name a namespace: they are bounded here as they are for agents. */
   #admit(namespace: string): void {
-    const { directory, maxNamespaces } = this.#options;
-    const known = directory.namespaces();
-    if (known.length < maxNamespaces || known.includes(namespace)) return;
-    throw limitReached(`there are ${maxNamespaces} namespaces, the most that limits.max_namespaces allows`);
+    admitNamespace(this.#options.directory, namespace, this.#options.maxNamespaces);
   }
 }
 

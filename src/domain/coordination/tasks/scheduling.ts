@@ -95,12 +95,14 @@ export class Scheduling implements View {
     });
   }
 
+  /** Whoever names a namespace that is not there gets an empty one, and leaves nothing behind. */
   ledger(namespace: string): Ledger {
-    return this.#of(namespace).ledger;
+    return (this.#namespaces.get(namespace) ?? this.#make(namespace)).ledger;
   }
 
+  /** As `ledger`. */
   scheduler(namespace: string): NamespaceScheduler {
-    return this.#of(namespace).scheduler;
+    return (this.#namespaces.get(namespace) ?? this.#make(namespace)).scheduler;
   }
 
   /** While this replica gives places in a namespace, and has seen all that was stored before it began: its fence. */
@@ -227,14 +229,21 @@ export class Scheduling implements View {
 
   #of(namespace: string): Namespace {
     let found = this.#namespaces.get(namespace);
-    if (found !== undefined) return found;
+    if (found === undefined) {
+      found = this.#make(namespace);
+      this.#namespaces.set(namespace, found);
+    }
+    return found;
+  }
+
+  #make(namespace: string): Namespace {
     const ledger = new Ledger(this.#options.ledger);
     const ports: SchedulerPorts = {
       ...this.#options,
       fence: (name) => this.fence(name),
       refused: (name) => this.#options.leases.refused(name, SCHEDULE),
     };
-    found = {
+    return {
       ledger,
       scheduler: new NamespaceScheduler({ ...ports, namespace, ledger }),
       duties: new Duties({ ...ports, namespace, ledger }),
@@ -242,7 +251,5 @@ export class Scheduling implements View {
       acquiring: false,
       acquireMs: 0,
     };
-    this.#namespaces.set(namespace, found);
-    return found;
   }
 }

@@ -23,6 +23,7 @@ import { msFromDuration, timestampFromMs } from '../../../lib/proto-time.ts';
 import type { MergedCommits, Part } from '../../../state/merged-commits.ts';
 import type { Check, CommitOutcome, Store } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
+import { admitNamespace } from '../../agent/admit-namespace.ts';
 import { actorOf, type Caller } from '../../agent/caller.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import { contention, invalidFields, limitReached } from '../../agent/errors.ts';
@@ -59,6 +60,7 @@ export interface SubmitTasksOptions {
   ids: Ids;
   /** Tasks of a namespace that have not ended. */
   maxTasks: number;
+  maxNamespaces: number;
 }
 
 /** Who submits, and how. */
@@ -233,8 +235,9 @@ export class SubmitTasks {
     spec: TaskSpec,
     how: { submitter: Submitter; parent: KnownTask | undefined; index: number; named: boolean },
   ): { known: KnownTask; part: Part } {
-    const { tasks, maxTasks } = this.#options;
+    const { tasks, maxTasks, maxNamespaces, directory } = this.#options;
     const { submitter, parent, index } = how;
+    admitNamespace(directory, namespace, maxNamespaces);
     const { session } = submitter;
     const open = tasks.open(namespace);
     if (open + index >= maxTasks) {
@@ -302,9 +305,8 @@ export class SubmitTasks {
   #place(known: KnownTask): Grant | undefined {
     const { scheduling, storeTime } = this.#options;
     const fence = scheduling.fence(known.namespace);
-    if (fence === undefined) return undefined;
     const scheduler = scheduling.scheduler(known.namespace);
-    const grant = scheduler.admit(known, fence);
+    const grant = fence === undefined ? undefined : scheduler.admit(known, fence);
     if (grant !== undefined) return grant;
     const nowMs = storeTime.ms();
     const why = scheduler.why(itemOfTask(known, 0), nowMs);
