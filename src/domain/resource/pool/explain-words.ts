@@ -1,10 +1,9 @@
 import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import { quote } from '../../../lib/violations.ts';
-import type { Constraint, ExcludedTally, Findings } from './findings.ts';
+import type { Constraint, ExcludedTally, ExhaustedTally, Findings } from './findings.ts';
 import type { WantClass } from './want-class.ts';
 
-const plural = (count: number, one: string, more = `${one}s`): string =>
-  `${count} ${count === 1 ? one : more}`;
+const plural = (count: number, one: string): string => `${count} ${count === 1 ? one : `${one}s`}`;
 
 const placeOf = (byZone: boolean): string => (byZone ? 'zone' : 'agent');
 
@@ -65,83 +64,91 @@ export function excludedDetail(constraint: Constraint, tally: ExcludedTally, wan
 
 /** The whole in a sentence, with names and numbers. */
 export function detailOf(found: Findings, reason: PendingReason): string {
-  const { funnel } = found;
+  const { funnel, out, scores } = found;
   switch (reason) {
     case PendingReason.NO_CAPABILITY:
       return noCapability(found);
     case PendingReason.CONSTRAINTS:
-      return `constraints exclude all ${plural(funnel.capable, 'agent')} that have the capability: ${excludedList(found)}`;
+      return funnel.allowed === 0
+        ? `constraints exclude ${capable(found)}: ${fixedList(found)}`
+        : `${areAll(funnel.willing, 'could have it now', 'excluded')}: ${outList(out.crowded)}`;
     case PendingReason.TOO_LARGE:
-      return `too large for ${each(funnel.allowed)}: ${tooLarge(found)}`;
+      return `too large for ${allOf(funnel.allowed)} that constraints leave: ${tooLarge(found)}`;
     case PendingReason.AGENTS_AWAY:
-      return `${all(funnel.eligible)} that could have it ${funnel.eligible === 1 ? 'is' : 'are'} away: ${excludedList(found, ['phase', 'liveness', 'what_if_drained'])}`;
+      return `${areAll(funnel.eligible, 'could have it', 'away')}: ${outList(out.away)}`;
     case PendingReason.DECLINED:
-      return `${all(funnel.there)} that could have it declined it: ${excludedList(found, ['declined'])}`;
+      return `${allOf(funnel.there)} that could have it declined: ${outList(out.declined)}`;
     case PendingReason.NO_ROOM:
-      return noRoom(found);
+      return `${areAll(funnel.uncrowded, 'could have it now', 'full')}: ${lacking(found.full)}`;
     case PendingReason.TURN:
-      return `${plural(funnel.withRoom, 'agent has', 'agents have')} room and ${funnel.withRoom === 1 ? 'is' : 'are'} kept free for what has waited longer: ${excludedList(found, ['reserved_for_waiting'])}`;
+      return `${areAll(funnel.withRoom, 'has room', 'kept free for what has waited longer', 'have room')}: ${outList(out.kept)}`;
     default:
-      return `${found.scores[0]?.score.agentId ?? ''} is the best of ${plural(funnel.fitting, 'agent')} that ${funnel.fitting === 1 ? 'fits' : 'fit'}`;
+      return `${scores[0]?.score.agentId ?? ''} is the best of ${plural(funnel.fitting, 'agent')} that ${funnel.fitting === 1 ? 'fits' : 'fit'}`;
   }
 }
 
-const all = (count: number): string => (count === 1 ? 'the only agent' : `all ${count} agents`);
-const each = (count: number): string =>
-  count === 1
-    ? 'the only agent that constraints leave'
-    : `each of the ${count} agents that constraints leave`;
+const allOf = (count: number): string => (count === 1 ? 'the only agent' : `all ${count} agents`);
 
-function excludedList({ excluded, wantClass }: Findings, only?: readonly Constraint[]): string {
-  return [...excluded]
-    .filter(([constraint]) => only?.includes(constraint) ?? !isCapability(constraint))
-    .map(
-      ([constraint, tally]) =>
-        `${constraint} ${tally.agents} (${excludedDetail(constraint, tally, wantClass)}; ${examplesOf(tally)})`,
-    )
-    .join(', ');
+const areAll = (count: number, which: string, how: string, whichOfSeveral = which): string =>
+  count === 1
+    ? `the only agent that ${which} is ${how}`
+    : `all ${count} agents that ${whichOfSeveral} are ${how}`;
+
+/** "2 suspect, 1 draining (a, b, c)". */
+const outList = (tally: ExcludedTally): string =>
+  tally.words.size === 0 ? examplesOf(tally) : `${countedWords(tally)} (${examplesOf(tally)})`;
+
+function capable({ funnel, wantClass }: Findings): string {
+  const { capability } = wantClass.candidates;
+  if (capability === '') return allOf(funnel.capable);
+  return `${allOf(funnel.capable)} with capability ${quote(capability)}${inVersion(wantClass)}`;
 }
 
-const isCapability = (constraint: Constraint): boolean =>
-  constraint === 'capability' || constraint === 'capability_version';
+const inVersion = ({ want }: WantClass): string => {
+  const version = want.placement?.capabilityVersion ?? '';
+  return version === '' ? '' : ` in version ${quote(version)}`;
+};
+
+function fixedList({ excluded, wantClass }: Findings): string {
+  return (['selector', 'agent_ids', 'not_agent_ids'] as const)
+    .flatMap((constraint) => {
+      const tally = excluded.get(constraint);
+      if (tally === undefined) return [];
+      const words = excludedDetail(constraint, tally, wantClass);
+      return [`${constraint} ${tally.agents} (${words}: ${examplesOf(tally)})`];
+    })
+    .join(', ');
+}
 
 function noCapability({ funnel, excluded, wantClass }: Findings): string {
   if (funnel.agents === 0) return 'the namespace has no agents';
-  const { capability } = wantClass.candidates;
+  const capability = quote(wantClass.candidates.capability);
   const versions = excluded.get('capability_version');
-  if (versions === undefined)
-    return `none of ${plural(funnel.agents, 'agent')} has capability ${quote(capability)}`;
-  const wanted = quote(wantClass.want.placement?.capabilityVersion ?? '');
+  if (versions === undefined) return `none of ${plural(funnel.agents, 'agent')} has capability ${capability}`;
   const have = [...versions.words.keys()].join(', ');
-  return `none of ${plural(versions.agents, 'agent')} with capability ${quote(capability)} has it in version ${wanted}; they have ${have}`;
+  return `none of ${plural(versions.agents, 'agent')} with capability ${capability} has it${inVersion(wantClass)}; they have ${have}`;
 }
 
 function tooLarge({ largest }: Findings): string {
-  const lacking = largest.filter(({ needed, most }) => most < needed);
-  if (lacking.length === 0) {
-    const needs = largest.map(({ resource, needed }) => `${needed} ${resource}`).join(' and ');
-    return `none has ${needs} together`;
+  const short = largest.filter(({ needed, most }) => most < needed);
+  if (short.length === 0) {
+    return `no single one has ${largest.map(({ resource, needed }) => `${needed} ${resource}`).join(' and ')}`;
   }
-  return lacking
+  return short
     .map(({ resource, needed, most, agentId }) =>
       most === 0
-        ? `${needed} ${resource} are needed and none has any`
-        : `${needed} ${resource} are needed and the largest (${agentId}) has ${most}`,
+        ? `${needed} ${resource} needed, none has any`
+        : `${needed} ${resource} needed, the largest has ${most} (${agentId})`,
     )
-    .join(', ');
+    .join('; ');
 }
 
-function noRoom({ funnel, exhausted, excluded }: Findings): string {
-  const lacking = exhausted
+function lacking(full: readonly ExhaustedTally[]): string {
+  return full
     .filter(({ agents }) => agents > 0)
     .map(
       ({ resource, needed, mostFree, mostFreeOn, agents }) =>
-        `${needed} ${resource} are needed, at most ${mostFree} are free (${mostFreeOn}) on the ${plural(agents, 'agent')} that lack it`,
-    );
-  const kept = excluded.get('reserved_for_waiting');
-  if (lacking.length === 0 && kept !== undefined)
-    lacking.push(`they are kept free besides (${examplesOf(kept)})`);
-  const head =
-    funnel.uncrowded === 1 ? 'the only agent left is full' : `all ${funnel.uncrowded} agents left are full`;
-  return `${head}: ${lacking.join('; ')}`;
+        `${needed} ${resource} needed, ${agents} ${agents === 1 ? 'has' : 'have'} less (at most ${mostFree} free, on ${mostFreeOn})`,
+    )
+    .join('; ');
 }

@@ -3,6 +3,7 @@ import {
   type AgentScore,
   AgentScoreSchema,
 } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
+import { quote } from '../../../lib/violations.ts';
 import { rankOf } from './decider.ts';
 import type { AgentEntry, Fleet } from './fleet.ts';
 import * as scanning from './scan.ts';
@@ -65,8 +66,14 @@ export interface Findings {
   exhausted: ExhaustedTally[];
   /** Of the agents that the constraints of the agent alone leave: the largest, by need. */
   largest: { resource: string; needed: number; most: number; agentId: string }[];
+  /** At which step agents that are large enough fall out; in words which constraint, or how it is with them. */
+  out: Record<Step, ExcludedTally>;
+  /** Of the agents that are large enough and not crowded. */
+  full: ExhaustedTally[];
   scores: Scored[];
 }
+
+type Step = 'away' | 'declined' | 'crowded' | 'kept';
 
 interface Scored {
   rank: number;
@@ -92,10 +99,9 @@ export function findings(question: Question): Findings {
       ...{ willing: 0, uncrowded: 0, withRoom: 0, fitting: 0 },
     },
     excluded: new Map(),
-    exhausted: wantClass.needs.map(({ name, amount }) => ({
-      ...{ resource: name, needed: amount },
-      ...{ agents: 0, mostFree: 0, mostFreeOn: '', largest: 0 },
-    })),
+    exhausted: wantClass.needs.map(notExhausted),
+    full: wantClass.needs.map(notExhausted),
+    out: { away: noTally(), declined: noTally(), crowded: noTally(), kept: noTally() },
     largest: wantClass.needs.map(({ name, amount }) => ({
       ...{ resource: name, needed: amount, most: 0, agentId: '' },
     })),
@@ -126,12 +132,17 @@ function look(question: Question, found: Findings, entry: AgentEntry, agent: Poo
   }
   const excludes = scan.excludes(slot);
   const room = scan.roomOn(slot);
-  descend(funnel, excludes, {
-    room,
-    drained: options.whatIf?.drained.has(agent.id) === true,
-  });
-  if (excludes !== scanning.NOT_EXCLUDED) {
-    const [constraint, word] = momentary(excludes, agent, options);
+  const [constraint, word] = momentary(excludes, agent, options);
+  if (room !== scanning.TOO_SMALL) {
+    const drained = options.whatIf?.drained.has(agent.id) === true;
+    const isOut = descend(funnel, excludes, { room, drained });
+    if (isOut !== undefined) {
+      const drainedOnly = isOut === 'away' && excludes !== scanning.AWAY;
+      const why = isOut === 'crowded' ? (constraint ?? '') : drainedOnly ? 'supposed to be drained' : word;
+      count(found.out[isOut], agent, why);
+    } else if (room === scanning.FULL) for (const one of found.full) lacks(one, fleet, entry);
+  }
+  if (constraint !== undefined) {
     tally(found, constraint, agent, word);
     return;
   }
@@ -139,32 +150,40 @@ function look(question: Question, found: Findings, entry: AgentEntry, agent: Poo
   if (room === scanning.ROOM) keepBest(found.scores, scoredOf(question, entry));
 }
 
-function descend(funnel: Funnel, excludes: number, agent: { room: number; drained: boolean }): void {
-  if (agent.room === scanning.TOO_SMALL) return;
+/** Where an agent that is large enough falls out; undefined: it fits, or only lacks room. */
+function descend(
+  funnel: Funnel,
+  excludes: number,
+  agent: { room: number; drained: boolean },
+): Step | undefined {
   funnel.eligible += 1;
-  if (excludes === scanning.AWAY || agent.drained) return;
+  if (excludes === scanning.AWAY || agent.drained) return 'away';
   funnel.there += 1;
-  if (excludes === scanning.DECLINED) return;
+  if (excludes === scanning.DECLINED) return 'declined';
   funnel.willing += 1;
-  if (excludes !== scanning.NOT_EXCLUDED && excludes !== scanning.KEPT_FREE) return;
+  if (excludes !== scanning.NOT_EXCLUDED && excludes !== scanning.KEPT_FREE) return 'crowded';
   funnel.uncrowded += 1;
-  if (agent.room !== scanning.ROOM) return;
+  if (agent.room !== scanning.ROOM) return undefined;
   funnel.withRoom += 1;
-  if (excludes === scanning.NOT_EXCLUDED) funnel.fitting += 1;
+  if (excludes !== scanning.NOT_EXCLUDED) return 'kept';
+  funnel.fitting += 1;
+  return undefined;
 }
 
 function momentary(
   excludes: number,
   agent: PoolAgent,
   { exclude, keptFree }: ExplainOptions,
-): [Constraint, string] {
+): [Constraint | undefined, string] {
   switch (excludes) {
+    case scanning.NOT_EXCLUDED:
+      return [undefined, ''];
     case scanning.AWAY: {
       const why = agent.unavailableWhy;
       return [LIVENESS.has(why.toLowerCase().replaceAll(' ', '_')) ? 'liveness' : 'phase', why];
     }
     case scanning.DECLINED:
-      return ['declined', exclude?.get(agent.id) ?? ''];
+      return ['declined', quoted(exclude?.get(agent.id))];
     case scanning.MAX_PER_AGENT:
       return ['max_per_agent', ''];
     case scanning.NEARNESS:
@@ -178,12 +197,25 @@ function momentary(
   }
 }
 
+const quoted = (text = ''): string => (text === '' ? '' : quote(text));
+
+const noTally = (): ExcludedTally => ({ agents: 0, examples: [], words: new Map() });
+
+const notExhausted = ({ name, amount }: { name: string; amount: number }): ExhaustedTally => ({
+  ...{ resource: name, needed: amount },
+  ...{ agents: 0, mostFree: 0, mostFreeOn: '', largest: 0 },
+});
+
 function tally({ excluded }: Findings, constraint: Constraint, agent: PoolAgent, word: string): void {
   let one = excluded.get(constraint);
   if (one === undefined) {
-    one = { agents: 0, examples: [], words: new Map() };
+    one = noTally();
     excluded.set(constraint, one);
   }
+  count(one, agent, word);
+}
+
+function count(one: ExcludedTally, agent: PoolAgent, word: string): void {
   one.agents += 1;
   if (one.examples.length < MOST_EXAMPLES) one.examples.push(agent.id);
   if (word === '') return;
@@ -193,7 +225,7 @@ function tally({ excluded }: Findings, constraint: Constraint, agent: PoolAgent,
 
 function versionsOf(agent: PoolAgent, { candidates }: WantClass): string {
   const versions = agent.capabilities.filter(({ name }) => name === candidates.capability);
-  return versions.map(({ version }) => (version === '' ? 'none' : version)).join(', ');
+  return versions.map(({ version }) => quoted(version) || 'none').join(', ');
 }
 
 function lacks(one: ExhaustedTally, fleet: Fleet, { id, slot }: AgentEntry): void {
