@@ -32,6 +32,7 @@ import { gateServices } from './rpc/method-gate.ts';
 import { createMonitoringService } from './rpc/monitoring-service.ts';
 import { Pipeline } from './rpc/pipeline.ts';
 import { createReflection } from './rpc/reflection.ts';
+import { createResourceService } from './rpc/resource-service.ts';
 import { createSessionService } from './rpc/session-service.ts';
 import { createStateService } from './rpc/state-service.ts';
 import { createTaskService } from './rpc/task-service.ts';
@@ -256,6 +257,7 @@ async function start(
         createMessageService(fleet.coordination),
         createTaskService({ ...fleet.tasks, views: fleet.views }),
       ],
+      resource_management: [createResourceService({ ...fleet.resources, views: fleet.views })],
       monitoring: [
         createMonitoringService({
           status,

@@ -40,6 +40,7 @@ import type { EventLoopMonitor } from './lib/event-loop.ts';
 import type { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import { TimingWheel } from './lib/timing-wheel.ts';
+import { createResources } from './resources.ts';
 import { MergedCommits } from './state/merged-commits.ts';
 import type { Store } from './state/store.ts';
 import { StoreTime } from './state/store-time.ts';
@@ -147,6 +148,16 @@ export function createFleet(options: FleetOptions) {
       ...tasks.views,
     ],
   });
+  const resources = createResources({
+    ...{ config, store, storeTime, views, directory, events, clock, ids, background, log },
+    tasks: tasks.view,
+    allocations: tasks.allocations,
+    quotas: tasks.quotas,
+    scheduling: tasks.scheduling,
+    seen: (namespace, revision) => views.waitFor(namespace, revision, SEEN_MS).catch(() => {}),
+    heldBack: (namespace) =>
+      care.outlook.freezes(namespace).length > 0 || care.outlook.brakes(namespace).length > 0,
+  });
   const verdicts = new VerdictWriter({
     store,
     views,
@@ -225,6 +236,7 @@ export function createFleet(options: FleetOptions) {
       deadLettersMs: config.events.retentionMs,
     }),
     ...coordination.chores,
+    ...resources.chores,
   ];
   const { failures } = config;
   const exits = new ProcessExits({ store, events, clock, background, log, failures });
@@ -244,7 +256,7 @@ export function createFleet(options: FleetOptions) {
     replicaAlive: options.replicaAlive,
     storeMs: () => storeTime.ms(),
     chores,
-    hooks: [...coordination.hooks, ...tasks.hooks, ...(options.lossHooks ?? [])],
+    hooks: [...coordination.hooks, ...tasks.hooks, ...resources.hooks, ...(options.lossHooks ?? [])],
   });
   const observations = new Observations({ store, directory, context, sessions });
   observed.current = observations;
@@ -310,6 +322,7 @@ export function createFleet(options: FleetOptions) {
     chores,
     coordination,
     tasks: { ...tasks, explain: explainTask },
+    resources,
   };
 }
 

@@ -19,6 +19,7 @@ import {
 } from '../../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 import type { QuotaRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { fingerprint } from '../../../lib/page-token.ts';
+import { admitNamespace } from '../../agent/admit-namespace.ts';
 import { actorOf, type Caller } from '../../agent/caller.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import { contention, limitReached } from '../../agent/errors.ts';
@@ -68,7 +69,7 @@ export class Quotas {
     });
     const earlier = await mutation.earlier();
     if (earlier !== undefined) return stamped(earlier.response, earlier.revision);
-    this.#admitNamespace(namespace);
+    admitNamespace(directory, namespace, this.#options.maxNamespaces);
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const stored = await this.#changes.load(namespace, owner);
       const { record, revision } = stored;
@@ -184,13 +185,6 @@ export class Quotas {
     const { view, maxQuotas } = this.#options;
     if (view.count(namespace) < maxQuotas) return;
     throw limitReached(`namespace ${namespace} has its maximum of ${maxQuotas} quotas`);
-  }
-
-  #admitNamespace(namespace: string): void {
-    const { directory, maxNamespaces } = this.#options;
-    const known = directory.namespaces();
-    if (known.length < maxNamespaces || known.includes(namespace)) return;
-    throw limitReached(`there are ${maxNamespaces} namespaces, the most that limits.max_namespaces allows`);
   }
 }
 
