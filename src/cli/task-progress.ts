@@ -166,7 +166,9 @@ class Story {
     const { noticeStyle, io } = this.#context;
     const lines: Line[] = task === undefined ? [[strong(this.#id), dim(' …')]] : [headline(task, nowMs)];
     if (task?.progress !== undefined && !hasEnded(task)) lines.push(progressLine(task.progress, BAR));
-    this.#view?.draw(lines.map((line) => renderLine(line, { ...noticeStyle, columns: io.stderr.columns })));
+    this.#view?.draw(
+      lines.map((line) => renderLine(line, { ...noticeStyle, columns: io.stderr.columns || 80 })),
+    );
   }
 }
 

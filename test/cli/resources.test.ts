@@ -146,7 +146,7 @@ describe('resources allocate, allocations, renew and release', () => {
     create(AllocationSchema, {
       ...{ namespace: 'default', id: 'al-1', state: Allocation_State.ACTIVE, agentId: 'a1', revision: 4n },
       spec: { resources: { gpu: 1n }, budgets: { tokens: 100n }, labels: { owner: 'o' }, holder: 'ann' },
-      expireTime: timestampFromMs(Date.now() + 59_900),
+      expireTime: timestampFromMs(Date.now() + 7_230_000),
       ...(more as object),
     });
 
@@ -183,7 +183,7 @@ describe('resources allocate, allocations, renew and release', () => {
     ];
     const run = await cli([...start, 'allocate', ...words, ...more]);
     expect(run).toMatchObject({ code: 0, stdout: 'al-1\n' });
-    expect(run.stderr).toBe('reserved: al-1 on a1 for 1m00s, spent tokens 0 of 100\n');
+    expect(run.stderr).toBe('reserved: al-1 on a1 for 2h00m, spent tokens 0 of 100\n');
     expect(asked).toMatchObject([
       {
         allocationId: 'al-1',
@@ -215,7 +215,7 @@ describe('resources allocate, allocations, renew and release', () => {
     expect(list.stdout).toMatch(/\nal-1 +WAITING +gpu 1 +tokens 0 of 100 +o +ann +NO_ROOM: full\n/);
     const one = await cli([...start, 'allocations', 'al-1']);
     expect(one.stdout).toMatch(/spent +tokens 7 of 100\n/);
-    expect(one.stdout).toMatch(/ends +in 1m00s\n/);
+    expect(one.stdout).toMatch(/ends +in 2h00m\n/);
   });
 
   it('renews and releases, with what was spent', async () => {
@@ -231,7 +231,7 @@ describe('resources allocate, allocations, renew and release', () => {
       },
     });
     const renewed = await cli([...start, 'renew', 'al-1', '--lease', '2m', '--spent', 'tokens=9']);
-    expect(renewed.stdout).toBe('renewed: al-1 on a1 for 1m00s, spent tokens 9 of 100\n');
+    expect(renewed.stdout).toBe('renewed: al-1 on a1 for 2h00m, spent tokens 9 of 100\n');
     const released = await cli([...start, 'release', 'al-1', '--if-revision', '4']);
     expect(released.code).toBe(4);
     expect(asked).toMatchObject([

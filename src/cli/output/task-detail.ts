@@ -112,6 +112,9 @@ export function renderTaskExplanation(response: ExplainTaskResponse, style: Styl
   const { task, summary, placement, delivery, progress, aheadOfOwner, waitingOfOthers } = response;
   if (task === undefined) return [renderLine([plain(summary)], style)];
   const inner = narrower(style);
+  /** The same words once are enough. */
+  const told = <Of extends { detail: string } | undefined>(of: Of): Of =>
+    of !== undefined && summary.includes(of.detail) ? { ...of, detail: '' } : of;
   const agent = task.agentId === '' ? [] : [plain(', agent '), strong(task.agentId)];
   const lines = [
     renderLine(
@@ -126,13 +129,13 @@ export function renderTaskExplanation(response: ExplainTaskResponse, style: Styl
   const queue: Field[] =
     task.state === Task_State.PENDING
       ? [
-          ['because of', [warn(pendingWords(task.pending, nowMs))]],
+          ['because of', [warn(pendingWords(told(task.pending), nowMs))]],
           ['before it', [plain(`${aheadOfOwner} of the same owner`)]],
           ['of other owners', [plain(`${waitingOfOthers} wait for the same agents`)]],
         ]
       : [];
   section('It waits', renderFields(queue, inner));
-  if (placement !== undefined) section('Where it would go now', renderPlacement(placement, inner));
+  if (placement !== undefined) section('Where it would go now', renderPlacement(told(placement), inner));
   section('With its agent', [
     ...(delivery === '' ? [] : [renderLine([plain(delivery)], inner)]),
     ...progress.map((counted) => renderLine([plain(progressWords(counted))], inner)),
