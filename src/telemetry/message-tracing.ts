@@ -48,7 +48,16 @@ interface TracedDelivery {
   topic: string;
   traceparent: string;
   tracestate: string;
-  item: { case: string | undefined; value?: unknown };
+  item:
+    | { case: 'task'; value: TracedTask }
+    | { case: 'message' | 'command'; value: unknown }
+    | { case: undefined; value?: undefined };
+}
+
+interface TracedTask {
+  id: string;
+  capability: string;
+  attempt: number;
 }
 
 /** Follows messages through the service; see MessageTracing of the domain. */
@@ -119,25 +128,39 @@ export function createMessageSpans(options: {
     },
     settled: (record, state, elapsedMs) => {
       // "…-01": sampled.
-      if (record.item.case !== 'message' || (Number.parseInt(record.traceparent.slice(53, 55), 16) & 1) !== 1)
-        return;
+      if ((Number.parseInt(record.traceparent.slice(53, 55), 16) & 1) !== 1) return;
+      const { item } = record;
+      if (item.case !== 'message' && item.case !== 'task') return;
       const now = Date.now();
       const attributes: Attributes = {
-        [ATTR.messagingSystem]: SYSTEM,
-        [ATTR.messagingOperation]: SPAN.deliver,
+        ...(item.case === 'task' ? taskAttributes(record.agentId, item.value) : DELIVERED),
         [ATTR.agentId]: record.agentId,
         [ATTR.deliveryId]: record.id,
         [ATTR.deliveryOutcome]: state,
         [ATTR.deliveryTries]: record.tries,
       };
       const span = tracer.startSpan(
-        SPAN.deliver,
+        item.case === 'task' ? `${SPAN.task} ${item.value.capability}` : SPAN.deliver,
         { kind: SpanKind.INTERNAL, attributes, startTime: now - elapsedMs },
         contextOf({ traceparent: record.traceparent, tracestate: record.tracestate }),
       );
       if (state !== 'succeeded') span.setStatus({ code: SpanStatusCode.ERROR });
       span.end(now);
     },
+  };
+}
+
+const DELIVERED: Attributes = {
+  [ATTR.messagingSystem]: SYSTEM,
+  [ATTR.messagingOperation]: SPAN.deliver,
+};
+
+function taskAttributes(agentId: string, { id, attempt, capability }: TracedTask): Attributes {
+  return {
+    [ATTR.genAiAgentId]: agentId,
+    [ATTR.taskId]: id,
+    [ATTR.taskAttempt]: attempt,
+    [ATTR.capability]: capability,
   };
 }
 

@@ -54,7 +54,12 @@ export const ATTR = {
   deliveryItem: 'orchestrator.delivery.item',
   /** "sent", "rerouted", "muted" or "throttled". */
   messageOutcome: 'orchestrator.message.outcome',
-  taskState: 'task_state',
+  /** "pending", "succeeded"… */
+  taskState: 'orchestrator.task.state',
+  taskId: 'orchestrator.task.id',
+  taskAttempt: 'orchestrator.task.attempt',
+  capability: 'orchestrator.capability',
+  genAiAgentId: 'gen_ai.agent.id',
   reason: 'orchestrator.reason',
   version: 'version',
 } as const;
@@ -91,8 +96,9 @@ export const METRIC = {
   buildInfo: 'orchestrator.build.info',
 } as const;
 
-/** Spans of calls are named "package.Service/Method", those of messages "send <destination template>". */
-export const SPAN = { storeCommit: 'store commit', send: 'send', deliver: 'deliver' } as const;
+/** Spans of calls are named "package.Service/Method", those of messages "send <destination template>",
+ * those of attempts at tasks "task <capability>". */
+export const SPAN = { storeCommit: 'store commit', send: 'send', deliver: 'deliver', task: 'task' } as const;
 
 /** Names of google.rpc.Code by number. */
 const CODES = [

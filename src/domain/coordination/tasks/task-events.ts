@@ -40,6 +40,16 @@ export function taskEvent(before: TaskRecord, after: TaskRecord, actor: string):
         return undefined;
     }
   }
+  if (before.moveToAgentId !== '' && is.agentId === before.moveToAgentId && was.agentId !== is.agentId) {
+    return {
+      ...common,
+      type: 'task.moved',
+      severity: Event_Severity.INFO,
+      message: `task ${is.id} was moved from ${was.agentId} to ${is.agentId}`,
+      actor: before.moveActor || actor,
+      attributes: { ...common.attributes, from_agent_id: was.agentId },
+    };
+  }
   if (is.failures > was.failures) {
     const why = is.pending?.detail ?? is.attempts.findLast(({ error }) => error !== '')?.error ?? '';
     return {
