@@ -17,7 +17,7 @@ export function createLiveView(output: Output): LiveView {
   let drawn = false;
   return {
     draw(lines) {
-      const room = Math.max(1, (output.rows ?? 24) - 1);
+      const room = Math.max(1, (output.rows || 24) - 1);
       const shown = lines.slice(0, room);
       const back = height > 0 ? `\x1b[${Math.min(height, room)}A\r` : '';
       output.write(`${drawn ? '' : hideCursor}${back}${clearBelow}${shown.join('\n')}\n`);
