@@ -261,3 +261,16 @@ test('at most ten scores are told, the best first, and the first is who would be
   expect(scores[0]).toMatchObject({ score: 1, parts: { fill: 1 } });
   expect(pool.choose(wantClass)?.agentId).toBe('a0');
 });
+
+test('a zone that is supposed to be drained, or whose agents are away, holds no other zone back', () => {
+  const want = render({ cpu: 1 }, { spreads: [create(SpreadSchema, { scope: Scope.ZONE, required: true })] });
+  const fleet = (available: boolean) => {
+    const pool = newPool([zoned('a', 'z1'), { ...zoned('b', 'z2'), available, unavailableWhy: 'lost' }]);
+    take(pool, 'a', { cpu: 1 });
+    return pool;
+  };
+  expect(explain(fleet(true), want)).toMatchObject({ agentId: 'b', fitting: 1 });
+  expect(explain(fleet(false), want)).toMatchObject({ agentId: 'a', fitting: 1 });
+  const whatIf = { drained: new Set(['b']), capacities: new Map() };
+  expect(explain(fleet(true), want, { whatIf })).toMatchObject({ agentId: 'a', fitting: 1 });
+});

@@ -8,7 +8,7 @@ import { AgentPool } from '../../../../src/domain/resource/pool/agent-pool.ts';
 import { type Ask, judge, type Verdict, type World } from './oracle.ts';
 import { agent, ask, carryOut, ids, newWorld, step } from './small-fleets.ts';
 
-const RUNS = Number(process.env.POOL_RUNS ?? 1000);
+const RUNS = Number(process.env.POOL_RUNS ?? 700);
 const SEED = Number(process.env.POOL_SEED ?? 20261122);
 
 /** What came up: a generator that never makes a case checks nothing of it. */

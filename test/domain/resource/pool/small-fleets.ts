@@ -16,6 +16,8 @@ const group = fc.constantFrom(...groups);
 const rarely = <T>(of: fc.Arbitrary<T>, otherwise: T) =>
   fc.oneof({ weight: 3, arbitrary: fc.constant(otherwise) }, { weight: 1, arbitrary: of });
 
+const often = <T>(of: fc.Arbitrary<T>, otherwise: T) => fc.oneof(fc.constant(otherwise), of);
+
 /** Few of everything, so that all that can meet does. */
 export const agent: fc.Arbitrary<PoolAgent> = fc.record({
   id,
@@ -61,7 +63,7 @@ export const want: fc.Arbitrary<Want> = fc.record({
         agentIds: rarely(fc.array(id, { maxLength: 3 }), []),
         notAgentIds: rarely(fc.array(id, { maxLength: 2 }), []),
         strategy: fc.constantFrom(0, 1, 2, 3),
-        affinities: rarely(
+        affinities: often(
           fc.array(
             fc
               .record({
@@ -76,7 +78,7 @@ export const want: fc.Arbitrary<Want> = fc.record({
           ),
           [],
         ),
-        spreads: rarely(
+        spreads: often(
           fc.uniqueArray(
             fc
               .record({
@@ -124,7 +126,7 @@ export const ask: fc.Arbitrary<Ask> = fc.record({
     new Map<string, string>(),
   ),
   forKey: key,
-  drained: rarely(
+  drained: often(
     fc.array(id, { maxLength: 3 }).map((some) => new Set(some)),
     new Set<string>(),
   ),
