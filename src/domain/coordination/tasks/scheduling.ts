@@ -79,7 +79,7 @@ export class Scheduling implements View {
         const { ledger, scheduler } = this.#of(known.namespace);
         ledger.allocationChanged(before, after);
         const item = after && itemOfAllocation(after, options.config.agingMs);
-        scheduler.itemChanged(`alloc/${known.id}`, item);
+        scheduler.allocationChanged(`alloc/${known.id}`, item);
         this.#want(known.namespace);
       },
       replaced: () => {},
@@ -129,7 +129,7 @@ export class Scheduling implements View {
     for (const known of tasks.all(namespace)) made.ledger.taskChanged(undefined, known);
     for (const known of allocations.all(namespace)) {
       const item = itemOfAllocation(known, config.agingMs);
-      if (item !== undefined) made.scheduler.itemChanged(item.key, item);
+      if (item !== undefined) made.scheduler.allocationChanged(item.key, item);
     }
     for (const known of tasks.all(namespace)) {
       made.scheduler.taskChanged(undefined, known);

@@ -196,7 +196,8 @@ export function loseAgent(
   if (live === undefined) return;
   const { onLoss, waitForAgent } = specOf(record);
   const begun = attemptOf(record, number)?.state === TaskAttempt_State.RUNNING;
-  const keeps = loss.mayReturn && begun && record.live.every((each) => each === live || !isPresent(each));
+  // Beside one that is waited for already there is no other to wait for.
+  const keeps = loss.mayReturn && begun && record.live.length === 1;
   if (keeps && onLoss === TaskSpec_OnLoss.WAIT) {
     const untilMs =
       waitForAgent === undefined ? FOREVER_MS : BigInt(Math.round(storeMs + msFromDuration(waitForAgent)));

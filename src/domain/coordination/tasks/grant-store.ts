@@ -1,0 +1,84 @@
+import { StoreUnavailableError } from '../../../state/store.ts';
+import { isLeaseKey } from '../../agent/care/care-records.ts';
+import type { Grant } from './grants.ts';
+import type { SchedulerPorts } from './scheduler-ports.ts';
+
+export interface GrantStoreOptions
+  extends Pick<SchedulerPorts, 'store' | 'merged' | 'views' | 'background' | 'log' | 'refused'> {
+  namespace: string;
+}
+
+/** How long the view may take to show what was committed. */
+const VIEW_MS = 2000;
+/** Pause after the store refused, or was away. */
+const PAUSE_MS = 200;
+const MAX_PAUSES = 300;
+
+/** Stores grants, and remembers what is under way: it does not wait, whatever the view still shows. */
+export class GrantStore {
+  readonly #options: GrantStoreOptions;
+  readonly #underway = new Map<string, Grant>();
+  #closed = false;
+
+  constructor(options: GrantStoreOptions) {
+    this.#options = options;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  isUnderway(key: string): boolean {
+    return this.#underway.has(key);
+  }
+
+  /** What was under way is seen now, or something else became of it. */
+  over(key: string): void {
+    this.#underway.delete(key);
+  }
+
+  /** @param again called if it was not stored, when it is known what there is instead */
+  store(key: string, grant: Grant, again: () => void): void {
+    const { merged, views, background, log, namespace } = this.#options;
+    this.#underway.set(key, grant);
+    background.run('place work', async () => {
+      let pauseMs = 0;
+      try {
+        const outcome = await merged.commit(namespace, () => grant.part);
+        await views.waitFor(namespace, outcome.revision, VIEW_MS).catch(() => {});
+        if (outcome.kind === 'committed') {
+          this.#end(key, grant);
+          return;
+        }
+        if (isLeaseKey(outcome.key)) this.#options.refused(namespace);
+      } catch (error) {
+        pauseMs = PAUSE_MS;
+        if (!(error instanceof StoreUnavailableError)) {
+          log.warn({ namespace, err: error }, 'a placement could not be stored');
+        } else if (error.outcome === 'unknown') await this.#catchUp();
+      }
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      this.#end(key, grant);
+      grant.undo();
+      if (!this.#closed) again();
+    });
+  }
+
+  #end(key: string, grant: Grant): void {
+    if (this.#underway.get(key) === grant) this.#underway.delete(key);
+  }
+
+  /** Whether a commit whose answer was lost was stored is seen once this replica has caught up with the store. */
+  async #catchUp(): Promise<void> {
+    const { store, views, namespace } = this.#options;
+    for (let tries = 0; tries < MAX_PAUSES && !this.#closed; tries += 1) {
+      try {
+        const { revision } = await store.position(namespace);
+        await views.waitFor(namespace, revision, VIEW_MS);
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      }
+    }
+  }
+}
