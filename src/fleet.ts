@@ -236,6 +236,7 @@ export function createFleet(options: FleetOptions) {
       deadLettersMs: config.events.retentionMs,
     }),
     ...coordination.chores,
+    ...tasks.chores,
     ...resources.chores,
   ];
   const { failures } = config;

@@ -2,6 +2,7 @@ import type { Observation } from '../gen/mycosoft/orchestrator/agent/v1/agent_pb
 import type { Config } from './config/config.ts';
 import { factorsOf } from './config/factors.ts';
 import type { CareRecords } from './domain/agent/care/care-records.ts';
+import type { Chore } from './domain/agent/care/chore.ts';
 import { Leases } from './domain/agent/care/leases.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import type { AgentDirectory, KnownAgent } from './domain/agent/directory.ts';
@@ -11,6 +12,7 @@ import { ChangeTasks } from './domain/coordination/tasks/change-tasks.ts';
 import type { SchedulerMetrics } from './domain/coordination/tasks/scheduler-ports.ts';
 import { Scheduling } from './domain/coordination/tasks/scheduling.ts';
 import { SubmitTasks } from './domain/coordination/tasks/submit-tasks.ts';
+import { TaskArchive } from './domain/coordination/tasks/task-archive.ts';
 import { TaskLosses } from './domain/coordination/tasks/task-losses.ts';
 import { TaskOutcomes } from './domain/coordination/tasks/task-outcomes.ts';
 import { TaskReader } from './domain/coordination/tasks/task-reader.ts';
@@ -83,6 +85,7 @@ export function createTasks(options: TasksOptions) {
   /** In this order, after those of agents and mailboxes: the last is made of all the others. */
   const following: View[] = [view, allocations, quotas, scheduling];
   const hooks: LossHook[] = [new TaskLosses({ tasks: view, events, maxAttempts })];
+  const chores: Chore[] = [new TaskArchive({ store, tasks: view, retentionMs: config.tasks.retentionMs })];
   return {
     view,
     allocations,
@@ -91,6 +94,7 @@ export function createTasks(options: TasksOptions) {
     reader,
     views: following,
     hooks,
+    chores,
     outcomes: new TaskOutcomes({ store, tasks: view, maxAttempts }),
     returns: new TaskReturns({ store, storeTime, tasks: view }),
     submit: new SubmitTasks({
