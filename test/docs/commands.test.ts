@@ -18,7 +18,11 @@ const GROUPS = new Set([
   'links',
   'messages',
   'dead-letters',
+  'tasks',
+  'resources',
 ]);
+/** Commands of those with commands of their own. */
+const INNER_GROUPS = new Set(['resources quotas', 'resources rebalance']);
 
 const all = pages();
 
@@ -40,7 +44,8 @@ describe('the pages', () => {
 
   it.each(commands)('name a command that exists: orchestrator %s', async (command) => {
     const words = command.split(/\s+/);
-    const names = words.slice(0, GROUPS.has(words[0] ?? '') ? 2 : 1);
+    const depth = INNER_GROUPS.has(words.slice(0, 2).join(' ')) ? 3 : GROUPS.has(words[0] ?? '') ? 2 : 1;
+    const names = words.slice(0, depth);
     const run = startCli([...names, '--help']);
     expect(await run.ended).toBe(0);
     const usage = run.stdout.replaceAll(/\|\w+/g, '');
