@@ -103,6 +103,11 @@ export function wantOf(record: AllocationRecord): Want {
   return { capability, placement, resources: amountsOf(resources) };
 }
 
+/** Whether it reserves anything on an agent: one that asks for budgets alone may be on none. */
+export function needsAgent({ capability, placement, resources }: AllocationSpec): boolean {
+  return capability !== '' || placement !== undefined || Object.keys(resources).length > 0;
+}
+
 /** What a grant takes of quotas. */
 export function grantHold(record: AllocationRecord): AccountHold {
   const { resources, budgets } = specOf(record);

@@ -58,7 +58,7 @@ export function asked(
   });
 }
 
-/** It is reserved on an agent from now on; it must be waiting. Pure. */
+/** It is reserved from now on; it must be waiting. Pure. @param agent with the id '': it is on none, see needsAgent */
 export function granted(
   record: AllocationRecord,
   agent: { id: string; uid: string },

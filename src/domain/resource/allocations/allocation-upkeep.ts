@@ -144,6 +144,7 @@ export class AllocationUpkeep implements Chore, LossHook {
   #goneAgent({ namespace, record }: KnownAllocation): string | undefined {
     const { directory } = this.#options;
     const { agentId } = allocationOf(record);
+    if (agentId === '') return undefined;
     const known = directory.get(namespace, agentId);
     if (known === undefined) return 'its agent was deregistered';
     const agent = agentOf(known.record);
@@ -224,7 +225,7 @@ function expiredEvent({ id, record }: KnownAllocation): NewEvent {
   return {
     type: 'allocation.expired',
     severity: Event_Severity.WARNING,
-    message: `allocation ${id}${holderOf(record)} on ${agentId} was not renewed in time`,
+    message: `allocation ${id}${holderOf(record)}${whereOf(record)} was not renewed in time`,
     actor: 'rule:allocations',
     agentId,
     attributes: { allocation_id: id, owner: ownerOf(record) },
@@ -236,7 +237,7 @@ function lostEvent({ id, record }: KnownAllocation, why: string): NewEvent {
   return {
     type: 'allocation.lost',
     severity: Event_Severity.WARNING,
-    message: `allocation ${id}${holderOf(record)} on ${agentId} ended: ${why}`,
+    message: `allocation ${id}${holderOf(record)}${whereOf(record)} ended: ${why}`,
     actor: 'rule:allocations',
     agentId,
     attributes: { allocation_id: id, owner: ownerOf(record) },
@@ -246,4 +247,9 @@ function lostEvent({ id, record }: KnownAllocation, why: string): NewEvent {
 function holderOf(record: AllocationRecord): string {
   const { holder } = specOf(record);
   return holder === '' ? '' : ` of ${holder}`;
+}
+
+function whereOf(record: AllocationRecord): string {
+  const { agentId } = allocationOf(record);
+  return agentId === '' ? '' : ` on ${agentId}`;
 }

@@ -39,6 +39,7 @@ import {
   isWaiting,
   type KnownAllocation,
   knownAllocation,
+  needsAgent,
   publicAllocation,
 } from './allocation-record.ts';
 import { asked, refused, specHash } from './allocation-rules.ts';
@@ -171,12 +172,14 @@ export class CreateAllocation {
     if (fault !== undefined) throw fault;
   }
 
-  #fault(namespace: string, { capability, placement, resources, budgets, labels }: AllocationSpec) {
+  #fault(namespace: string, spec: AllocationSpec) {
+    const { capability, placement, resources, budgets, labels } = spec;
     const { pool, accounts } = this.#options.ledger(namespace);
     const owner = Object.hasOwn(labels, 'owner') ? (labels.owner ?? '') : '';
     for (const name of Object.keys(budgets)) {
       if (!accounts.knowsBudget(owner, name)) return budgetUnknown(owner, name);
     }
+    if (!needsAgent(spec)) return undefined;
     const wanted = pool.classOf({ capability, placement, resources: amountsOf(resources) });
     try {
       if (pool.choose(wanted) !== undefined) return undefined;
