@@ -66,9 +66,11 @@ export class Rebalancing {
 
   /** @throws DomainError LIMIT_REACHED; StoreUnavailableError, StoreFullError */
   async plan(request: PlanRebalanceRequest): Promise<PlanRebalanceResponse> {
-    const { store, storeTime, plans } = this.#options;
+    const { store, storeTime, plans, directory } = this.#options;
     const namespace = namespaceOf(request);
     const storeMs = await storeTime.exact();
+    // What was stored before this call counts; naming a namespace that is not there costs nothing.
+    if (directory.count(namespace) > 0) await this.#caughtUp(namespace);
     const { goals, maxMoves } = request;
     const plan = await plans.make({ namespace, goals, maxMoves, storeMs });
     if (plan.id !== '') await store.commit({ namespace, ...(await plans.keep(namespace, plan, storeMs)) });
@@ -110,7 +112,7 @@ export class Rebalancing {
 
   /** @throws DomainError PLAN_NOT_FOUND, PLAN_STALE; StoreUnavailableError, StoreFullError */
   async carryOut({ namespace, planId, actor, checks = [], remember }: Application): Promise<Applied> {
-    const { store, storeTime, reader, events, seen } = this.#options;
+    const { store, storeTime, reader, events } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       const storeMs = await storeTime.exact();
       const entry = await store.get(namespace, planKey(planId));
@@ -119,9 +121,7 @@ export class Rebalancing {
         throw planNotFound(planId);
       }
       const plan = planOf(record);
-      // What was stored before this call is looked at, also where this replica has not heard of it yet.
-      const { revision } = await store.position(namespace);
-      await seen(namespace, revision);
+      await this.#caughtUp(namespace);
       const fleet = reader.read(namespace, storeMs);
       const checked = checkPlan(plan, fleet, (id) => reader.task(namespace, id));
       if (checked.kind === 'stale') throw planStale(planId, checked.changes);
@@ -141,6 +141,13 @@ export class Rebalancing {
       if (checks.some(({ key }) => key === outcome.key)) return { kind: 'refused' };
       if (attempt === ATTEMPTS) throw planStale(planId, [`${outcome.key} changes again and again`]);
     }
+  }
+
+  /** This replica has seen all that was stored before. */
+  async #caughtUp(namespace: string): Promise<void> {
+    const { store, seen } = this.#options;
+    const { revision } = await store.position(namespace);
+    await seen(namespace, revision);
   }
 }
 
