@@ -9,6 +9,12 @@ export function rankOf(score: number): number {
   return Math.round(score * 1e9);
 }
 
+/** What is marked for one decision, where. */
+export interface Marked {
+  mark: number;
+  agentIds: ReadonlySet<string> | readonly string[];
+}
+
 export interface Narrowing {
   exclude?: ReadonlySet<string> | readonly string[] | undefined;
   keptFree?: ReadonlyMap<string, string> | undefined;
@@ -30,7 +36,9 @@ export class Decider {
 
   choose(wantClass: WantClass, options: ChooseOptions): Choice | undefined {
     const fleet = this.#fleet;
-    const choice = this.decide(wantClass, narrowingOf(options), (scan, slots, size) => {
+    const choice = this.decide(wantClass, narrowingOf(options), (scan) => {
+      const slots = this.#sets.slotsOf(wantClass.candidates);
+      const { size } = wantClass.candidates;
       let best = -1;
       let bestScore = 0;
       let bestRank = -1;
@@ -73,7 +81,9 @@ export class Decider {
 
   easiestToFree(wantClass: WantClass): string | undefined {
     const fleet = this.#fleet;
-    return this.decide(wantClass, [], (scan, slots, size) => {
+    return this.decide(wantClass, [], (scan) => {
+      const slots = this.#sets.slotsOf(wantClass.candidates);
+      const { size } = wantClass.candidates;
       let best = -1;
       let least = Number.POSITIVE_INFINITY;
       for (let index = 0; index < size; index++) {
@@ -101,11 +111,7 @@ export class Decider {
   }
 
   /** Sets the marks, asks, and takes the marks back. */
-  decide<T>(
-    wantClass: WantClass,
-    marked: { mark: number; agentIds: ReadonlySet<string> | readonly string[] }[],
-    ask: (scan: Scan, slots: Int32Array, size: number) => T,
-  ): T {
+  decide<T>(wantClass: WantClass, marked: readonly Marked[], ask: (scan: Scan) => T): T {
     if (this.#marks.length < this.#fleet.slots) this.#marks = new Uint8Array(this.#fleet.available.length);
     const marks = this.#marks;
     for (const { mark, agentIds } of marked) {
@@ -115,9 +121,8 @@ export class Decider {
       }
     }
     try {
-      const slots = this.#sets.slotsOf(wantClass.candidates);
-      const { size } = wantClass.candidates;
-      return ask(new Scan({ fleet: this.#fleet, wantClass, marks, slots, size }), slots, size);
+      const sets = this.#sets;
+      return ask(new Scan({ fleet: this.#fleet, sets, wantClass, marks }));
     } finally {
       for (const { agentIds } of marked) {
         for (const id of agentIds) {
@@ -129,11 +134,9 @@ export class Decider {
   }
 }
 
-export function narrowingOf(
-  options: Narrowing,
-): { mark: number; agentIds: ReadonlySet<string> | readonly string[] }[] {
+export function narrowingOf(options: Narrowing): Marked[] {
   const { exclude, keptFree, forKey } = options;
-  const marked: { mark: number; agentIds: ReadonlySet<string> | readonly string[] }[] = [];
+  const marked: Marked[] = [];
   if (exclude !== undefined) marked.push({ mark: MARK_DECLINED, agentIds: exclude });
   if (keptFree !== undefined && keptFree.size > 0) {
     const others: string[] = [];

@@ -75,10 +75,13 @@ export interface Findings {
 
 type Step = 'away' | 'declined' | 'crowded' | 'kept';
 
-interface Scored {
+interface Ranked {
   rank: number;
   chosen: number;
   slot: number;
+}
+
+interface Scored extends Ranked {
   score: AgentScore;
 }
 
@@ -147,7 +150,7 @@ function look(question: Question, found: Findings, entry: AgentEntry, agent: Poo
     return;
   }
   for (const one of found.exhausted) lacks(one, fleet, entry);
-  if (room === scanning.ROOM) keepBest(found.scores, scoredOf(question, entry));
+  if (room === scanning.ROOM) keepBest(found, question, entry);
 }
 
 /** Where an agent that is large enough falls out; undefined: it fits, or only lacks room. */
@@ -240,29 +243,25 @@ function lacks(one: ExhaustedTally, fleet: Fleet, { id, slot }: AgentEntry): voi
   one.largest = Math.max(one.largest, table?.reservableOn(slot) ?? 0);
 }
 
-function scoredOf({ scan, wantClass, fleet }: Question, { id, slot }: AgentEntry): Scored {
+/** Keeps it if it is among the best. */
+function keepBest({ scores }: Findings, question: Question, { id, slot }: AgentEntry): void {
+  const { scan, wantClass, fleet } = question;
   const score = scan.score(slot);
+  const one = { rank: rankOf(score), slot, chosen: fleet.chosen[slot] ?? 0 };
+  const worst = scores.at(-1);
+  if (scores.length === MOST_SCORES && worst !== undefined && !isBetter(one, worst)) return;
   const base = { binpack: 'fill', spread: 'room', least_loaded: 'load' }[wantClass.strategy];
   const parts: Record<string, number> = { [base]: scan.base };
   if (wantClass.nearness.some(({ required }) => !required)) parts.affinity = scan.affinity;
   if (wantClass.spreads.some(({ required }) => !required)) parts.spread = scan.evenness;
-  return {
-    rank: rankOf(score),
-    slot,
-    chosen: fleet.chosen[slot] ?? 0,
-    score: create(AgentScoreSchema, { agentId: id, score, parts }),
-  };
-}
-
-function keepBest(scores: Scored[], one: Scored): void {
+  const scored = { ...one, score: create(AgentScoreSchema, { agentId: id, score, parts }) };
   const at = scores.findIndex((other) => isBetter(one, other));
-  if (at < 0) scores.push(one);
-  else scores.splice(at, 0, one);
+  scores.splice(at < 0 ? scores.length : at, 0, scored);
   if (scores.length > MOST_SCORES) scores.pop();
 }
 
 /** In the order in which they would be chosen. */
-function isBetter(one: Scored, other: Scored): boolean {
+function isBetter(one: Ranked, other: Ranked): boolean {
   if (one.rank !== other.rank) return one.rank > other.rank;
   return one.chosen === other.chosen ? one.slot < other.slot : one.chosen < other.chosen;
 }

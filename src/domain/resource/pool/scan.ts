@@ -1,3 +1,4 @@
+import type { CandidateSets } from './candidate-sets.ts';
 import type { Fleet } from './fleet.ts';
 import type { GroupCounts } from './groups.ts';
 import type { ResourceTable } from './resource-table.ts';
@@ -44,21 +45,16 @@ export class Scan {
   readonly #amounts: readonly number[];
   readonly #own: GroupCounts;
   readonly #nearness: readonly Counted[];
-  /** Of each spread the fewest that one place has which could have it. */
-  readonly #fewest: number[];
+  readonly #sets: CandidateSets;
+  /** Of each spread the fewest that one place has which could have it; undefined: nobody has asked. */
+  #fewest: number[] | undefined;
   readonly #wishes: number;
   readonly #wishWeight: number;
   readonly #evenWishes: number;
 
-  /** `slots`: the candidates, of which the first `size` count. */
-  constructor(options: {
-    fleet: Fleet;
-    wantClass: WantClass;
-    marks: Uint8Array;
-    slots: Int32Array;
-    size: number;
-  }) {
-    const { fleet, wantClass, slots, size } = options;
+  constructor(options: { fleet: Fleet; sets: CandidateSets; wantClass: WantClass; marks: Uint8Array }) {
+    const { fleet, wantClass } = options;
+    this.#sets = options.sets;
     this.#fleet = fleet;
     this.#wantClass = wantClass;
     this.#marks = options.marks;
@@ -74,8 +70,6 @@ export class Scan {
     this.#wishes = weights;
     this.#wishWeight = weights / USUAL_WEIGHT;
     this.#evenWishes = wantClass.spreads.filter(({ required }) => !required).length;
-    this.#fewest = wantClass.spreads.map(() => Number.POSITIVE_INFINITY);
-    if (this.#fewest.length > 0) this.#findFewest(slots, size);
   }
 
   /** Whether the agent has enough of everything: TOO_SMALL, FULL or ROOM. */
@@ -199,6 +193,7 @@ export class Scan {
   /** How many more than the emptiest its place would have. */
   #skew(at: number, slot: number): number {
     const byZone = this.#wantClass.spreads[at]?.byZone === true;
+    this.#fewest ??= this.#findFewest();
     return this.#countAt(this.#own, byZone, slot) + 1 - (this.#fewest[at] ?? 0);
   }
 
@@ -228,16 +223,19 @@ export class Scan {
     return NOT_EXCLUDED;
   }
 
-  #findFewest(slots: Int32Array, size: number): void {
-    const { spreads } = this.#wantClass;
-    for (let index = 0; index < size; index++) {
+  #findFewest(): number[] {
+    const { spreads, candidates } = this.#wantClass;
+    const fewest = spreads.map(() => Number.POSITIVE_INFINITY);
+    const slots = this.#sets.slotsOf(candidates);
+    for (let index = 0; index < candidates.size; index++) {
       const slot = slots[index] ?? 0;
       if (((this.#marks[slot] ?? 0) & MARK_DRAINED) !== 0) continue;
       if (this.#beforeSpread(slot) !== NOT_EXCLUDED || this.roomOn(slot) === TOO_SMALL) continue;
       for (let at = 0; at < spreads.length; at++) {
         const count = this.#countAt(this.#own, spreads[at]?.byZone === true, slot);
-        if (count < (this.#fewest[at] ?? 0)) this.#fewest[at] = count;
+        if (count < (fewest[at] ?? 0)) fewest[at] = count;
       }
     }
+    return fewest;
   }
 }
