@@ -1,4 +1,7 @@
-import type { PlacementExplanation } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
+import {
+  PendingReason,
+  type PlacementExplanation,
+} from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import type { Part } from '../../../state/merged-commits.ts';
 import type { Check } from '../../../state/store.ts';
 import { allocationKey, encodeAllocation } from '../../resource/allocations/allocation-record.ts';
@@ -367,8 +370,11 @@ export class NamespaceScheduler {
     const { allocations, storeTime } = this.#options;
     const known = allocations.get(this.#namespace, item.id);
     const nowMs = storeTime.ms();
-    if (known === undefined || Number(known.record.waitUntilMs) > nowMs) return;
+    const waitUntilMs = Number(known?.record.waitUntilMs ?? 0n);
+    if (known === undefined || waitUntilMs > nowMs) return;
     const why = this.why(item, nowMs);
+    // There is room: its grant was refused because something else had changed, and it is about to be tried again.
+    if (why.reason === PendingReason.TURN && nowMs < waitUntilMs + TURN_GRACE_MS) return;
     const key = allocationKey(item.id);
     const part: Part = {
       checks: [{ key, revision: known.revision }],
@@ -403,6 +409,9 @@ export class NamespaceScheduler {
     this.allocationChanged(allocationKey(id), known && itemOfAllocation(known, config.agingMs));
   }
 }
+
+/** So long beyond its wait an allocation for which there is room may have its turn. */
+const TURN_GRACE_MS = 1000;
 
 /** Budgets alone, of no agent. */
 const takesNoAgent = ({ kind, want }: Item): boolean =>
