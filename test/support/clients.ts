@@ -3,13 +3,17 @@ import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-no
 import { AgentService } from '../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordination/v1/fleet_operation_service_pb.ts';
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import { TaskService } from '../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { ResourceService } from '../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 
 export interface Clients {
   agents: Client<typeof AgentService>;
   messages: Client<typeof MessageService>;
   monitoring: Client<typeof MonitoringService>;
   operations: Client<typeof FleetOperationService>;
+  tasks: Client<typeof TaskService>;
+  resources: Client<typeof ResourceService>;
   close(): void;
 }
 
@@ -23,6 +27,8 @@ export function connectClients(address: string): Clients {
     messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),
     operations: createClient(FleetOperationService, transport),
+    tasks: createClient(TaskService, transport),
+    resources: createClient(ResourceService, transport),
     close: () => sessionManager.abort(),
   };
 }
