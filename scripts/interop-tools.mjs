@@ -19,7 +19,7 @@ const goCommands = {
   'protoc-gen-go-grpc': 'google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2',
 };
 
-const goProtos = ['mycosoft/orchestrator/agent', 'mycosoft/orchestrator/coordination'];
+const goProtos = ['agent', 'coordination', 'resource'].map((part) => `mycosoft/orchestrator/${part}`);
 
 /** A lane whose toolchain is not on this machine: it is counted as skipped, never as passed. */
 export class Missing extends Error {}
@@ -117,7 +117,7 @@ async function go(protocReady) {
   const generators = [await goTool('protoc-gen-go'), await goTool('protoc-gen-go-grpc')];
   const source = join(cache, 'go-agents');
   rmSync(source, { recursive: true, force: true });
-  const own = /(^|\/)(go\.mod|go\.sum|main\.go|(client|pair|tracing)(\/.*\.go)?)$/;
+  const own = /(^|\/)(go\.mod|go\.sum|main\.go|(client|pair|tracing|worker)(\/.*\.go)?)$/;
   cpSync('examples/go', source, {
     recursive: true,
     filter: (path) => path === 'examples/go' || own.test(path),
@@ -138,7 +138,8 @@ async function go(protocReady) {
       env: { ...process.env, ...compiler.env, PATH: `${process.env.PATH}:${bin}` },
     });
   }
-  for (const [program, folder] of Object.entries({ 'go-agent': '.', 'go-pair': './pair' })) {
+  const programs = { 'go-agent': '.', 'go-pair': './pair', 'go-worker': './worker' };
+  for (const [program, folder] of Object.entries(programs)) {
     await run('go', ['build', '-o', join(bin, program), folder], { cwd: source });
   }
   return (program) => ({ command: join(bin, program), args: [] });
@@ -186,6 +187,7 @@ export async function prepareTools(log) {
   const goTools = settle('go-agent', async () => (await goReady)('go-agent')).then(async (agent) => [
     agent,
     await settle('go-pair', async () => (await goReady)('go-pair')),
+    await settle('go-worker', async () => (await goReady)('go-worker')),
     await settle('grpcurl', () => goTool('grpcurl')), // after the agents: two Go builds at a time gain nothing
   ]);
   const pythonReady = python();
@@ -193,6 +195,7 @@ export async function prepareTools(log) {
   const others = [
     settle('python-agent', async () => (await pythonReady)('agent.py')),
     settle('python-pair', async () => (await pythonReady)('pair.py')),
+    settle('python-worker', async () => (await pythonReady)('worker.py')),
     settle('protoc', () => protocReady),
     settle('strace', strace),
     settle('curl', curl),

@@ -1,21 +1,22 @@
-"""An agent's side of the orchestrator: one session that is kept up, deliveries, calls, messages, topics.
+"""An agent's side of the orchestrator: one session that is kept up, deliveries, tasks, calls, messages, topics.
 
-Copy this file and tracing.py beside the client generated from proto/ (README.md says how). agent.py and pair.py use it.
+Copy this file, orchestrator_tasks.py, orchestrator_wire.py and tracing.py beside the client generated from proto/ (README.md
+says how). agent.py, pair.py and worker.py use it.
 """
-import json
 import queue
 import random
 import sys
 import threading
 import time
-import uuid
 
 import grpc
-from google.protobuf import json_format
 from mycosoft.orchestrator.agent.v1 import agent_pb2, agent_service_pb2, agent_service_pb2_grpc
 from mycosoft.orchestrator.agent.v1 import session_service_pb2 as frames, session_service_pb2_grpc
 from mycosoft.orchestrator.coordination.v1 import message_service_pb2, message_service_pb2_grpc
 
+from orchestrator_tasks import BudgetSpent, Permanent, Task
+from orchestrator_wire import (
+    Declined, Refused, grpc_code, is_outcome, message, new_id, payload, retry_after, seconds, value_of)
 import tracing
 
 MAX_HELD = 64  # deliveries that are worked on at a time; beyond that they are declined for now
@@ -25,23 +26,6 @@ GONE = ("DELIVERY_UNKNOWN", "ATTEMPT_STALE")  # an outcome that is not wanted an
 USELESS = ("INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNIMPLEMENTED")
 
 
-class Refused(Exception):
-    """What the service answers instead of doing it: tell them apart by `reason` (error_reason.proto)."""
-
-    def __init__(self, code, reason, detail, retry_after=None):
-        super().__init__(f"{code} {reason}: {detail}")
-        self.code, self.reason, self.retry_after = code, reason, retry_after  # retry_after: seconds; None: useless
-
-
-class Declined(Exception):
-    """Raise it in a handler to refuse a delivery; with retryable it comes again later. After any other exception a
-    message comes again, a few times, and a call has failed: its caller is told."""
-
-    def __init__(self, why, retryable=False):
-        super().__init__(why)
-        self.retryable = retryable
-
-
 class Held:
     """A delivery that is being worked on. It may come again with a higher attempt: then that one is answered."""
 
@@ -49,6 +33,7 @@ class Held:
         self.work = frame.work
         self.message = frame.message if frame.HasField("message") else None
         self.command = frame.command if frame.HasField("command") else None
+        self.task = frame.task if frame.HasField("task") else None
         self.wants_answer = frame.wants_answer  # somebody waits for what the handler returns
         self.shared = frame.shared  # others have it, too
         # Messages of one key are handled one after the other; calls have no order: their callers wait for them.
@@ -57,8 +42,17 @@ class Held:
         self.trace = {"traceparent": frame.traceparent, "tracestate": frame.tracestate}
         self.revoked = threading.Event()  # taken back: stop, nobody wants the outcome
         self.accepted = False
+        self.spent, self.progress = {}, None  # of a task: all that this attempt has spent; how far it is
         self.since = time.monotonic()
         self.deadline = self.since + seconds(frame.time_left) if frame.HasField("time_left") else float("inf")
+
+    @property
+    def name(self):
+        """For people."""
+        return f"task {self.task.capability} {self.task.id}" if self.task else self.message.type if self.message else ""
+
+    def late(self):
+        return time.monotonic() > self.deadline
 
     def time_left(self, at_most=30.0):
         """Seconds; for the timeout of what the handler calls in turn."""
@@ -71,15 +65,21 @@ class Held:
 
 
 class Agent:
-    """Registers, attaches, comes back, answers. `handle(held)` takes messages and returns the answer to a call."""
+    """Registers, attaches, comes back, answers. `handle(held)` takes messages and returns the answer to a call; `on_task(task)`
+    takes tasks, `concurrency` at a time, and returns the output."""
 
-    def __init__(self, server, agent_id, spec, handle=None, report=agent_pb2.Report, max_in_flight=8):
+    def __init__(self, server, agent_id, spec, handle=None, report=agent_pb2.Report, max_in_flight=8,
+                 on_task=None, concurrency=1):
         self.id, self.epoch = agent_id, 0
         self.may_work = threading.Event()  # set while attached; clear: the lease is over, others may have the work
         self.wanted = threading.Event()  # clear: drained by an operator
         self.wanted.set()
         self._server, self._spec, self._handle, self._report = server, spec, handle, report
-        self._max_in_flight, self._instance = max_in_flight, new_id()
+        self._max_in_flight, self._instance = max(max_in_flight, concurrency), new_id()
+        self._on_task, self._concurrency = on_task, concurrency
+        self._reported, self._told = 0.0, []  # when a report went last, and how far tasks were then
+        if on_task and "slots" not in spec.capacity:
+            spec.capacity["slots"] = concurrency  # the service gives it no more at a time
         self._lock = threading.RLock()
         self._held, self._done = {}, {}  # by delivery id
         self._last = {}  # the latest message of each ordering key
@@ -109,16 +109,24 @@ class Agent:
             if len(self._unanswered) >= MAX_UNANSWERED:
                 raise Refused("RESOURCE_EXHAUSTED", "", "too much waits to be stored", 1.0)
             frame = frames.OpenSessionRequest(frame_id=new_id(), send=message(type, data, carrier, to))
-            answer = self._results[frame.frame_id] = queue.SimpleQueue()
-            self._post(frame)
-            try:
-                result = answer.get(timeout=timeout)
-            except queue.Empty:
-                raise Refused("DEADLINE_EXCEEDED", "", "not known to be stored; it is sent again") from None
-            finally:
-                self._results.pop(frame.frame_id)
+            result = self.stored(frame, lambda: timeout)
             if result.code:
                 raise Refused(grpc_code(result.code), result.reason, result.detail)
+
+    def stored(self, frame, time_left):
+        """Sends a frame until it is answered, and returns the result. `time_left()`: seconds; 0: nobody waits any more."""
+        until, answer = time.monotonic() + time_left(), queue.SimpleQueue()
+        self._results[frame.frame_id] = answer
+        self._post(frame)
+        try:
+            while time.monotonic() < until and time_left():
+                try:
+                    return answer.get(timeout=min(0.1, max(0.0, until - time.monotonic())))
+                except queue.Empty:
+                    pass
+        finally:
+            self._results.pop(frame.frame_id)
+        raise Refused("DEADLINE_EXCEEDED", "", "not known to be stored; it is sent again")
 
     def subscribe(self, topic, timeout=30.0):
         """Has this agent receive what is sent to a topic, or to all topics under a prefix: "jobs.*"."""
@@ -185,8 +193,9 @@ class Agent:
             self._token = registered.agent_token
         with self._lock:
             untold = [frame.delivery_update.work for frame in self._unanswered.values() if is_outcome(frame)]
-            held = [one.work for one in self._held.values()] + untold
-        hello = frames.Hello(instance_id=self._instance, client="example-py/2", report=self._report(),
+            works = untold + [one.work for one in self._held.values()]
+            held = list({work.delivery_id: work for work in works}.values())
+        hello = frames.Hello(instance_id=self._instance, client="example-py/2", report=self._full_report(),
                              features=["messages/1"], max_in_flight=self._max_in_flight, held=held[:1024])
         self._up = queue.SimpleQueue()
         self._up.put(frames.OpenSessionRequest(hello=hello))
@@ -224,7 +233,7 @@ class Agent:
         print(f"connected epoch={welcome.epoch}", flush=True)
 
     def _answer_ping(self, ping):
-        beat = frames.Heartbeat(echo=ping.echo, report=self._report())
+        beat = frames.Heartbeat(echo=ping.echo, report=self._full_report())
         if ping.HasField("lease"):
             self._lease = seconds(ping.lease)
         beat.agent_time.GetCurrentTime()
@@ -232,8 +241,15 @@ class Agent:
         self._up.put(frames.OpenSessionRequest(heartbeat=beat))
         self.may_work.set()
 
+    def _full_report(self):
+        """The report, and how far the tasks are."""
+        report, self._reported = self._report(), time.monotonic()
+        with self._lock:
+            report.progress.extend([one.progress for one in self._held.values() if one.progress][:256])
+        return report
+
     def _keep_watch(self):
-        """Ten times a second: is the stream dead, is the lease over, what is to be accepted."""
+        """Ten times a second: is the stream dead, is the lease over, what is to be accepted or told."""
         silent = time.monotonic() - max(self._heard, self._opened)
         if silent > min(self._lease * 2 / 3, float("inf") if self.epoch else 10):
             self._hang_up()  # while there is still time to come back
@@ -242,6 +258,10 @@ class Agent:
             for held in self._held.values():
                 if not held.accepted and self.epoch and time.monotonic() > held.since + 0.05:
                     self._accept(held)  # it takes longer: so it does not come again, and others come meanwhile
+            told = [one.progress for one in self._held.values() if one.progress]
+        if told != self._told and self.epoch and time.monotonic() > self._reported + 1:
+            self._told = told
+            self._up.put(frames.OpenSessionRequest(heartbeat=frames.Heartbeat(report=self._full_report())))
 
     def _stop_work_after_lease(self):
         if time.monotonic() - self._heard > self._lease and self.may_work.is_set():
@@ -262,13 +282,20 @@ class Agent:
                     held.work = frame.work
                     if held.accepted:
                         self._accept(held)
-            elif len(self._held) >= MAX_HELD and not frame.HasField("command"):
-                self._tell(frames.DeliveryUpdate(work=frame.work, state="STATE_DECLINED", error="busy", retryable=True))
+            elif self._full(frame):
+                why = "busy" if self.wanted.is_set() else "drained"
+                self._tell(frames.DeliveryUpdate(work=frame.work, state="STATE_DECLINED", error=why, retryable=True))
             else:
                 held = self._held[frame.work.delivery_id] = Held(frame)
                 if held.key:
                     held.before, self._last[held.key] = self._last.get(held.key), held
                 threading.Thread(target=self._carry_out, args=[held], daemon=True).start()
+
+    def _full(self, frame):
+        if frame.HasField("task"):
+            tasks = sum(1 for one in self._held.values() if one.task)
+            return tasks >= self._concurrency or not self.wanted.is_set()
+        return len(self._held) >= MAX_HELD and not frame.HasField("command")
 
     def _carry_out(self, held):
         if held.before:
@@ -286,6 +313,8 @@ class Agent:
         try:
             if held.command:
                 self._obey(held)
+            elif self._on_task and held.task:
+                self._work_on(held, update)
             elif self._handle and held.message:
                 with tracing.span("process", held.message.type, "CONSUMER", held.trace, held.shared):
                     answer = self._handle(held)
@@ -294,10 +323,11 @@ class Agent:
             else:
                 raise Declined("this agent takes nothing of the kind")
         except Exception as error:
-            declined = isinstance(error, Declined)
+            declined, useless = isinstance(error, Declined), isinstance(error, (Permanent, BudgetSpent))
+            again = bool(held.task and not useless) or bool(held.message and not held.wants_answer)
             update = frames.DeliveryUpdate(
                 state="STATE_DECLINED" if declined else "STATE_FAILED", error=(str(error) or repr(error))[:4096],
-                retryable=error.retryable if declined else bool(held.message and not held.wants_answer))
+                retryable=error.retryable if declined else again, spent=held.spent)
         with self._lock:
             if self._held.get(held.work.delivery_id) is not held:
                 return  # taken back meanwhile
@@ -311,22 +341,32 @@ class Agent:
         if held.command and held.command.type == "stop":
             self.leave("stopped by order")
 
+    def _work_on(self, held, update):
+        with self._lock:
+            self._accept(held)  # at once: it runs from now on
+        with tracing.span("run", held.task.capability, "CONSUMER", held.trace):
+            output = self._on_task(Task(self, held))
+            if output is not None:
+                update.output.CopyFrom(payload(output))
+        for name, amount in held.spent.items():
+            update.spent[name] = amount
+
     def _obey(self, held):
         order = held.command.type
         if order == "resume":
             self.wanted.set()
         elif order in ("drain", "stop"):
             self.wanted.clear()
-            while any(one.message for one in list(self._held.values())) and not held.revoked.wait(0.05):
+            while any(one.name for one in list(self._held.values())) and not held.revoked.wait(0.05):
                 pass  # finishes what it holds
         elif order not in ("quarantine", "dependency_lost", "dependency_recovered"):  # notices
             raise Declined(f"does not know the order {order}")
 
     def _accept(self, held):
         held.accepted = True
-        update = frames.DeliveryUpdate(work=held.work, state="STATE_ACCEPTED")
+        update = frames.DeliveryUpdate(work=held.work, state="STATE_ACCEPTED", spent=held.spent)
         if held.command:
-            update.running.extend([one.message.type for one in self._held.values() if one.message][:64])
+            update.running.extend([one.name for one in self._held.values() if one.name][:64])
         self._up.put(frames.OpenSessionRequest(delivery_update=update))
 
     def _revoke(self, work):
@@ -400,45 +440,3 @@ class Agent:
         until = time.monotonic() + duration
         while time.monotonic() < until and not self._leaving:
             time.sleep(0.05)
-
-
-def new_id():
-    return str(uuid.uuid4())
-
-
-def message(type, data, carrier, to):
-    """A SendMessage. Its id makes repeats recognisable; the trace context travels in its extensions, too."""
-    content = frames.Message(id=new_id(), type=type, extensions=carrier)
-    if data is not None:
-        content.data.CopyFrom(payload(data))
-    return frames.SendMessage(message=content, **to)
-
-
-def payload(data):
-    if isinstance(data, bytes):
-        return frames.Payload(binary=data)
-    if isinstance(data, str):
-        return frames.Payload(text=data)
-    return json_format.Parse(json.dumps({"json": data}), frames.Payload())
-
-
-def value_of(data):
-    kind = data.WhichOneof("data")
-    return json_format.MessageToDict(data.json) if kind == "json" else getattr(data, kind) if kind else None
-
-
-def is_outcome(frame):
-    return frame.WhichOneof("frame") == "delivery_update"
-
-
-def seconds(duration):
-    return duration.seconds + duration.nanos / 1e9
-
-
-def retry_after(error):
-    ms = dict(error.trailing_metadata() or ()).get("retry-after-ms")
-    return int(ms) / 1000 if ms else None
-
-
-def grpc_code(number):
-    return next((code.name for code in grpc.StatusCode if code.value[0] == number), str(number))

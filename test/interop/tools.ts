@@ -15,8 +15,10 @@ type Prepared = Tool | { missing: string } | { broken: string };
 type ToolName =
   | 'python-agent'
   | 'python-pair'
+  | 'python-worker'
   | 'go-agent'
   | 'go-pair'
+  | 'go-worker'
   | 'grpcurl'
   | 'protoc'
   | 'strace'

@@ -30,6 +30,10 @@ type Agent struct {
 	// Handle takes messages; what it returns is the answer to a call (see Payload). Its context ends when the message is
 	// taken back or its time is over. Each message comes on a goroutine of its own.
 	Handle func(ctx context.Context, held *Held) (any, error)
+	// Work takes tasks, Concurrency (1) at a time; what it returns is the output. Its context ends when the task is taken
+	// back, its time is over or the agent counts as lost.
+	Work        func(ctx context.Context, task *Task) (any, error)
+	Concurrency int
 	// Report says how the agent is; asked for at each ping.
 	Report func() *agentv1.Report
 
@@ -44,6 +48,8 @@ type Agent struct {
 	heard      time.Time                          // when the service was heard last
 	lease      time.Duration                      // 0 before the first welcome
 	cutOff     bool                               // the lease is over: others may have our work by now
+	reported   time.Time                          // when a report went last
+	progressed bool                               // a task is further since then
 	drained    bool                               // told to take no more work
 	queue      []*agentv1.OpenSessionRequest      // frames up, for the one goroutine that sends
 	wake       chan struct{}                      // there is something in it
@@ -82,6 +88,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	leaving, leave := context.WithCancel(ctx)
 	defer leave()
 	a.leave = leave
+	if a.Work != nil {
+		a.Concurrency = max(a.Concurrency, 1)
+		if _, declared := a.Spec.Capacity["slots"]; !declared { // the service gives it no more at a time
+			if a.Spec.Capacity == nil {
+				a.Spec.Capacity = map[string]int64{}
+			}
+			a.Spec.Capacity["slots"] = int64(a.Concurrency)
+		}
+	}
 	pace := backoff.DefaultConfig
 	pace.MaxDelay = 2 * time.Second
 	var err error
@@ -235,6 +250,14 @@ func (a *Agent) watch(giveUp func()) {
 	if a.lease > 0 && time.Since(a.heard) > a.lease && !a.cutOff {
 		a.cutOff = true
 		fmt.Println("lease expired: work stopped")
+		for _, held := range a.held {
+			if held.Task != nil { // whoever works on it stops; should it still be ours, it is tried again
+				held.revoke()
+			}
+		}
+	}
+	if a.progressed && a.epoch != 0 && time.Since(a.reported) > time.Second {
+		a.heartbeat(&agentv1.Heartbeat{})
 	}
 	for _, held := range a.held {
 		if !held.accepted && a.epoch != 0 && time.Since(held.since) > 50*time.Millisecond {

@@ -18,10 +18,13 @@ const (
 type Held struct {
 	Message *agentv1.Message // nil for a command
 	Command *agentv1.Command
+	Task    *agentv1.Task
 
 	frame    *agentv1.Delivery
 	work     *agentv1.Work
 	accepted bool
+	spent    map[string]int64  // all that this attempt at a task has spent
+	progress *agentv1.Progress // how far a task is
 	since    time.Time
 	revoke   context.CancelFunc
 	// Messages of one key are handled one after the other; calls have no order: their callers wait for them.
@@ -46,7 +49,9 @@ func (a *Agent) take(frame *agentv1.Delivery) {
 	id, attempt := frame.Work.DeliveryId, frame.Work.Attempt
 	if done := a.done[id]; done != nil { // its outcome did not arrive, or was lost with the store: the same again
 		if attempt >= done.Work.Attempt {
-			a.tell(&agentv1.DeliveryUpdate{Work: frame.Work, State: done.State, Output: done.Output, Error: done.Error})
+			a.tell(&agentv1.DeliveryUpdate{
+				Work: frame.Work, State: done.State, Output: done.Output, Error: done.Error, Spent: done.Spent,
+			})
 		}
 		return
 	}
@@ -59,7 +64,7 @@ func (a *Agent) take(frame *agentv1.Delivery) {
 		}
 		return
 	}
-	if len(a.held) >= maxHeld && frame.GetCommand() == nil {
+	if a.full(frame) {
 		declined := agentv1.DeliveryUpdate_STATE_DECLINED
 		a.tell(&agentv1.DeliveryUpdate{Work: frame.Work, State: declined, Error: "busy", Retryable: true})
 		return
@@ -69,7 +74,7 @@ func (a *Agent) take(frame *agentv1.Delivery) {
 		ctx, revoke = context.WithTimeout(ctx, frame.TimeLeft.AsDuration())
 	}
 	held := &Held{
-		Message: frame.GetMessage(), Command: frame.GetCommand(),
+		Message: frame.GetMessage(), Command: frame.GetCommand(), Task: frame.GetTask(),
 		frame: frame, work: frame.Work, since: time.Now(), revoke: revoke, finished: make(chan struct{}),
 	}
 	if held.Message != nil && !frame.WantsAnswer {
@@ -80,7 +85,24 @@ func (a *Agent) take(frame *agentv1.Delivery) {
 		a.last[held.key] = held
 	}
 	a.held[id] = held
+	if held.Task != nil {
+		a.accept(held) // at once: it runs from now on
+	}
 	go a.carryOut(ctx, held)
+}
+
+// full says whether there is no room for a delivery.
+func (a *Agent) full(frame *agentv1.Delivery) bool {
+	if frame.GetTask() == nil {
+		return len(a.held) >= maxHeld && frame.GetCommand() == nil
+	}
+	tasks := 0
+	for _, held := range a.held {
+		if held.Task != nil {
+			tasks++
+		}
+	}
+	return tasks >= max(a.Concurrency, 1) || a.drained || a.Work == nil
 }
 
 func (a *Agent) carryOut(ctx context.Context, held *Held) {
@@ -102,7 +124,7 @@ func (a *Agent) carryOut(ctx context.Context, held *Held) {
 		update.State, update.Retryable = agentv1.DeliveryUpdate_STATE_DECLINED, declined.Retryable
 	default:
 		update.State = agentv1.DeliveryUpdate_STATE_FAILED
-		update.Retryable = held.Message != nil && !held.frame.WantsAnswer
+		update.Retryable = held.Message != nil && !held.frame.WantsAnswer || held.Task != nil && !useless(err)
 	}
 	if err != nil {
 		update.Error = firstCharacters(err.Error(), 4096)
@@ -117,6 +139,8 @@ func (a *Agent) outcome(ctx context.Context, held *Held) (*agentv1.Payload, erro
 	switch {
 	case held.Command != nil:
 		return nil, a.obey(ctx, held)
+	case held.Task != nil:
+		return a.work(ctx, held)
 	case held.Message == nil || a.Handle == nil:
 		return nil, Declined{Why: "this agent takes nothing of the kind"}
 	}
@@ -146,7 +170,7 @@ func (a *Agent) finish(held *Held, update *agentv1.DeliveryUpdate) {
 		return // taken back meanwhile
 	}
 	delete(a.held, id)
-	update.Work = held.work
+	update.Work, update.Spent = held.work, held.spent
 	if !update.Retryable {
 		a.done[id] = update
 		a.doneOrder = append(a.doneOrder, id)
@@ -165,7 +189,7 @@ func (a *Agent) obey(ctx context.Context, held *Held) error {
 		a.setDrained(false)
 	case "drain", "stop":
 		a.setDrained(true)
-		for len(a.messagesHeld()) > 0 && ctx.Err() == nil { // finishes what it holds
+		for len(a.stillHeld()) > 0 && ctx.Err() == nil { // finishes what it holds
 			time.Sleep(50 * time.Millisecond)
 		}
 	case "quarantine", "dependency_lost", "dependency_recovered": // notices
@@ -184,26 +208,31 @@ func (a *Agent) setDrained(drained bool) {
 // accept says that a delivery is worked on and takes longer.
 func (a *Agent) accept(held *Held) {
 	held.accepted = true
-	update := &agentv1.DeliveryUpdate{Work: held.work, State: agentv1.DeliveryUpdate_STATE_ACCEPTED}
+	update := &agentv1.DeliveryUpdate{Work: held.work, State: agentv1.DeliveryUpdate_STATE_ACCEPTED, Spent: held.spent}
 	if held.Command != nil {
 		update.Running = a.running()
 	}
 	a.upLocked(&agentv1.OpenSessionRequest{Frame: &agentv1.OpenSessionRequest_DeliveryUpdate{DeliveryUpdate: update}})
 }
 
-func (a *Agent) messagesHeld() []string {
+func (a *Agent) stillHeld() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.running()
 }
 
-func (a *Agent) running() (types []string) {
+// running are the types of messages, and the tasks, that are worked on.
+func (a *Agent) running() (names []string) {
 	for _, held := range a.held {
-		if held.Message != nil && len(types) < 64 {
-			types = append(types, held.Message.Type)
+		switch {
+		case len(names) == 64 || held.Command != nil:
+		case held.Task != nil:
+			names = append(names, "task "+held.Task.Capability+" "+held.Task.Id)
+		default:
+			names = append(names, held.Message.GetType())
 		}
 	}
-	return types
+	return names
 }
 
 // revoke stops an attempt: nobody wants its outcome any more.

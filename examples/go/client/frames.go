@@ -18,21 +18,39 @@ type effect struct {
 }
 
 func (a *Agent) hello() *agentv1.Hello {
-	hello := &agentv1.Hello{
-		InstanceId: a.instance, Client: "example-go/2", Report: a.Report(),
-		Features: []string{"messages/1"}, MaxInFlight: 8,
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	hello := &agentv1.Hello{
+		InstanceId: a.instance, Client: "example-go/2", Report: a.report(),
+		Features: []string{"messages/1"}, MaxInFlight: uint32(max(8, a.Concurrency)),
+	}
 	for _, held := range a.held {
 		hello.Held = append(hello.Held, held.work)
 	}
 	for _, effect := range a.unanswered { // finished, and the service does not know it yet
-		if update := effect.frame.GetDeliveryUpdate(); update != nil && len(hello.Held) < 1024 {
+		update := effect.frame.GetDeliveryUpdate()
+		if update != nil && a.held[update.Work.DeliveryId] == nil && len(hello.Held) < 1024 {
 			hello.Held = append(hello.Held, update.Work)
 		}
 	}
 	return hello
+}
+
+// report is how the agent is, and how far its tasks are.
+func (a *Agent) report() *agentv1.Report {
+	report := a.Report()
+	for _, held := range a.held {
+		if held.progress != nil && len(report.Progress) < 256 {
+			report.Progress = append(report.Progress, held.progress)
+		}
+	}
+	a.reported, a.progressed = time.Now(), false
+	return report
+}
+
+func (a *Agent) heartbeat(beat *agentv1.Heartbeat) {
+	beat.Report = a.report()
+	a.upLocked(&agentv1.OpenSessionRequest{Frame: &agentv1.OpenSessionRequest_Heartbeat{Heartbeat: beat}})
 }
 
 func (a *Agent) welcome(welcome *agentv1.Welcome) {
@@ -49,15 +67,15 @@ func (a *Agent) welcome(welcome *agentv1.Welcome) {
 }
 
 func (a *Agent) answerPing(ping *agentv1.Ping, received time.Time) {
-	beat := &agentv1.Heartbeat{Echo: ping.Echo, AgentTime: timestamppb.Now(), Report: a.Report()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	beat := &agentv1.Heartbeat{Echo: ping.Echo, AgentTime: timestamppb.Now()}
 	a.cutOff = false
 	if ping.Lease != nil {
 		a.lease = ping.Lease.AsDuration()
 	}
 	beat.Held = durationpb.New(time.Since(received))
-	a.upLocked(&agentv1.OpenSessionRequest{Frame: &agentv1.OpenSessionRequest_Heartbeat{Heartbeat: beat}})
+	a.heartbeat(beat)
 }
 
 // post sends a frame now, or with the next welcome.

@@ -25,19 +25,21 @@ func sending(ctx context.Context, operation, messageType string, kind trace.Span
 		trace.WithAttributes(attributes(operation, "send", messageType)...))
 }
 
-// processing begins the span of a handler: below the sender's span; or, where others have the message, too, in a trace
-// of its own that links to it.
+// processing begins the span of a handler, of a message or a task: below the sender's span; or, where others have the
+// message, too, in a trace of its own that links to it.
 func processing(ctx context.Context, delivery *agentv1.Delivery) (context.Context, trace.Span) {
-	messageType := delivery.GetMessage().GetType()
-	options := []trace.SpanStartOption{
-		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attributes("process", "process", messageType)...),
+	name := "process " + delivery.GetMessage().GetType()
+	attributes := attributes("process", "process", delivery.GetMessage().GetType())
+	if task := delivery.GetTask(); task != nil {
+		name, attributes = "run "+task.Capability, []attribute.KeyValue{attribute.String("orchestrator.task.id", task.Id)}
 	}
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attributes...)}
 	carrier := propagation.MapCarrier{"traceparent": delivery.Traceparent, "tracestate": delivery.Tracestate}
 	sender := w3c.Extract(ctx, carrier)
 	if delivery.Shared {
 		options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(sender)))
 	}
-	return tracer.Start(sender, "process "+messageType, options...)
+	return tracer.Start(sender, name, options...)
 }
 
 func attributes(name, kind, messageType string) []attribute.KeyValue {
