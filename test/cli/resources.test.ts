@@ -106,11 +106,11 @@ describe('resources usage', () => {
     ]);
     expect(stdout).toMatch(/cpu_milli +6,000 +8,000 +3,000 +8,000 +████████▒▒▒▒▒▒▒·····/);
     expect(stdout).toMatch(/memory_bytes +8 GiB +16 GiB +– +16 GiB +█{10}·{10}/);
-    expect(stdout).toContain('Zone a, 1 agents');
-    expect(stdout).toContain('Without a zone, 1 agents');
+    expect(stdout).toContain('Zone a, 1 agent\n');
+    expect(stdout).toContain('Without a zone, 1 agent\n');
     expect(stdout).toMatch(/a1 +a +3 tasks +cpu_milli +3,000 +4,000 +1,000/);
     expect(stdout).toMatch(
-      /a2 +1 tasks, 2 allocations +cpu_milli +6,000 +4,000 .*█+!+ +2,000 too much is reserved/,
+      /a2 +1 task, 2 allocations +cpu_milli +6,000 +4,000 .*█+!+ +2,000 too much is reserved/,
     );
     expect(stdout).toMatch(/team-a +3 +tasks +hard +4 +4 +█{10}/);
     expect(stdout).toMatch(/gpu +soft +2 +1 .*others come first/);

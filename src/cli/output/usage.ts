@@ -94,7 +94,7 @@ export function renderUsage(
   if (usage.zones.length > 1) {
     for (const zone of usage.zones) {
       const name = zone.zone === '' ? 'Without a zone' : `Zone ${zone.zone}`;
-      section(`${name}, ${zone.agents} agents`, table(zone.resources));
+      section(`${name}, ${counted(zone.agents, 'agent')}`, table(zone.resources));
     }
   }
   if (withAgents) section('Agents', agentTable(usage.agents, inner));
@@ -121,6 +121,8 @@ export function renderUsage(
   return lines;
 }
 
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
 /** The legend of the bars. */
 export const usageLegend = '█ reserved and used  ▒ reserved only  ░ used only  ! too much reserved  · free';
 
@@ -133,7 +135,8 @@ function agentTable(agents: readonly AgentUsage[], style: Style): string[] {
     ...resourceColumns,
   ];
   const rows = agents.flatMap(({ agentId, zone, resources, tasks, allocations, available, detail }) => {
-    const has = `${tasks} tasks${allocations === 0 ? '' : `, ${allocations} allocations`}`;
+    const more = allocations === 0 ? '' : `, ${counted(allocations, 'allocation')}`;
+    const has = `${counted(tasks, 'task')}${more}`;
     const head = [available ? strong(agentId) : dim(agentId), dim(zone), plain(has)];
     const away = available ? undefined : warn(detail === '' ? 'gets no work' : detail);
     if (resources.length === 0) return [[...head, ...Array<Span>(6).fill(plain('')), away ?? plain('')]];
