@@ -196,13 +196,30 @@ export class AgentPool {
 
   /** With the same agents, reports and holds, without classes and listeners: to try things out on. */
   copy(): AgentPool {
+    const steps = this.copying();
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+    }
+  }
+
+  /** The same step by step, for a large fleet; it is as this one was when it was begun. */
+  *copying(): Generator<void, AgentPool> {
     const copy = new AgentPool(this.#options);
-    for (const { agent, load, usage, reportedMs } of this.#fleet.entries()) {
+    const entries = Array.from(this.#fleet.entries(), ({ agent, load, usage, reportedMs }) => {
+      return { agent, load, usage, reportedMs };
+    });
+    const holds = [...this.holds()];
+    for (const { agent, load, usage, reportedMs } of entries) {
       if (agent === undefined) continue;
       copy.setAgent(agent);
       copy.setLoad(agent.id, load, usage, reportedMs);
+      yield;
     }
-    for (const [key, hold] of this.holds()) copy.hold(key, hold);
+    for (const [key, hold] of holds) {
+      copy.hold(key, hold);
+      yield;
+    }
     return copy;
   }
 }

@@ -6,9 +6,10 @@ import {
 import { quote } from '../../../lib/violations.ts';
 import { rankOf } from './decider.ts';
 import type { AgentEntry, Fleet } from './fleet.ts';
+import type { ResourceTable } from './resource-table.ts';
 import * as scanning from './scan.ts';
 import type { ExplainOptions, PoolAgent } from './types.ts';
-import type { WantClass } from './want-class.ts';
+import type { WantClass, WantedAmount } from './want-class.ts';
 
 /** In the order in which they are looked at. */
 export const CONSTRAINTS = [
@@ -35,11 +36,20 @@ export interface ExcludedTally {
 
 export interface ExhaustedTally {
   resource: string;
+  table: ResourceTable | undefined;
   needed: number;
   agents: number;
   mostFree: number;
   mostFreeOn: string;
   largest: number;
+}
+
+export interface LargestTally {
+  resource: string;
+  table: ResourceTable | undefined;
+  needed: number;
+  most: number;
+  agentId: string;
 }
 
 /** Agents that are still in question, step by step. */
@@ -65,7 +75,7 @@ export interface Findings {
   /** Of the agents that nothing excludes. */
   exhausted: ExhaustedTally[];
   /** Of the agents that the constraints of the agent alone leave: the largest, by need. */
-  largest: { resource: string; needed: number; most: number; agentId: string }[];
+  largest: LargestTally[];
   /** At which step agents that are large enough fall out; in words which constraint, or how it is with them. */
   out: Record<Step, ExcludedTally>;
   /** Of the agents that are large enough and not crowded. */
@@ -102,21 +112,23 @@ export function findings(question: Question): Findings {
       ...{ willing: 0, uncrowded: 0, withRoom: 0, fitting: 0 },
     },
     excluded: new Map(),
-    exhausted: wantClass.needs.map(notExhausted),
-    full: wantClass.needs.map(notExhausted),
+    exhausted: wantClass.needs.map((need) => notExhausted(need, fleet)),
+    full: wantClass.needs.map((need) => notExhausted(need, fleet)),
     out: { away: noTally(), declined: noTally(), crowded: noTally(), kept: noTally() },
     largest: wantClass.needs.map(({ name, amount }) => ({
-      ...{ resource: name, needed: amount, most: 0, agentId: '' },
+      ...{ resource: name, table: fleet.table(name), needed: amount, most: 0, agentId: '' },
     })),
     scores: [],
   };
-  for (const entry of fleet.entries())
-    if (entry.agent !== undefined) look(question, found, entry, entry.agent);
+  for (let slot = 0; slot < fleet.slots; slot++) {
+    const entry = fleet.entryAt(slot);
+    if (entry?.agent !== undefined) look(question, found, entry, entry.agent);
+  }
   return found;
 }
 
 function look(question: Question, found: Findings, entry: AgentEntry, agent: PoolAgent): void {
-  const { fleet, scan, wantClass, options } = question;
+  const { scan, wantClass, options } = question;
   const { funnel } = found;
   const { slot } = entry;
   funnel.agents += 1;
@@ -128,7 +140,7 @@ function look(question: Question, found: Findings, entry: AgentEntry, agent: Poo
   }
   funnel.allowed += 1;
   for (const one of found.largest) {
-    const most = fleet.table(one.resource)?.reservableOn(slot) ?? 0;
+    const most = one.table?.reservableOn(slot) ?? 0;
     if (one.agentId !== '' && most <= one.most) continue;
     one.most = most;
     one.agentId = agent.id;
@@ -143,13 +155,13 @@ function look(question: Question, found: Findings, entry: AgentEntry, agent: Poo
       const drainedOnly = isOut === 'away' && excludes !== scanning.AWAY;
       const why = isOut === 'crowded' ? (constraint ?? '') : drainedOnly ? 'supposed to be drained' : word;
       count(found.out[isOut], agent, why);
-    } else if (room === scanning.FULL) for (const one of found.full) lacks(one, fleet, entry);
+    } else if (room === scanning.FULL) for (const one of found.full) lacks(one, entry);
   }
   if (constraint !== undefined) {
     tally(found, constraint, agent, word);
     return;
   }
-  for (const one of found.exhausted) lacks(one, fleet, entry);
+  for (const one of found.exhausted) lacks(one, entry);
   if (room === scanning.ROOM) keepBest(found, question, entry);
 }
 
@@ -204,8 +216,8 @@ const quoted = (text = ''): string => (text === '' ? '' : quote(text));
 
 const noTally = (): ExcludedTally => ({ agents: 0, examples: [], words: new Map() });
 
-const notExhausted = ({ name, amount }: { name: string; amount: number }): ExhaustedTally => ({
-  ...{ resource: name, needed: amount },
+const notExhausted = ({ name, amount }: WantedAmount, fleet: Fleet): ExhaustedTally => ({
+  ...{ resource: name, table: fleet.table(name), needed: amount },
   ...{ agents: 0, mostFree: 0, mostFreeOn: '', largest: 0 },
 });
 
@@ -231,8 +243,8 @@ function versionsOf(agent: PoolAgent, { candidates }: WantClass): string {
   return versions.map(({ version }) => quoted(version) || 'none').join(', ');
 }
 
-function lacks(one: ExhaustedTally, fleet: Fleet, { id, slot }: AgentEntry): void {
-  const table = fleet.table(one.resource);
+function lacks(one: ExhaustedTally, { id, slot }: AgentEntry): void {
+  const { table } = one;
   const free = Math.max(0, table?.freeOn(slot) ?? 0);
   if (free >= one.needed) return;
   one.agents += 1;

@@ -146,12 +146,12 @@ export class Fleet {
   }
 
   addHold(entry: AgentEntry, key: string, hold: Hold): void {
-    entry.holds.set(key, hold);
-    if (hold.kind === 'task') entry.tasks += 1;
-    for (const [name, amount] of Object.entries(hold.resources)) {
-      if (amount > 0) this.#tableFor(entry, name).addReserved(entry.slot, amount);
-    }
-    this.#count(entry, hold, 1);
+    this.#addHold(entry, key, hold);
+    this.#settle(entry);
+  }
+
+  addHolds(entry: AgentEntry, holds: ReadonlyMap<string, Hold>): void {
+    for (const [key, hold] of holds) this.#addHold(entry, key, hold);
     this.#settle(entry);
   }
 
@@ -174,6 +174,15 @@ export class Fleet {
     this.#entries.delete(entry.id);
     this.#bySlot[entry.slot] = undefined;
     this.#unused.push(entry.slot);
+  }
+
+  #addHold(entry: AgentEntry, key: string, hold: Hold): void {
+    entry.holds.set(key, hold);
+    if (hold.kind === 'task') entry.tasks += 1;
+    for (const [name, amount] of Object.entries(hold.resources)) {
+      if (amount > 0) this.#tableFor(entry, name).addReserved(entry.slot, amount);
+    }
+    this.#count(entry, hold, 1);
   }
 
   // What is held on an agent that is not known is nowhere: in no zone that affinities or spreads could mean.

@@ -67,20 +67,24 @@ export function usageOf(fleet: Fleet, selector: LabelSelector | undefined): Pool
 
 /** Capacity counts where work may go; what is held and used counts everywhere. */
 function addTo(sums: Map<string, ResourceFigures>, one: ResourceFigures, available: boolean): void {
-  const sum = sums.get(one.resource) ?? {
-    ...{ resource: one.resource, capacity: 0, reservable: 0, reserved: 0, excess: 0 },
-    ...{ used: undefined, usedAgents: 0, usedOldestMs: undefined },
-  };
-  sums.set(one.resource, {
-    resource: one.resource,
-    capacity: sum.capacity + (available ? one.capacity : 0),
-    reservable: sum.reservable + (available ? one.reservable : 0),
-    reserved: sum.reserved + one.reserved,
-    excess: sum.excess + one.excess,
-    used: one.used === undefined ? sum.used : (sum.used ?? 0) + one.used,
-    usedAgents: sum.usedAgents + one.usedAgents,
-    usedOldestMs: oldest(sum.usedOldestMs, one.usedOldestMs),
-  });
+  let sum = sums.get(one.resource);
+  if (sum === undefined) {
+    sum = {
+      ...{ resource: one.resource, capacity: 0, reservable: 0, reserved: 0, excess: 0 },
+      ...{ used: undefined, usedAgents: 0, usedOldestMs: undefined },
+    };
+    sums.set(one.resource, sum);
+  }
+  if (available) {
+    sum.capacity += one.capacity;
+    sum.reservable += one.reservable;
+  }
+  sum.reserved += one.reserved;
+  sum.excess += one.excess;
+  if (one.used === undefined) return;
+  sum.used = (sum.used ?? 0) + one.used;
+  sum.usedAgents += one.usedAgents;
+  sum.usedOldestMs = oldest(sum.usedOldestMs, one.usedOldestMs);
 }
 
 function oldest(a: number | undefined, b: number | undefined): number | undefined {

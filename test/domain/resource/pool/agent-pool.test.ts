@@ -243,9 +243,15 @@ test('a copy answers the same and goes its own way', () => {
   const pool = newPool(agents(2));
   pool.hold('t', { agentId: 'a0', resources: { cpu: 8 }, group: 'render', kind: 'task' });
   pool.setLoad('a1', 0.5, { cpu: 1 }, 77);
+  pool.hold('early', { agentId: 'late', resources: { cpu: 5 }, group: 'render', kind: 'task' });
   const copy = pool.copy();
   expect(copy.usage()).toEqual(pool.usage());
   copy.free('t');
   expect(copy.freeOn('a0', 'cpu')).toBe(8);
   expect(pool.freeOn('a0', 'cpu')).toBe(0);
+  copy.setAgent(anAgent('late', { cpu: 8 }));
+  expect(copy.freeOn('late', 'cpu')).toBe(3);
+  copy.free('early');
+  expect(copy.freeOn('late', 'cpu')).toBe(8);
+  expect([pool.agent('late'), pool.held('early')?.agentId]).toEqual([undefined, 'late']);
 });
