@@ -1,8 +1,7 @@
 import type { Part } from '../../../state/merged-commits.ts';
 import { amountsOf } from '../../resource/amounts.ts';
 import type { Ledger } from '../../resource/ledger.ts';
-import { encodeQuota, quotaKey } from '../../resource/quotas/quota-record.ts';
-import { takeOver } from '../../resource/quotas/spending.ts';
+import { settlement } from '../../resource/quotas/spending.ts';
 import { freeBudgets, holdsBudgets, missingBudget, spentByTree } from './budgets.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
 import {
@@ -19,7 +18,7 @@ import {
   taskOf,
 } from './task-record.ts';
 
-type Ports = Pick<SchedulerPorts, 'tasks'> & { namespace: string; ledger: Ledger };
+type Ports = Pick<SchedulerPorts, 'tasks' | 'events'> & { namespace: string; ledger: Ledger };
 
 /** Tasks that one commit settles. */
 const MAX_SETTLED = 128;
@@ -36,7 +35,7 @@ export interface Settled {
  * must be fenced. Pure.
  */
 export function settleTasks(ids: readonly string[], ports: Ports, nowMs: number): Settled {
-  const { tasks, namespace, ledger } = ports;
+  const { tasks, namespace, ledger, events } = ports;
   const settled: Settled = { part: undefined, ids: [], none: [] };
   const parents = new Map<string, ReturnType<typeof copyTask>>();
   const spent = new Map<string, Record<string, bigint>>();
@@ -75,8 +74,12 @@ export function settleTasks(ids: readonly string[], ports: Ports, nowMs: number)
   }
   if (settled.ids.length === 0) return settled;
   for (const [id, record] of parents) puts.push({ key: taskKey(id), value: encodeTask(record) });
-  puts.push(...quotaPuts(spent, ledger, nowMs));
-  settled.part = { checks: [...checks, ...quotaChecks(spent, ledger)], puts };
+  const quotas = settlement(ledger.accounts, spent, nowMs);
+  settled.part = {
+    checks: [...checks, ...quotas.checks],
+    puts: [...puts, ...quotas.puts],
+    appends: quotas.events.map((event) => events.append(event)),
+  };
   return settled;
 }
 
@@ -87,31 +90,6 @@ function isReady({ id }: KnownTask, { tasks, namespace }: Ports): boolean {
     if (child !== undefined && (!hasEnded(child.record) || !child.record.settled)) return false;
   }
   return true;
-}
-
-/** Owners and the namespace, with what was spent of each one's budgets. */
-function parties(spent: ReadonlyMap<string, Record<string, bigint>>): Map<string, Record<string, bigint>> {
-  const all = new Map<string, Record<string, bigint>>();
-  for (const [owner, amounts] of spent) {
-    all.set('', sum(all.get('') ?? {}, amounts));
-    if (owner !== '') all.set(owner, sum(all.get(owner) ?? {}, amounts));
-  }
-  return all;
-}
-
-function quotaPuts(spent: ReadonlyMap<string, Record<string, bigint>>, { accounts }: Ledger, nowMs: number) {
-  return [...parties(spent)].flatMap(([owner, amounts]) => {
-    const record = accounts.record(owner);
-    const next = record && takeOver(record, amounts, nowMs);
-    return next === undefined ? [] : [{ key: quotaKey(owner), value: encodeQuota(next) }];
-  });
-}
-
-function quotaChecks(spent: ReadonlyMap<string, Record<string, bigint>>, { accounts }: Ledger) {
-  const checks = new Map(
-    [...spent.keys()].flatMap((owner) => accounts.checks(owner)).map((each) => [each.key, each]),
-  );
-  return [...checks.values()];
 }
 
 /** Answers GrantTaskBudget, as far as is known here. The commit must be fenced. Undefined: nothing was asked. */
