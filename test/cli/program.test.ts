@@ -219,6 +219,20 @@ describe('completion', () => {
     expect(await words('losses', 'confirm', '')).toEqual(['alpha']);
   });
 
+  it('knows the ids of tasks', async () => {
+    service = await startFakeService({
+      agents: [sampleAgent('alpha')],
+      tasks: { listTasks: () => ({ tasks: [{ id: 't-1' }, { id: '`reboot`' }] }) },
+    });
+    expect(await words('tasks', 'explain', '')).toEqual(['t-1']);
+    expect(await words('tasks', 'cancel', 't-9', 't')).toEqual(['t-1']);
+    expect(await words('tasks', 'submit', 'sum', '--parent', '')).toEqual(['t-1']);
+    expect(await words('resources', 'explain', '--task', 't')).toEqual(['t-1']);
+    expect(await words('tasks', 'submit', 'sum', '--not-agent', '')).toEqual(['alpha']);
+    expect(await words('resources', 'quotas', 's')).toEqual(['set']);
+    expect(await words('tasks', 'submit', 'sum', '--on-loss', 'r')).toEqual(['replace', 'reconcile']);
+  });
+
   it('offers nothing instead of an error when the service is away', async () => {
     expect(await words('agents', 'get', '')).toEqual([]);
   });
