@@ -25,7 +25,7 @@ import { encodeFreeze, FREEZE_KEY } from './care/care-records.ts';
 import type { Surveys } from './care/surveys.ts';
 import { standingOf, zoneOf } from './care/troubles.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
-import { contention, limitReached } from './errors.ts';
+import { contention } from './errors.ts';
 import { loadAgent } from './load.ts';
 import { agentIdOf, agentKey, agentOf, copyRecord, encodeRecord, isAgentKey } from './record.ts';
 
