@@ -14,24 +14,26 @@ export type Checked = { kind: 'good'; moves: OrderedMove[] } | { kind: 'stale'; 
 
 /**
  * Whether a plan can still be carried out: each task is where it was, at the same attempt, and may still be moved; and made
- * in their order all moves fit.
+ * in their order all moves fit. What changes while it is looked at is refused by the revisions with which the moves are stored.
+ * @param known the tasks as they were when the fleet was read
  */
-export function checkPlan(
+export function* checkPlan(
   plan: RebalancePlan,
   fleet: Fleet | undefined,
-  task: (id: string) => KnownTask | undefined,
-): Checked {
+  known: ReadonlyMap<string, KnownTask | undefined>,
+): Generator<void, Checked> {
   const changes: string[] = [];
   const moves: OrderedMove[] = [];
   if (fleet === undefined) return { kind: 'stale', changes: ['there are no agents any more'] };
-  const model = new FleetModel(fleet);
+  const model = yield* FleetModel.of(fleet);
   const placed = new Map(fleet.tasks.map((each) => [each.id, each]));
   for (const move of plan.moves) {
-    const known = task(move.taskId);
+    yield;
+    const now = known.get(move.taskId);
     const at = placed.get(move.taskId);
-    const change = changed(move, known, at) ?? (at && refusal(model, at, move));
+    const change = changed(move, now, at) ?? (at && refusal(model, at, move));
     if (change !== undefined) changes.push(change);
-    else if (known !== undefined) moves.push({ known, to: move.toAgentId });
+    else if (now !== undefined) moves.push({ known: now, to: move.toAgentId });
   }
   if (changes.length === 0) return { kind: 'good', moves };
   const more = changes.length - MAX_NAMED;

@@ -54,9 +54,9 @@ export function createRebalancing(options: CreateRebalancingOptions): {
   const reader = new FleetReader(options);
   const plans = new Plans({ ...options, reader });
   const { seen } = options;
-  const rebalancing = new Rebalancing({ store, storeTime, directory, reader, plans, events, seen });
+  const rebalancing = new Rebalancing({ store, storeTime, directory, reader, plans, events, clock, seen });
   const marks = new WatchMarks({ store, events });
-  const moves = config.onShrink === 'move' ? new ShrinkMoves({ store, reader, heldBack }) : undefined;
+  const moves = config.onShrink === 'move' ? new ShrinkMoves({ store, reader, clock, heldBack }) : undefined;
   const { background, log } = options;
   const chores = [
     new PlanUpkeep({ store, plans }),

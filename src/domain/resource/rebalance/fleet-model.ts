@@ -40,11 +40,23 @@ export class FleetModel {
   /** By the group whose comings and goings concern them, by key. */
   readonly #constrained = new Map<string, Map<string, Constrained>>();
 
-  constructor(fleet: Fleet) {
+  private constructor(fleet: Fleet) {
     this.fleet = fleet;
     this.#pool = fleet.pool;
-    for (const agent of fleet.pool.agents()) this.#agents.set(agent.id, this.#read(agent));
-    for (const each of [...fleet.tasks, ...fleet.others]) this.#constrain(each);
+  }
+
+  /** Made step by step. */
+  static *of(fleet: Fleet): Generator<void, FleetModel> {
+    const model = new FleetModel(fleet);
+    for (const agent of fleet.pool.agents()) {
+      model.#agents.set(agent.id, model.#read(agent));
+      yield;
+    }
+    for (const each of [...fleet.tasks, ...fleet.others]) {
+      model.#constrain(each);
+      yield;
+    }
+    return model;
   }
 
   agents(): IterableIterator<ModelAgent> {

@@ -63,29 +63,36 @@ export class FleetReader {
     return [...tasks.on(namespace, agentId)].flatMap((id) => tasks.get(namespace, id) ?? []);
   }
 
-  /** As it is at this moment; undefined: the namespace has no agents. */
-  read(namespace: string, storeMs: number): Fleet | undefined {
+  /** As it is at this moment, read step by step; undefined: the namespace has no agents. */
+  *read(namespace: string, storeMs: number): Generator<void, Fleet | undefined> {
     const { tasks, allocations, placing, clock } = this.#options;
-    const pool = this.pool(namespace)?.copy();
-    if (pool === undefined) return undefined;
+    const real = this.pool(namespace);
+    if (real === undefined) return undefined;
+    // All of it is taken at once, before the first step: records do not change, others take their place.
+    const known = [...tasks.all(namespace)];
+    const granted = allocations.active(namespace);
+    const { waiting, keptFree } = placing.scheduler(namespace);
+    const waits = waitingTasks(waiting, storeMs);
+    const kept = new Set(keptFree.keys());
+    const pool = yield* real.copying();
     const placed: PlacedTask[] = [];
     const others: Resident[] = [];
-    for (const known of tasks.all(namespace)) {
-      const task = placedTask(known, storeMs);
+    for (const each of known) {
+      const task = placedTask(each, storeMs);
       if (task !== undefined) placed.push(task);
-      else others.push(...residents(known));
+      else others.push(...residents(each));
+      yield;
     }
-    for (const { id, record } of allocations.active(namespace)) {
+    for (const { id, record } of granted) {
       const { agentId } = allocationOf(record);
       if (agentId !== '') others.push({ key: allocationKey(id), agentId, want: wantOfAllocation(record) });
     }
-    const { waiting, keptFree } = placing.scheduler(namespace);
     return {
       pool,
       tasks: placed,
       others,
-      waiting: waitingTasks(waiting, storeMs),
-      keptFree: new Set(keptFree.keys()),
+      waiting: waits,
+      keptFree: kept,
       reportsSinceMs: clock.wallMs() - FRESH_MS,
     };
   }

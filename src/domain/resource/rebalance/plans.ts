@@ -14,7 +14,7 @@ import { FleetModel } from './fleet-model.ts';
 import type { FleetReader } from './fleet-reader.ts';
 import { inSlices } from './in-slices.ts';
 import { decodePlan, encodePlan, PLAN_KEPT_MS, PLAN_PREFIX, planKey } from './plan-record.ts';
-import { planMoves } from './planner.ts';
+import { type PlanOutcome, planMoves } from './planner.ts';
 import type { Goal } from './planning.ts';
 import { tooManyPlans } from './rebalance-errors.ts';
 
@@ -96,19 +96,15 @@ export class Plans {
 
   async #make({ namespace, goals, maxMoves, storeMs }: PlanOrder): Promise<RebalancePlan> {
     const { reader, clock, ids, revision } = this.#options;
-    const fleet = reader.read(namespace, storeMs);
     const plan = create(RebalancePlanSchema, {
       time: timestampFromMs(storeMs),
       revision: revision(namespace),
       summary: 'there are no agents',
     });
-    if (fleet === undefined) return plan;
-    const steps = planMoves({
-      model: new FleetModel(fleet),
-      goals: new Set(goals),
-      maxMoves: maxMoves === 0 ? DEFAULT_MOVES : maxMoves,
-    });
-    const { moves, notMovable, summary } = await inSlices(steps, clock);
+    const limit = maxMoves === 0 ? DEFAULT_MOVES : maxMoves;
+    const outcome = await inSlices(look(reader, namespace, storeMs, new Set(goals), limit), clock);
+    if (outcome === undefined) return plan;
+    const { moves, notMovable, summary } = outcome;
     plan.notMovable = notMovable;
     plan.summary = summary;
     plan.moves = moves.map(({ task, to, goal, gain, costSeconds, detail }) =>
@@ -120,6 +116,19 @@ export class Plans {
     if (moves.length > 0) plan.id = `plan-${ids.uuid().replaceAll('-', '').slice(0, ID_DIGITS)}`;
     return plan;
   }
+}
+
+function* look(
+  reader: FleetReader,
+  namespace: string,
+  storeMs: number,
+  goals: ReadonlySet<Goal>,
+  maxMoves: number,
+): Generator<void, PlanOutcome | undefined> {
+  const fleet = yield* reader.read(namespace, storeMs);
+  if (fleet === undefined) return undefined;
+  const model = yield* FleetModel.of(fleet);
+  return yield* planMoves({ model, goals, maxMoves });
 }
 
 /** "relieve_hot" */

@@ -10,6 +10,7 @@ import {
   PlanRebalanceResponseSchema,
   type RebalancePlan,
 } from '../../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
+import type { Clock } from '../../../lib/clock.ts';
 import { DomainError } from '../../../lib/errors.ts';
 import type { Check, Commit, Store } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
@@ -18,8 +19,9 @@ import type { AgentDirectory } from '../../agent/directory.ts';
 import type { EventWriter, NewEvent } from '../../monitoring/events.ts';
 import { namespaceOf } from '../../namespaces.ts';
 import { Mutation } from '../../requests.ts';
-import { checkPlan } from './check-plan.ts';
+import { type Checked, checkPlan } from './check-plan.ts';
 import type { FleetReader } from './fleet-reader.ts';
+import { inSlices } from './in-slices.ts';
 import { orderMoves } from './order-moves.ts';
 import { decodePlan, planKey, planOf } from './plan-record.ts';
 import { goalName, type Plans } from './plans.ts';
@@ -32,6 +34,7 @@ export interface RebalancingOptions {
   reader: FleetReader;
   plans: Plans;
   events: EventWriter;
+  clock: Clock;
   /** Resolves once the views of this replica show a revision, or after a while. */
   seen(namespace: string, revision: bigint): Promise<void>;
 }
@@ -112,7 +115,7 @@ export class Rebalancing {
 
   /** @throws DomainError PLAN_NOT_FOUND, PLAN_STALE; StoreUnavailableError, StoreFullError */
   async carryOut({ namespace, planId, actor, checks = [], remember }: Application): Promise<Applied> {
-    const { store, storeTime, reader, events } = this.#options;
+    const { store, storeTime, reader, events, clock } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       const storeMs = await storeTime.exact();
       const entry = await store.get(namespace, planKey(planId));
@@ -122,8 +125,7 @@ export class Rebalancing {
       }
       const plan = planOf(record);
       await this.#caughtUp(namespace);
-      const fleet = reader.read(namespace, storeMs);
-      const checked = checkPlan(plan, fleet, (id) => reader.task(namespace, id));
+      const checked = await inSlices(check(reader, namespace, plan, storeMs), clock);
       if (checked.kind === 'stale') throw planStale(planId, checked.changes);
       const response = create(ApplyRebalanceResponseSchema, { moves: checked.moves.length });
       const ordered = orderMoves(checked.moves, actor);
@@ -149,6 +151,17 @@ export class Rebalancing {
     const { revision } = await store.position(namespace);
     await seen(namespace, revision);
   }
+}
+
+function* check(
+  reader: FleetReader,
+  namespace: string,
+  plan: RebalancePlan,
+  storeMs: number,
+): Generator<void, Checked> {
+  const known = new Map(plan.moves.map(({ taskId }) => [taskId, reader.task(namespace, taskId)]));
+  const fleet = yield* reader.read(namespace, storeMs);
+  return yield* checkPlan(plan, fleet, known);
 }
 
 function appliedEvent(plan: RebalancePlan, actor: string): NewEvent {

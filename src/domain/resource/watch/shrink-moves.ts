@@ -1,15 +1,18 @@
+import type { Clock } from '../../../lib/clock.ts';
 import type { Store } from '../../../state/store.ts';
 import { FREEZE_KEY } from '../../agent/care/care-records.ts';
 import type { ChoreContext } from '../../agent/care/chore.ts';
 import { type Amounts, add, amountOf, amountsOf } from '../amounts.ts';
-import { costSecondsOf, type Fleet, mayMove, type PlacedTask } from '../rebalance/fleet.ts';
+import { costSecondsOf, mayMove, type PlacedTask } from '../rebalance/fleet.ts';
 import { FleetModel } from '../rebalance/fleet-model.ts';
-import { type FleetReader, isLeaving } from '../rebalance/fleet-reader.ts';
+import { type FleetReader, isLeaving, placedTask } from '../rebalance/fleet-reader.ts';
+import { inSlices } from '../rebalance/in-slices.ts';
 import { type OrderedMove, orderMoves } from '../rebalance/order-moves.ts';
 
 export interface ShrinkMovesOptions {
   store: Store;
   reader: FleetReader;
+  clock: Clock;
   /** Whether automatic action is held back in the namespace: frozen, braked, or agents are being collected. */
   heldBack(namespace: string): boolean;
 }
@@ -36,7 +39,7 @@ export class ShrinkMoves {
   }
 
   async relieve({ namespace, fence, storeMs }: ChoreContext, over: ReadonlySet<string>): Promise<void> {
-    const { store, reader, heldBack } = this.#options;
+    const { store, reader, clock, heldBack } = this.#options;
     const againMs = this.#againMs.get(namespace) ?? new Map<string, number>();
     this.#againMs.set(namespace, againMs);
     for (const agentId of [...againMs.keys()]) if (!over.has(agentId)) againMs.delete(agentId);
@@ -44,12 +47,12 @@ export class ShrinkMoves {
     if (due.length === 0 || heldBack(namespace)) return;
     for (const agentId of due) againMs.set(agentId, storeMs + AGAIN_MS);
     const some = due.filter((agentId) => this.#excess(namespace, agentId).size > 0);
-    const fleet = some.length === 0 ? undefined : reader.read(namespace, storeMs);
-    if (fleet === undefined) return;
-    const model = new FleetModel(fleet);
+    if (some.length === 0) return;
+    const model = await inSlices(read(reader, namespace, storeMs), clock);
+    if (model === undefined) return;
     const but = new Set(over);
     for (const agentId of some) {
-      const moves = this.#moves(namespace, agentId, fleet, model, but);
+      const moves = this.#moves(namespace, agentId, model, but, storeMs);
       if (moves.length === 0) continue;
       const ordered = orderMoves(moves, ACTOR);
       // What came in between is seen next time.
@@ -82,19 +85,21 @@ export class ShrinkMoves {
   #moves(
     namespace: string,
     agentId: string,
-    fleet: Fleet,
     model: FleetModel,
     but: ReadonlySet<string>,
+    storeMs: number,
   ): OrderedMove[] {
     const excess = this.#excess(namespace, agentId);
-    const tasks = fleet.tasks.filter((task) => task.agentId === agentId && mayMove(task));
+    const tasks = model.fleet.tasks.filter((task) => task.agentId === agentId && mayMove(task));
     const moves: OrderedMove[] = [];
     for (const task of tasks.sort(goesBefore)) {
       if (excess.size === 0 || moves.length === MAX_MOVES) break;
       const helps = [...excess.keys()].some((resource) => amountOf(task.want.resources, resource) > 0);
       const known = helps ? this.#options.reader.task(namespace, task.id) : undefined;
-      const to = known && moved(model, task, but);
-      if (known === undefined || to === undefined) continue;
+      // It may have changed since the fleet was read.
+      if (known === undefined || placedTask(known, storeMs)?.key !== task.key) continue;
+      const to = moved(model, task, but);
+      if (to === undefined) continue;
       moves.push({ known, to });
       for (const [resource, left] of excess) {
         const rest = left - amountOf(task.want.resources, resource);
@@ -104,6 +109,15 @@ export class ShrinkMoves {
     }
     return moves;
   }
+}
+
+function* read(
+  reader: FleetReader,
+  namespace: string,
+  storeMs: number,
+): Generator<void, FleetModel | undefined> {
+  const fleet = yield* reader.read(namespace, storeMs);
+  return fleet && (yield* FleetModel.of(fleet));
 }
 
 /** Of the lowest priority first; of those, what nobody has begun, and what has run for the shortest time. */

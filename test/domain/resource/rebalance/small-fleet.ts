@@ -85,11 +85,16 @@ export class SmallFleet {
   }
 
   plan(goals: PlanOptions['goals'] = new Set(), maxMoves = 20): PlanOutcome {
-    const steps = planMoves({ model: new FleetModel(this.fleet()), goals, maxMoves });
-    for (;;) {
-      const step = steps.next();
-      if (step.done === true) return step.value;
-    }
+    const model = finished(FleetModel.of(this.fleet()));
+    return finished(planMoves({ model, goals, maxMoves }));
+  }
+}
+
+/** What comes of work that goes step by step. */
+export function finished<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
   }
 }
 
