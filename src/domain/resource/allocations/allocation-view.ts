@@ -57,9 +57,9 @@ export class AllocationView implements View {
     return this.#namespaces.get(namespace)?.byId.values() ?? [];
   }
 
-  /** Those that wait, oldest first. */
+  /** Those that wait, in no particular order: it is asked for ten times a second. */
   waiting(namespace: string): KnownAllocation[] {
-    return this.#some(namespace, 'waiting').sort((a, b) => (a.revision < b.revision ? -1 : 1));
+    return this.#some(namespace, 'waiting');
   }
 
   /** Those that are granted, in no particular order. */
