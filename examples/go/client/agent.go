@@ -219,6 +219,7 @@ func (a *Agent) sendAll(
 			return
 		case <-tick.C:
 			a.watch(cancel)
+			a.tellProgress()
 		case <-a.wake:
 			for _, frame := range a.queued() {
 				_ = stream.Send(frame) // an error here comes out of Recv too
@@ -255,9 +256,6 @@ func (a *Agent) watch(giveUp func()) {
 				held.revoke()
 			}
 		}
-	}
-	if a.progressed && a.epoch != 0 && time.Since(a.reported) > time.Second {
-		a.heartbeat(&agentv1.Heartbeat{})
 	}
 	for _, held := range a.held {
 		if !held.accepted && a.epoch != 0 && time.Since(held.since) > 50*time.Millisecond {

@@ -18,10 +18,11 @@ type effect struct {
 }
 
 func (a *Agent) hello() *agentv1.Hello {
+	report := a.Report()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	hello := &agentv1.Hello{
-		InstanceId: a.instance, Client: "example-go/2", Report: a.report(),
+		InstanceId: a.instance, Client: "example-go/2", Report: a.withTasks(report),
 		Features: []string{"messages/1"}, MaxInFlight: uint32(max(8, a.Concurrency)),
 	}
 	for _, held := range a.held {
@@ -36,9 +37,8 @@ func (a *Agent) hello() *agentv1.Hello {
 	return hello
 }
 
-// report is how the agent is, and how far its tasks are.
-func (a *Agent) report() *agentv1.Report {
-	report := a.Report()
+// withTasks adds to a report how far the tasks are.
+func (a *Agent) withTasks(report *agentv1.Report) *agentv1.Report {
 	for _, held := range a.held {
 		if held.progress != nil && len(report.Progress) < 256 {
 			report.Progress = append(report.Progress, held.progress)
@@ -48,8 +48,21 @@ func (a *Agent) report() *agentv1.Report {
 	return report
 }
 
+// tellProgress reports unprompted that tasks are further, at most once a second.
+func (a *Agent) tellProgress() {
+	a.mu.Lock()
+	due := a.progressed && a.epoch != 0 && time.Since(a.reported) > time.Second
+	a.mu.Unlock()
+	if due {
+		a.heartbeat(&agentv1.Heartbeat{})
+	}
+}
+
 func (a *Agent) heartbeat(beat *agentv1.Heartbeat) {
-	beat.Report = a.report()
+	report := a.Report()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	beat.Report = a.withTasks(report)
 	a.upLocked(&agentv1.OpenSessionRequest{Frame: &agentv1.OpenSessionRequest_Heartbeat{Heartbeat: beat}})
 }
 
@@ -68,13 +81,12 @@ func (a *Agent) welcome(welcome *agentv1.Welcome) {
 
 func (a *Agent) answerPing(ping *agentv1.Ping, received time.Time) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	beat := &agentv1.Heartbeat{Echo: ping.Echo, AgentTime: timestamppb.Now()}
 	a.cutOff = false
 	if ping.Lease != nil {
 		a.lease = ping.Lease.AsDuration()
 	}
-	beat.Held = durationpb.New(time.Since(received))
+	a.mu.Unlock()
+	beat := &agentv1.Heartbeat{Echo: ping.Echo, AgentTime: timestamppb.Now(), Held: durationpb.New(time.Since(received))}
 	a.heartbeat(beat)
 }
 
