@@ -33,7 +33,7 @@ export interface FleetReaderOptions {
 /** Older reports of usage do not count. */
 export const FRESH_MS = 60_000;
 /** A task that was moved is left alone for so long. */
-export const LEFT_ALONE_MS = 600_000;
+const LEFT_ALONE_MS = 600_000;
 /** Of those that want the same and have the same owner, how many are looked at. */
 const WAITING_OF_A_LANE = 8;
 const MAX_WAITING = 256;

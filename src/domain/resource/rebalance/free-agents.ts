@@ -4,9 +4,9 @@ import { fillOf, type ModelAgent, shareOf } from './fleet-model.ts';
 import { type Bundle, type Planning, percent, takeBack } from './planning.ts';
 
 /** Nearly empty: no more than this share of its scarcest resource is taken. */
-export const NEARLY_EMPTY = 0.25;
+const NEARLY_EMPTY = 0.25;
 /** Others are filled to this level at most, well below the one from which an agent can be hot. */
-export const FILL_TO = 0.7;
+const FILL_TO = 0.7;
 
 /** Agents that have little to do, emptiest first. */
 function nearlyEmpty({ model }: Planning): ModelAgent[] {

@@ -5,9 +5,9 @@ import { fillOf, levelOf, type ModelAgent } from './fleet-model.ts';
 import { AGENT_WORTH_SECONDS, type Planning, percent } from './planning.ts';
 
 /** From this level on an agent can be hot. Above what FREE_AGENTS fills others to: the two never undo each other. */
-export const HOT_FROM = 0.8;
+const HOT_FROM = 0.8;
 /** A hot one is so far above the mean of those that have the resource. */
-export const HOT_ABOVE_MEAN = 0.25;
+const HOT_ABOVE_MEAN = 0.25;
 /** It is relieved until it is at this level, or so near to the mean. */
 const RELIEVED_AT = 0.7;
 const RELIEVED_ABOVE_MEAN = 0.1;
@@ -15,7 +15,7 @@ const RELIEVED_ABOVE_MEAN = 0.1;
 const BELOW_SOURCE = 0.05;
 const NONE: ReadonlySet<string> = new Set();
 
-export interface Heat {
+interface Heat {
   agentId: string;
   resource: string;
   level: number;
@@ -23,7 +23,7 @@ export interface Heat {
 }
 
 /** Agents that are far fuller than others, by the resource at which they are, hottest first. */
-export function heatOf(planning: Pick<Planning, 'model'>): Heat[] {
+function heatOf(planning: Pick<Planning, 'model'>): Heat[] {
   const sums = new Map<string, { level: number; agents: number }>();
   const available = [...planning.model.agents()].filter(({ agent }) => agent.available);
   for (const entry of available) {

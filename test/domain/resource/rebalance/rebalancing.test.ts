@@ -101,6 +101,22 @@ describe('a plan that is applied', () => {
     ]);
   });
 
+  it('leaves the task where it is when the other agent declines, and does not plan that move again at once', async () => {
+    await yard.apply((await yard.plan([RELIEVE_HOT])).id);
+    await yard.decline('cold', 't1');
+    expect(yard.on('t1')).toEqual(['hot']);
+    expect(yard.known('t1').record.moveToAgentId).toBe('');
+    expect((await yard.plan([RELIEVE_HOT])).moves.map(({ taskId }) => taskId)).toEqual(['t2']);
+  });
+
+  it('takes the second attempt back when the first ends before', async () => {
+    await yard.apply((await yard.plan([RELIEVE_HOT])).id);
+    await yard.succeed('hot', 't1');
+    expect(yard.known('t1').record.task?.state).toBe(Task_State.SUCCEEDED);
+    expect(yard.on('t1')).toEqual([]);
+    expect(yard.revoked('cold')).toBe(1);
+  });
+
   it('is applied once; a repetition of the same request hears the same', async () => {
     const plan = await yard.plan();
     const first = await yard.apply(plan.id, { requestId: 'r1' });

@@ -97,6 +97,12 @@ export class Yard {
     await this.settle();
   }
 
+  async decline(agentId: string, taskId: string): Promise<void> {
+    const delivery = this.delivery(agentId, taskId);
+    expectStored(await this.#agent(agentId).say(delivery, DeliveryUpdate_State.DECLINED));
+    await this.settle();
+  }
+
   async succeed(agentId: string, taskId: string): Promise<void> {
     const delivery = this.delivery(agentId, taskId);
     expectStored(await this.#agent(agentId).say(delivery, DeliveryUpdate_State.SUCCEEDED));
