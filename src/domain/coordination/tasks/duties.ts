@@ -17,7 +17,18 @@ import type { SchedulerPorts } from './scheduler-ports.ts';
 import { answerAsk, settleTasks } from './settling-budgets.ts';
 import { stateName, taskEvent } from './task-events.ts';
 import { encodeTask, hasEnded, type KnownTask, specOf, taskKey, taskOf } from './task-record.ts';
-import { attemptOf, type Draft, draftOf, fail, finish, loseAgent, nextDueMs, refuse } from './task-rules.ts';
+import {
+  attemptDueMs,
+  attemptOf,
+  type Draft,
+  draftOf,
+  fail,
+  finish,
+  hasBegun,
+  loseAgent,
+  nextDueMs,
+  refuse,
+} from './task-rules.ts';
 
 export interface DutiesOptions extends SchedulerPorts {
   namespace: string;
@@ -221,15 +232,16 @@ export class Duties {
       return;
     }
     for (const live of [...record.live]) {
+      // Its end may have been that of the task.
+      if (!record.live.some(({ number }) => number === live.number)) continue;
       const attempt = attemptOf(record, live.number);
       if (live.lostUntilMs > 0n && Number(live.lostUntilMs) <= nowMs) {
         const detail = `agent ${live.agentId} did not come back in time`;
         const { maxAttempts } = config;
         loseAgent(draft, live.number, { storeMs: nowMs, detail, maxAttempts, mayReturn: false });
-      } else if (attempt?.state === TaskAttempt_State.RUNNING && spec.attemptTimeout !== undefined) {
-        const timeoutMs = msFromDuration(spec.attemptTimeout);
-        const fromMs = attempt.acceptTime === undefined ? 0 : msFromTimestamp(attempt.acceptTime);
-        if (fromMs + timeoutMs > nowMs) continue;
+      } else if (attemptDueMs(record, live, config.acceptWithinMs) > nowMs) continue;
+      else if (hasBegun(record, live.number)) {
+        const timeoutMs = spec.attemptTimeout === undefined ? 0 : msFromDuration(spec.attemptTimeout);
         draft.withdrawn.push(...withdrawnBy(record, live.number));
         fail(draft, live.number, {
           state: TaskAttempt_State.TIMED_OUT,
@@ -240,8 +252,7 @@ export class Duties {
         });
       } else if (attempt?.state === TaskAttempt_State.OFFERED) {
         const sinceMs = clock.monoMs() - (this.#lease?.sinceMs ?? clock.monoMs());
-        const dueMs = nextDueMs(record, config.acceptWithinMs) ?? Number.POSITIVE_INFINITY;
-        if (sinceMs < COLLECT_MS || dueMs > nowMs) continue;
+        if (sinceMs < COLLECT_MS) continue;
         draft.withdrawn.push(...withdrawnBy(record, live.number));
         const error = `${live.agentId} did not answer`;
         refuse(draft, live.number, { state: TaskAttempt_State.UNANSWERED, error, storeMs: nowMs });

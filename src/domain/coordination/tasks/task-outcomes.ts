@@ -18,7 +18,17 @@ import { loadTask } from './load-task.ts';
 import { outputPuts } from './payloads.ts';
 import { taskEvent } from './task-events.ts';
 import { attemptOfDelivery, encodeTask, specOf, taskKey, taskOf } from './task-record.ts';
-import { accept, attemptOf, type Draft, draftOf, fail, finish, refuse, succeed } from './task-rules.ts';
+import {
+  accept,
+  attemptOf,
+  type Draft,
+  draftOf,
+  fail,
+  finish,
+  hasBegun,
+  refuse,
+  succeed,
+} from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
 
 export interface TaskOutcomesOptions {
@@ -106,7 +116,7 @@ export class TaskOutcomes {
     const { maxAttempts } = this.#options;
     const { state, update, storeMs, known } = input;
     const { record } = draft;
-    const begun = attemptOf(record, number)?.state === TaskAttempt_State.RUNNING;
+    const begun = hasBegun(record, number);
     const error = update?.error ?? '';
     const spent = update === undefined ? { events: [] } : takeSpent(draft, number, input);
     if (spent.refusal !== undefined) return spent;

@@ -1,6 +1,8 @@
 import { type Store, StoreUnavailableError } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
+import type { EventWriter } from '../../monitoring/events.ts';
 import { loadTask } from './load-task.ts';
+import { taskEvent } from './task-events.ts';
 import { encodeTask, isPresent, taskKey } from './task-record.ts';
 import { agentReturned, draftOf } from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
@@ -9,6 +11,9 @@ export interface TaskReturnsOptions {
   store: Store;
   storeTime: StoreTime;
   tasks: TaskView;
+  events: EventWriter;
+  /** Of tasks that say nothing of it. */
+  maxAttempts: number;
 }
 
 const ATTEMPTS = 8;
@@ -43,18 +48,21 @@ export class TaskReturns {
     agentId: string,
     held: ReadonlyMap<string, bigint>,
   ): Promise<void> {
-    const { store, storeTime } = this.#options;
+    const { store, storeTime, events, maxAttempts } = this.#options;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const known = await loadTask(store, namespace, id);
       const live = known?.record.live.find((each) => each.agentId === agentId && !isPresent(each));
       if (known === undefined || live === undefined) return;
       const draft = draftOf(known);
-      agentReturned(draft, live.number, held.has(live.deliveryId), storeTime.ms());
+      const withIt = held.has(live.deliveryId);
+      agentReturned(draft, live.number, { withIt, storeMs: storeTime.ms(), maxAttempts });
+      const event = taskEvent(known.record, draft.record, `agent:${agentId}`);
       const outcome = await store.commit({
         namespace,
         checks: [{ key: taskKey(id), revision: known.revision }],
         puts: [{ key: taskKey(id), value: encodeTask(draft.record) }],
         deletes: draft.withdrawn,
+        appends: event === undefined ? [] : [events.append(event)],
       });
       if (outcome.kind !== 'conflict') return;
     }

@@ -78,19 +78,32 @@ export function assign({ record }: Draft, how: Assignment): number {
   attempt.assignTime = timestampFromMs(storeMs);
   record.live.push(live);
   task.attempts.push(attempt);
-  if (task.attempts.length > MAX_SHOWN) task.attempts.splice(0, task.attempts.length - MAX_SHOWN);
+  cutAttempts(record);
   task.attemptCount = number;
   stand(record);
   return number;
+}
+
+/** Those that have not ended are always among the shown. */
+function cutAttempts(record: TaskRecord): void {
+  const { attempts } = taskOf(record);
+  const live = new Set(record.live.map(({ number }) => number));
+  for (let at = 0; at < attempts.length && attempts.length > MAX_SHOWN; ) {
+    if (live.has(attempts[at]?.number ?? 0)) at += 1;
+    else attempts.splice(at, 1);
+  }
 }
 
 /** The agent has taken an attempt on. */
 export function accept(draft: Draft, number: number, storeMs: number): void {
   const { record } = draft;
   const task = taskOf(record);
+  // It was taken for lost, and is not.
+  record.live = record.live.map((live) => (live.number === number ? found(live) : live));
   const attempt = changeAttempt(task, number, (change) => {
     if (change.state === TaskAttempt_State.OFFERED) change.acceptTime = timestampFromMs(storeMs);
     change.state = TaskAttempt_State.RUNNING;
+    change.error = '';
   });
   task.startTime ??= timestampFromMs(storeMs);
   record.refusedRounds = 0;
@@ -195,13 +208,13 @@ export function loseAgent(
   const live = record.live.find((each) => each.number === number);
   if (live === undefined) return;
   const { onLoss, waitForAgent } = specOf(record);
-  const begun = attemptOf(record, number)?.state === TaskAttempt_State.RUNNING;
+  const begun = hasBegun(record, number);
   // Beside one that is waited for already there is no other to wait for.
   const keeps = loss.mayReturn && begun && record.live.length === 1;
   if (keeps && onLoss === TaskSpec_OnLoss.WAIT) {
     const untilMs =
       waitForAgent === undefined ? FOREVER_MS : BigInt(Math.round(storeMs + msFromDuration(waitForAgent)));
-    markLost(record, number, storeMs, untilMs);
+    markLost(record, number, { storeMs, untilMs, detail: loss.detail });
     const until = waitForAgent === undefined ? '' : `, for ${msFromDuration(waitForAgent) / 1000} s at most`;
     wait(record, {
       reason: PendingReason.AGENT_LOST,
@@ -211,7 +224,7 @@ export function loseAgent(
     return;
   }
   if (keeps && onLoss === TaskSpec_OnLoss.RECONCILE) {
-    markLost(record, number, storeMs, 0n);
+    markLost(record, number, { storeMs, untilMs: 0n, detail: loss.detail });
     wait(record, {
       reason: PendingReason.NEW,
       detail: `${loss.detail}; another agent begins it`,
@@ -236,27 +249,33 @@ export function loseAgent(
 }
 
 /** The agent of a lost attempt is back with it, or back without it. */
-export function agentReturned(draft: Draft, number: number, withIt: boolean, storeMs: number): void {
+export function agentReturned(
+  draft: Draft,
+  number: number,
+  back: { withIt: boolean; storeMs: number; maxAttempts: number },
+): void {
   const { record } = draft;
+  const { storeMs, maxAttempts } = back;
   const live = record.live.find((each) => each.number === number);
   if (live === undefined || isPresent(live)) return;
-  const others = record.live.filter((each) => each !== live);
-  if (!withIt) {
-    withdraw(draft, live, TaskAttempt_State.AGENT_LOST, 'its agent came back without it', storeMs);
-    if (others.length === 0) {
-      taskOf(record).failures += 1;
-      const detail = `attempt ${number} was lost with its agent's process`;
-      wait(record, { reason: PendingReason.NEW, detail, storeMs });
-    } else stand(record);
+  if (!back.withIt) {
+    draft.withdrawn.push(mailKey(live.agentId, live.deliveryId));
+    const error = `${live.agentId} came back without it`;
+    const state = TaskAttempt_State.AGENT_LOST;
+    fail(draft, number, { state, error, retryable: true, storeMs, maxAttempts });
     return;
   }
+  const others = record.live.filter((each) => each !== live);
   const { winner } = specOf(record);
   const rival = others.find((each) => attemptOf(record, each.number)?.state === TaskAttempt_State.RUNNING);
   if (winner === TaskSpec_Winner.REPLACEMENT && rival !== undefined) {
     withdraw(draft, live, TaskAttempt_State.WITHDRAWN, 'its replacement goes on', storeMs);
   } else {
-    const back = Object.assign(create(TaskRecord_LiveAttemptSchema), live, { lostMs: 0n, lostUntilMs: 0n });
-    record.live = record.live.map((each) => (each === live ? back : each));
+    record.live = record.live.map((each) => (each === live ? found(each) : each));
+    changeAttempt(taskOf(record), number, (change) => {
+      change.state = TaskAttempt_State.RUNNING;
+      change.error = '';
+    });
     if (winner === TaskSpec_Winner.ORIGINAL) {
       for (const other of others)
         withdraw(draft, other, TaskAttempt_State.WITHDRAWN, 'the original goes on', storeMs);
@@ -339,14 +358,32 @@ export const attemptOf = (record: TaskRecord, number: number): TaskAttempt | und
 const agentOfAttempt = (record: TaskRecord, number: number): string =>
   attemptOf(record, number)?.agentId ?? '';
 
-function markLost(record: TaskRecord, number: number, storeMs: number, untilMs: bigint): void {
+/** Whether the agent had accepted it, be it lost since or not. */
+export const hasBegun = (record: TaskRecord, number: number): boolean =>
+  attemptOf(record, number)?.acceptTime !== undefined;
+
+function markLost(
+  record: TaskRecord,
+  number: number,
+  { storeMs, untilMs, detail }: { storeMs: number; untilMs: bigint; detail: string },
+): void {
   const lostMs = BigInt(Math.round(storeMs));
   record.live = record.live.map((live) =>
     live.number === number
       ? Object.assign(create(TaskRecord_LiveAttemptSchema), live, { lostMs, lostUntilMs: untilMs })
       : live,
   );
+  changeAttempt(taskOf(record), number, (change) => {
+    change.state = TaskAttempt_State.AGENT_LOST;
+    change.error = detail.slice(0, SAID);
+  });
 }
+
+/** The same, whose agent is there. */
+const found = (live: TaskRecord_LiveAttempt): TaskRecord_LiveAttempt =>
+  isPresent(live)
+    ? live
+    : Object.assign(create(TaskRecord_LiveAttemptSchema), live, { lostMs: 0n, lostUntilMs: 0n });
 
 /** The attempt is over; what it spent is the task's. */
 function endAttempt(
@@ -409,23 +446,29 @@ export function wantsAttempt(record: TaskRecord): boolean {
 export function nextDueMs(record: TaskRecord, offerMs: number): number | undefined {
   const task = taskOf(record);
   if (isOver(task.state)) return undefined;
-  let due = task.deadlineTime === undefined ? Number.POSITIVE_INFINITY : msFromTimestamp(task.deadlineTime);
-  const { attemptTimeout, acceptWithin } = specOf(record);
-  for (const live of record.live) {
-    if (live.lostUntilMs > 0n) due = Math.min(due, Number(live.lostUntilMs));
-    const attempt = attemptOf(record, live.number);
-    if (attempt === undefined) continue;
-    if (attempt.state === TaskAttempt_State.RUNNING && attemptTimeout !== undefined) {
-      const fromMs = attempt.acceptTime === undefined ? 0 : msFromTimestamp(attempt.acceptTime);
-      due = Math.min(due, fromMs + msFromDuration(attemptTimeout));
-    }
-    if (attempt.state === TaskAttempt_State.OFFERED && attempt.assignTime !== undefined) {
-      const withinMs = acceptWithin === undefined ? offerMs : msFromDuration(acceptWithin);
-      due = Math.min(due, msFromTimestamp(attempt.assignTime) + 2 * withinMs + OFFER_GRACE_MS);
-    }
-  }
-  return due === Number.POSITIVE_INFINITY ? undefined : due;
+  const deadlineMs = task.deadlineTime === undefined ? NEVER : msFromTimestamp(task.deadlineTime);
+  const due = record.live.reduce(
+    (soonest, live) => Math.min(soonest, attemptDueMs(record, live, offerMs)),
+    deadlineMs,
+  );
+  return due === NEVER ? undefined : due;
 }
 
+/** The same of one attempt; infinite: never. Pure. */
+export function attemptDueMs(record: TaskRecord, live: TaskRecord_LiveAttempt, offerMs: number): number {
+  const { attemptTimeout, acceptWithin } = specOf(record);
+  const attempt = attemptOf(record, live.number);
+  const lostMs = live.lostUntilMs > 0n ? Number(live.lostUntilMs) : NEVER;
+  if (attempt === undefined) return lostMs;
+  if (attempt.acceptTime !== undefined) {
+    const limitMs = attemptTimeout === undefined ? NEVER : msFromDuration(attemptTimeout);
+    return Math.min(lostMs, msFromTimestamp(attempt.acceptTime) + limitMs);
+  }
+  if (attempt.assignTime === undefined) return lostMs;
+  const withinMs = acceptWithin === undefined ? offerMs : msFromDuration(acceptWithin);
+  return Math.min(lostMs, msFromTimestamp(attempt.assignTime) + 2 * withinMs + OFFER_GRACE_MS);
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
 /** An offer is followed by the session's own replica; where there is none, the scheduler takes it back after this. */
 const OFFER_GRACE_MS = 2000;
