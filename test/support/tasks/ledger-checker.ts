@@ -9,6 +9,9 @@ import { type Diff, hasEnded, LedgerState, ownSpent, taskOf } from './ledger-sta
 import type { Amounts } from './tally.ts';
 import { allocationFaults, taskFaults } from './task-rules.ts';
 
+/** Changes of one task that are remembered for people. */
+const STORY = 40;
+
 export interface LedgerCheckerOptions {
   /** As configured; 1 where it says nothing. */
   overcommit?: Readonly<Record<string, number>>;
@@ -37,6 +40,7 @@ export class LedgerChecker {
   readonly #options: LedgerCheckerOptions;
   /** Where each task stands in the order of submission. */
   readonly #order = new Map<string, { revision: bigint; index: number }>();
+  readonly #stories = new Map<string, string[]>();
   #position: Position = { epoch: 0n, revision: 0n };
 
   constructor(options: LedgerCheckerOptions = {}) {
@@ -80,6 +84,7 @@ export class LedgerChecker {
     }
     this.#position = { epoch, revision };
     const diff = this.state.apply(changes);
+    this.#tell(revision, diff);
     for (const { id, before, after } of diff.tasks) {
       if (before === undefined && after !== undefined) this.#order.set(id, { revision, index: after.index });
     }
@@ -95,6 +100,26 @@ export class LedgerChecker {
       ...familyFaults(this.state, diff),
     ];
     for (const fault of faults) this.faults.push(`revision ${revision}: ${fault}`);
+  }
+
+  /** What the log says of a task, for people. */
+  story(id: string): string {
+    return (this.#stories.get(id) ?? []).join('; ');
+  }
+
+  #tell(revision: bigint, { tasks, mailed }: Diff): void {
+    for (const id of new Set([...tasks.map((task) => task.id), ...mailed])) {
+      const record = this.state.archived.has(id) ? undefined : this.state.tasks.get(id);
+      const live = record?.live.map(
+        (each) => `${each.number} on ${each.agentId}${each.lostMs > 0n ? ' lost' : ''}`,
+      );
+      const state = record === undefined ? 'gone' : Task_StateSchema.value[taskOf(record).state]?.localName;
+      const mail = [...(this.state.mail.get(id) ?? [])];
+      const story = this.#stories.get(id) ?? [];
+      this.#stories.set(id, story);
+      story.push(`${revision}: ${state} [${live?.join(', ') ?? ''}], mail [${mail.join(', ')}]`);
+      if (story.length > STORY) story.shift();
+    }
   }
 
   #agentFaults({ more }: Diff): string[] {

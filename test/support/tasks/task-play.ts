@@ -35,7 +35,7 @@ export interface TaskRoundsOptions {
   agents?: number;
 }
 
-const DRIVERS = 4;
+const DRIVERS = 8;
 const AGENTS_A_CHANNEL = 4;
 const LEASE_MS = 1_500;
 const ROUND_MS = 700;
@@ -125,7 +125,7 @@ class TaskPlay {
         doors: this.#newDoors(name),
         random: random.fork(name),
         book: this.book,
-        pauseMs: 25,
+        pauseMs: 15,
       };
       this.#drivers.push(new TaskDriver(how));
     }
@@ -163,6 +163,10 @@ class TaskPlay {
     await this.#catchUp(last);
     const { faults } = this.checker;
     const wrong = [...faults.splice(0), ...this.checker.finish(this.book.expected())];
+    const named = [...this.checker.state.tasks.keys()].filter((id) =>
+      wrong.some((text) => text.includes(id)),
+    );
+    wrong.splice(14, wrong.length, ...named.slice(0, 3).map((id) => `${id}: ${this.checker.story(id)}`));
     if (!last) for (const owner of OWNERS) await this.#setQuota(owner, false);
     return wrong;
   }
@@ -195,7 +199,8 @@ class TaskPlay {
       const { tasks } = answer;
       // What can never run is let go, once nothing else is left that could change that.
       const stuck = tasks.filter(({ pending }) => NEVER.has(pending?.reason ?? 0));
-      if (tasks.length > 0 && stuck.length === tasks.length) {
+      const behind = tasks.filter(({ pending }) => pending?.reason === PendingReason.ORDERING_KEY);
+      if (tasks.length > 0 && stuck.length + behind.length === tasks.length) {
         this.book.count('never', stuck.length);
         for (const { id } of stuck) await this.#doors.need(TaskService.method.cancelTask, { taskId: id });
       }

@@ -107,6 +107,8 @@ export function allocationFaults({ id, before, after }: Changed<AllocationRecord
   const fault = (what: string) => faults.push(`allocation ${id} ${what}`);
   const was = before && allocationOf(before);
   const over = was !== undefined && isOver(was.state);
+  // The id of one that was refused may be used again.
+  if (was?.state === Allocation_State.REFUSED && after !== undefined) return [];
   if (after === undefined) {
     if (!over) fault('is gone before it has ended');
     else if (before?.settled === false && was?.grantTime !== undefined)

@@ -81,6 +81,7 @@ export function taskSpec(
   const { WAIT, RECONCILE, REPLACE } = TaskSpec_OnLoss;
   const { FIRST_RESULT, ORIGINAL, REPLACEMENT } = TaskSpec_Winner;
   const { STOP, DEGRADE, ASK } = TaskSpec_OnBudgetSpent;
+  const onLoss = random.pick([REPLACE, WAIT, RECONCILE]);
   return {
     capability: random.pick(CAPABILITIES),
     input: { data: { case: 'text', value: 'x'.repeat(random.chance(0.1) ? 3_000 : 10) } },
@@ -99,9 +100,10 @@ export function taskSpec(
       minBackoff: durationFromMs(20),
       maxBackoff: durationFromMs(300),
     },
-    onLoss: random.pick([REPLACE, WAIT, RECONCILE]),
-    ...(random.chance(0.5) && { waitForAgent: durationFromMs(random.between(1_000, 2_000)) }),
-    winner: random.pick([FIRST_RESULT, ORIGINAL, REPLACEMENT]),
+    onLoss,
+    ...(onLoss === WAIT &&
+      random.chance(0.5) && { waitForAgent: durationFromMs(random.between(1_000, 2_000)) }),
+    ...(onLoss === RECONCILE && { winner: random.pick([FIRST_RESULT, ORIGINAL, REPLACEMENT]) }),
     orderingKey: random.chance(0.2) ? random.pick(KEYS) : '',
     parentTaskId: parent?.id ?? '',
     onBudgetSpent: random.pick([STOP, DEGRADE, ASK]),

@@ -123,8 +123,16 @@ export class Waiting {
   put(item: Item, nowMs: number): Lane | undefined {
     this.remove(item.key);
     this.#items.set(item.key, item);
-    if (item.orderingKey !== '') this.#keyLine(item.orderingKey).line.put(byOrder(item));
+    if (item.orderingKey !== '') this.#standInKey(item);
     return this.#enter(item, nowMs);
+  }
+
+  /** One that comes before those of its ordering key that are here already takes the turn of their first. */
+  #standInKey(item: Item): void {
+    const { line } = this.#keyLine(item.orderingKey);
+    const before = this.#items.get(line.first()?.key ?? '');
+    line.put(byOrder(item));
+    if (before !== undefined && line.first()?.key === item.key) this.#leaveLane(before);
   }
 
   remove(key: string): void {
