@@ -117,6 +117,13 @@ export function accept(draft: Draft, number: number, storeMs: number): void {
     }
   }
   if (attempt?.replacement === true) clearMove(record);
+  else if (record.moveToAgentId !== '' && !specOf(record).movable) {
+    // It was to be moved because it had not begun; now it has.
+    for (const other of others.filter(isPresent)) {
+      withdraw(draft, other, TaskAttempt_State.WITHDRAWN, 'the original has begun', storeMs);
+    }
+    clearMove(record);
+  }
   stand(record);
 }
 

@@ -144,6 +144,24 @@ describe('a move', () => {
     expect(task.record.moveToAgentId).toBe('');
   });
 
+  it('of one that may not be moved once it has begun is over when the first agent begins it', () => {
+    const task = draft({});
+    give(task, 'a1');
+    task.record.moveToAgentId = 'a2';
+    give(task, 'a2');
+    accept(task, 1, T0 + 10);
+    expect(live(task)).toEqual([1]);
+    expect(task.withdrawn).toEqual(['mail/a2/task-t1-2']);
+    expect(taskOf(task.record)).toMatchObject({ state: RUNNING, agentId: 'a1' });
+    expect(task.record.moveToAgentId).toBe('');
+    const movable = draft({ movable: true });
+    give(movable, 'a1');
+    movable.record.moveToAgentId = 'a2';
+    give(movable, 'a2');
+    accept(movable, 1, T0 + 10);
+    expect(live(movable)).toEqual([1, 2]);
+  });
+
   it('is over when the original ends with the result first', () => {
     const task = running();
     task.record.moveToAgentId = 'a2';
