@@ -172,7 +172,7 @@ export type Allocation = Message<"mycosoft.orchestrator.resource.v1.Allocation">
   spent: { [key: string]: bigint };
 
   /**
-   * Why it waits, with STATE_WAITING.
+   * Why it waits, with STATE_WAITING; why it was refused, with STATE_REFUSED.
    *
    * @generated from field: mycosoft.orchestrator.resource.v1.Pending pending = 12;
    */
@@ -1823,7 +1823,7 @@ export const ApplyRebalanceResponseSchema: GenMessage<ApplyRebalanceResponse> = 
  * spend (budgets: tokens, money_micros, calls of an outside provider). Nothing is ever reserved twice: one replica at a time
  * reserves for a namespace, and each of its commits is checked against what there is.
  *
- * Everywhere: an empty namespace means "default". Quantities are whole numbers from 1 to 2^53; names of resources and budgets
+ * Everywhere: an empty namespace means "default". Quantities are whole numbers from 1 to 2^53 - 1; names of resources and budgets
  * have 1 to 64 characters of [A-Za-z0-9._/-].
  *
  * @generated from service mycosoft.orchestrator.resource.v1.ResourceService
