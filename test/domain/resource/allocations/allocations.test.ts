@@ -158,6 +158,24 @@ describe('an allocation', () => {
     expect((await fleet.allocation('one'))?.detail).toBe('its agent was deregistered');
   });
 
+  it('is ended when its agent is lost, by the commit that deals with the loss', async () => {
+    const { line } = await fleet.worker('w1');
+    await fleet.worker('w2', { gpu: 1n });
+    await fleet.round();
+    await fleet.ask({}, { allocationId: 'one' });
+    line.onPing = undefined;
+    for (let second = 0; second < 60 && (await stateOf('one')) === Allocation_State.ACTIVE; second += 1) {
+      await fleet.renew('one');
+      await fleet.pass(1000);
+      await fleet.round();
+    }
+    expect(await stateOf('one')).toBe(Allocation_State.AGENT_LOST);
+    expect(reserved()).toBe(0);
+    const handled = fleet.events('w1').find(({ type }) => type === 'agent.loss_handled');
+    expect(handled?.message).toContain('1 allocations taken from it');
+    expect(fleet.events('w1').filter(({ type }) => type === 'allocation.lost')).toHaveLength(1);
+  });
+
   it('tells what of its budgets is spent: never less than before, and not more than was granted', async () => {
     await fleet.worker('w1');
     await fleet.setQuota({ budgets: [{ name: 'tokens', limit: 100n }] });
