@@ -499,3 +499,16 @@ describe('at the end it catches', () => {
     );
   });
 });
+
+describe('where the log was lost', () => {
+  it('it goes on with what is there, and catches what ended twice meanwhile', () => {
+    commit(...runs('t1', 'a1'));
+    commit(...succeeds('t1', 'a1'));
+    const value = task('t1', Task_State.FAILED, { task: { attemptCount: 1 } }).value ?? new Uint8Array();
+    checker.resync({ epoch: 2n, revision: 9n }, [{ key: 'task/t1', value, revision: 8n }]);
+    expect(checker.faults.join('\n')).toMatch(/up to revision 9: task t1 had ended/);
+    revision = 9n;
+    commit(agent('a3', {}));
+    expect(checker.revision).toBe(10n);
+  });
+});

@@ -51,17 +51,41 @@ export class LedgerChecker {
     return this.#position.revision;
   }
 
-  /** Begins in the middle: what is there is taken as it is, and what changes from now on is judged. */
-  begin({ epoch, revision }: Position, entries: readonly Entry[]): void {
-    const diff = this.state.apply(entries);
-    for (const { id, after } of diff.tasks) {
-      const order = {
-        revision: after?.createdRevision || entryRevision(entries, id),
-        index: after?.index ?? 0,
-      };
-      this.#order.set(id, order);
+  /**
+   * The whole content, at the beginning or where the log was lost: what came between is judged by where it led to.
+   */
+  resync({ epoch, revision }: Position, entries: readonly Entry[]): void {
+    const there = new Set(entries.map(({ key }) => key));
+    const gone = [...this.state.keys].filter((key) => !there.has(key)).map((key) => ({ key }));
+    const diff = this.state.apply([...entries, ...gone]);
+    const revisions = new Map(entries.map((entry) => [entry.key, entry.revision]));
+    for (const { id, before, after } of diff.tasks) {
+      if (before !== undefined || after === undefined) continue;
+      const created = after.createdRevision || (revisions.get(`task/${id}`) ?? 0n);
+      this.#order.set(id, { revision: created, index: after.index });
     }
+    this.#tell(revision, diff);
     this.#position = { epoch, revision };
+    const faults = [
+      ...diff.tasks.flatMap(taskFaults),
+      ...diff.allocations.flatMap(allocationFaults),
+      ...this.#mailFaults(diff),
+      ...familyFaults(this.state, diff),
+    ];
+    for (const fault of faults) this.faults.push(`up to revision ${revision}: ${fault}`);
+  }
+
+  /** Judges each commit as it comes; resolves when the beginning is known. */
+  follow(store: Store, namespace = 'default'): Promise<() => void> {
+    return store.follow({
+      batch: (batch) => {
+        if (batch.namespace === namespace) this.batch(batch);
+      },
+      snapshot: (of, position, entries) => {
+        if (of === namespace) this.resync(position, entries);
+      },
+      live: () => {},
+    });
   }
 
   /** Judges everything that the store has of the log since the last time. */
@@ -252,6 +276,3 @@ export class LedgerChecker {
     return faults;
   }
 }
-
-const entryRevision = (entries: readonly Entry[], id: string): bigint =>
-  entries.find(({ key }) => key === `task/${id}`)?.revision ?? 0n;

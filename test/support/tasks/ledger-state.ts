@@ -64,6 +64,8 @@ export const TASKS = 'tasks';
 /** Whose quotas an owner's work counts for: its own and the namespace's. */
 export const accountsOf = (owner: string | undefined): string[] => (owner ? [owner, ''] : ['']);
 
+const KINDS: ReadonlySet<string> = new Set(['task', 'alloc', 'quota', 'agent', 'mail']);
+
 /** Everything that reserves, and what it reserves of, as the change log of one namespace tells it. */
 export class LedgerState {
   /** Also those that have left "task/", as they were last. */
@@ -82,6 +84,8 @@ export class LedgerState {
   /** By "task/<id>" and "alloc/<id>". */
   readonly ofQuotas = new Holds();
   readonly ofBudgets = new Holds();
+  /** Of all that matters here. */
+  readonly keys = new Set<string>();
   readonly #taskOfMail = new Map<string, string>();
 
   apply(changes: readonly Change[]): Diff {
@@ -90,6 +94,8 @@ export class LedgerState {
     for (const { key, value } of changes) {
       const slash = key.indexOf('/');
       const [kind, id] = [key.slice(0, slash), key.slice(slash + 1)];
+      if (value === undefined) this.keys.delete(key);
+      else if (KINDS.has(kind)) this.keys.add(key);
       if (kind === 'task') this.#task(id, value, diff);
       else if (kind === 'alloc') this.#allocation(id, value, diff);
       else if (kind === 'quota') this.#quota(id, value, diff);

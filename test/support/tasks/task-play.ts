@@ -100,6 +100,8 @@ class TaskPlay {
 
   async begin(agents: number): Promise<void> {
     const random = this.#random;
+    const { reader } = this.#rig;
+    if (reader !== undefined) await this.checker.follow(reader.store);
     for (const owner of OWNERS) await this.#setQuota(owner, false);
     for (let at = 0; at < agents; at += AGENTS_A_CHANNEL) {
       const doors = this.#connect();
@@ -241,7 +243,13 @@ class TaskPlay {
   async #catchUp(last: boolean): Promise<void> {
     const { reader, replicas } = this.#rig;
     if (reader !== undefined) {
-      await this.checker.catchUp(reader.store);
+      const { revision } = await reader.store.position('default');
+      const what = 'the log to be read';
+      await until(
+        () => this.checker.revision,
+        (seen) => seen >= revision,
+        { what },
+      );
       return;
     }
     const service = replicas[0]?.service;
