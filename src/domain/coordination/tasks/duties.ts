@@ -10,13 +10,14 @@ import { StoreUnavailableError } from '../../../state/store.ts';
 import type { HeldLease } from '../../agent/care/leases.ts';
 import type { KnownAgent } from '../../agent/directory.ts';
 import { agentOf } from '../../agent/record.ts';
+import { amountsOf } from '../../resource/amounts.ts';
 import type { Ledger } from '../../resource/ledger.ts';
 import { mailKey } from '../delivery-record.ts';
 import { DueTasks } from './due-tasks.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
 import { answerAsk, settleTasks } from './settling-budgets.ts';
 import { stateName, taskEvent } from './task-events.ts';
-import { encodeTask, hasEnded, type KnownTask, specOf, taskKey, taskOf } from './task-record.ts';
+import { encodeTask, hasEnded, type KnownTask, ownerOf, specOf, taskKey, taskOf } from './task-record.ts';
 import {
   attemptDueMs,
   attemptOf,
@@ -105,7 +106,7 @@ export class Duties {
       const { state, createTime, endTime } = taskOf(record);
       const elapsedMs = createTime && endTime ? msFromTimestamp(endTime) - msFromTimestamp(createTime) : 0;
       // Each replica hears of it: the one that schedules counts it.
-      if (this.#lease !== undefined) metrics.taskEnded(stateName(state), elapsedMs);
+      if (this.#options.fence(namespace) !== undefined) metrics.taskEnded(stateName(state), elapsedMs);
     }
     for (const child of tasks.openChildren(namespace, id)) this.#later(this.#orphans, child.id);
     if (!record.settled) this.#later(this.#unsettled, id);
@@ -176,10 +177,24 @@ export class Duties {
     }
     for (const id of take(this.#asked, AT_A_TIME)) {
       const known = tasks.get(namespace, id);
-      const part = known && answerAsk(known, this.#options, nowMs);
-      if (part !== undefined) this.#store(id, part);
+      if (known === undefined || this.#underway.has(id)) continue;
+      const part = answerAsk(known, this.#options, nowMs);
+      if (part !== undefined) this.#store(id, part, this.#reserveAsked(known));
     }
+    // There are more than one round takes.
+    if (this.#leavers.size + this.#orphans.size + this.#asked.size > 0) setImmediate(() => this.#plan());
     await this.#settle(nowMs);
+  }
+
+  /** What is granted counts at once: others may ask before it is seen. @returns what takes that back */
+  #reserveAsked({ id, record }: KnownTask): () => void {
+    const { accounts } = this.#options.ledger;
+    const isRoot = specOf(record).parentTaskId === '';
+    if (!isRoot || taskOf(record).attemptCount === 0) return () => {};
+    const key = `asked/${id}`;
+    const budgets = amountsOf(record.askedBudgets);
+    accounts.hold(key, { owner: ownerOf(record), resources: {}, tasks: 0, budgets });
+    return () => accounts.free(key);
   }
 
   async #settle(nowMs: number): Promise<void> {
@@ -279,10 +294,19 @@ export class Duties {
     });
   }
 
-  #store(id: string, part: Part): void {
+  /** @param seen called when the view shows what became of it */
+  #store(id: string, part: Part, seen: () => void = () => {}): void {
     const { merged, namespace, background, views, fence } = this.#options;
     const held = fence(namespace);
-    if (held === undefined || this.#underway.has(id)) return;
+    if (held === undefined) {
+      seen();
+      return;
+    }
+    if (this.#underway.has(id)) {
+      seen();
+      setTimeout(() => this.#again(id, false), AGAIN_MS).unref();
+      return;
+    }
     this.#underway.add(id);
     background.run('change a task', async () => {
       try {
@@ -297,6 +321,7 @@ export class Duties {
         setTimeout(() => this.#again(id, false), AGAIN_MS).unref();
       } finally {
         this.#underway.delete(id);
+        seen();
       }
     });
   }

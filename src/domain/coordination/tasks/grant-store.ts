@@ -50,7 +50,7 @@ export class GrantStore {
           this.#end(key, grant);
           return;
         }
-        if (isLeaseKey(outcome.key)) this.#options.refused(namespace);
+        this.refused(outcome.key);
       } catch (error) {
         pauseMs = PAUSE_MS;
         if (!(error instanceof StoreUnavailableError)) {
@@ -61,6 +61,23 @@ export class GrantStore {
       this.#end(key, grant);
       grant.undo();
       if (!this.#closed) again();
+    });
+  }
+
+  /** A commit was refused because of a key. */
+  refused(key: string): void {
+    if (isLeaseKey(key)) this.#options.refused(this.#options.namespace);
+  }
+
+  /** A commit with a grant failed: what it reserves in memory stays so until it is known whether it was stored. */
+  failed(grant: Grant, error: unknown): void {
+    if (!(error instanceof StoreUnavailableError) || error.outcome !== 'unknown') {
+      grant.undo();
+      return;
+    }
+    this.#options.background.run('find out about a placement', async () => {
+      await this.#catchUp();
+      grant.undo();
     });
   }
 

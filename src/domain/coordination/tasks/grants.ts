@@ -16,7 +16,7 @@ import { attemptDelivery } from './attempt-delivery.ts';
 import { budgetsOfParent } from './budgets.ts';
 import type { FairShare } from './fair-share.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
-import { copyTask, encodeTask, type KnownTask, specOf, sum, taskKey } from './task-record.ts';
+import { copyTask, encodeTask, type KnownTask, specOf, sum, taskKey, taskOf } from './task-record.ts';
 import { assign, type Draft } from './task-rules.ts';
 import type { Item } from './waiting.ts';
 
@@ -90,7 +90,7 @@ export class Grants {
       undo: () => {
         // The view may show it all the same.
         const present = tasks.get(namespace, known.id);
-        if (present?.record.live.some((each) => each.number === number) !== true) undo();
+        if (present === undefined || taskOf(present.record).attemptCount < number) undo();
       },
     };
   }

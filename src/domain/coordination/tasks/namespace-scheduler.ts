@@ -169,6 +169,17 @@ export class NamespaceScheduler {
     return this.#grants.toTask(known, { record: known.record, withdrawn: [] }, item, choice, fence);
   }
 
+  /** What was admitted was not stored, because of a key. */
+  refused(grant: Grant, key: string): void {
+    this.#store.refused(key);
+    grant.undo();
+  }
+
+  /** The commit with what was admitted failed. */
+  failed(grant: Grant, error: unknown): void {
+    this.#store.failed(grant, error);
+  }
+
   /** Why something waits now. */
   why(item: Item, nowMs: number): Why {
     return whyItWaits(this.#whyInput(item, nowMs));

@@ -120,7 +120,8 @@ export class Scheduling implements View {
     this.#namespaces.delete(namespace);
     const { directory, tasks, allocations, quotas, config } = this.#options;
     const some = directory.count(namespace) > 0 || tasks.count(namespace) > 0;
-    if (before === undefined && !some && [...allocations.all(namespace)].length === 0) return;
+    const others = [...allocations.all(namespace), ...quotas.all(namespace)];
+    if (before === undefined && !some && others.length === 0) return;
     const made = this.#of(namespace);
     for (const known of directory.all(namespace)) made.ledger.agentChanged(known.id, known);
     for (const { owner, record, revision } of quotas.all(namespace))

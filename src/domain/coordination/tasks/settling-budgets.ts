@@ -8,7 +8,6 @@ import {
   copyTask,
   difference,
   encodeTask,
-  hasBudgets,
   hasEnded,
   type KnownTask,
   ownerOf,
@@ -105,11 +104,12 @@ export function answerAsk(known: KnownTask, ports: Ports, nowMs: number): Part |
   const puts: NonNullable<Part['puts']>[number][] = [];
   const checks = [...(part.checks ?? [])];
   const { parentTaskId } = specOf(record);
-  const isHeld = holdsBudgets(record) || (!hasBudgets(record) && taskOf(record).attemptCount > 0);
-  if (isHeld && parentTaskId === '') {
+  // Before its first assignment nothing is reserved: that takes all of it.
+  const isHeld = taskOf(record).attemptCount > 0;
+  if (parentTaskId === '') {
     const hold = { owner: ownerOf(record), resources: {}, tasks: 0, budgets: amountsOf(asked) } as const;
     const unknown = Object.keys(asked).find((name) => !ledger.accounts.knowsBudget(hold.owner, name));
-    const hit = ledger.accounts.admits(hold, nowMs);
+    const hit = isHeld ? ledger.accounts.admits(hold, nowMs) : undefined;
     if (unknown !== undefined) next.askRefused = `no quota has a budget ${unknown}`;
     else if (hit !== undefined) {
       next.askRefused = `${hit.needed} ${hit.resource} asked for, ${hit.used} of ${hit.limit} are taken`;

@@ -117,7 +117,9 @@ export class SubmitTasks {
         named: request.taskId !== '',
       });
       if (request.mustFit) this.#mustFit(known);
-      const grant = this.#place(known);
+      const scheduler = this.#options.scheduling.scheduler(namespace);
+      // Where something else had changed, this replica's memory lags: the scheduler places it later.
+      const grant = attempt === 0 ? this.#place(known) : undefined;
       const whole = together(part, grant?.part ?? waiting(known));
       const response = create(SubmitTaskResponseSchema, { task: publicTask(known) });
       let outcome: CommitOutcome;
@@ -127,15 +129,16 @@ export class SubmitTasks {
             ? await merged.commit(namespace, () => whole)
             : await store.commit({ namespace, ...whole, ...mutation.record(response) });
       } catch (error) {
-        grant?.undo();
+        if (grant !== undefined) scheduler.failed(grant, error);
         throw error;
       }
       if (outcome.kind === 'committed') return stamped(response, outcome.revision);
-      grant?.undo();
       if (outcome.kind === 'repeated') {
+        grant?.undo();
         const first = mutation.repeated(outcome);
         return stamped(first.response, first.revision);
       }
+      if (grant !== undefined) scheduler.refused(grant, outcome.key);
     }
     throw contention();
   }
