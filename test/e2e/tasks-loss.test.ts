@@ -186,6 +186,22 @@ describe.each(storeKinds)('work and those who have it, on %s', (kind) => {
     expect(tookMs).toBeLessThan(AFTER_LOSS_MS * strain());
   });
 
+  it.concurrent('an attempt that a lost agent has not taken on goes to nobody else: the task has another one', async () => {
+    const own = bench();
+    await own.join('a1', 'a2');
+    await own.submit('t1');
+    const { agent } = await own.first();
+    await own.cared();
+    agent.kill();
+    const now = await own.gets(agent.id === 'a1' ? 'a2' : 'a1');
+    expect(now.task.attempt).toBe(2);
+    await now.agent.succeed(now.work);
+    const ended = await own.is('t1', ({ state }) => state === Task_State.SUCCEEDED);
+    // What had not begun has not failed.
+    expect(ended).toMatchObject({ attemptCount: 2, failures: 0 });
+    expect(own.given.map(({ task }) => task.attempt)).toEqual([1, 2]);
+  });
+
   it.concurrent('waits for its agent where it is told to, and goes on with it', async () => {
     const own = bench();
     const [agent] = await own.join('a1', 'a2');

@@ -151,7 +151,8 @@ export class LedgerState {
     const agents = [allocation?.agentId ?? ''];
     this.onAgents.set(key, isActive ? { of: agents, amounts: resources } : undefined, more.onAgents);
     this.ofQuotas.set(key, isActive ? { of, amounts: resources } : undefined, more.ofQuotas);
-    const holds = allocation?.grantTime !== undefined && after?.settled === false;
+    const spends = Object.keys(budgets).length > 0;
+    const holds = spends && allocation?.grantTime !== undefined && after?.settled === false;
     this.ofBudgets.set(key, holds ? { of, amounts: budgets } : undefined, more.ofBudgets);
   }
 

@@ -177,11 +177,11 @@ export class RawFleet {
     maxInFlight = 16,
   ): Promise<RawAgent[]> {
     const joined: RawAgent[] = [];
+    for (const client of this.#clients) await client.connected();
     for (let at = 0; at < agents.length; at += REGISTERED_AT_A_TIME) {
       const group = agents.slice(at, at + REGISTERED_AT_A_TIME).map(async ({ id, spec }, index) => {
         const client = this.#clients[(at + index) % this.#clients.length];
         if (client === undefined) throw new Error('there is no connection');
-        await client.connected();
         const request = create(RegisterAgentRequestSchema, {
           ...{ namespace: this.#namespace, agentId: id, spec },
         });

@@ -110,8 +110,9 @@ export function allocationFaults({ id, before, after }: Changed<AllocationRecord
   // The id of one that was refused may be used again.
   if (was?.state === Allocation_State.REFUSED && after !== undefined) return [];
   if (after === undefined) {
+    const hasBudget = Object.keys(was?.spec.budgets ?? {}).length > 0;
     if (!over) fault('is gone before it has ended');
-    else if (before?.settled === false && was?.grantTime !== undefined)
+    else if (before?.settled === false && was?.grantTime !== undefined && hasBudget)
       fault('is gone before it was settled');
     return faults;
   }

@@ -50,7 +50,7 @@ export function attemptDelivery(options: AttemptDeliveryOptions): { key: string;
   delivery.traceparent = record.traceparent;
   delivery.tracestate = record.tracestate;
   delivery.payloadKey = record.inputKey;
-  delivery.capability = spec.capability;
+  // Its capability stays out: a message for a capability goes to another agent by itself, an attempt does not.
   delivery.item = { case: 'task', value: work };
   const endMs = workEndMs(record, storeMs);
   if (endMs !== undefined) delivery.workDeadlineTime = timestampFromMs(endMs);
