@@ -124,6 +124,7 @@ test('a cancel reaches the handler at once, and a result over a broken connectio
     (aborted) => aborted === true,
     { what: 'the signal', timeoutMs: 1_000 },
   );
+  expect(String(task?.signal.reason)).toMatch(/cancelled it: not needed/);
   const second = await client.tasks.submit({ capability });
   await begins(2);
   const { epoch } = agent;
@@ -132,6 +133,15 @@ test('a cancel reaches the handler at once, and a result over a broken connectio
   expect(await ends(second.id)).toMatchObject({ state: 'succeeded', output: 'done meanwhile' });
   expect(agent.epoch).toBeGreaterThan(epoch);
   expect((await client.tasks.get(second.id)).task.attemptCount).toBe(1);
+});
+
+test('a result that is too large is refused, and the task has failed for good with the reason', async () => {
+  await join({ onTask: () => Promise.resolve('x'.repeat(70_000)) });
+  const { id } = await client.tasks.submit({ capability });
+  const { state, task } = await ends(id);
+  expect(state).toBe('failed');
+  expect(task.error).toMatch(/70\d\d\d bytes; the result of a task may have 65536/);
+  expect(task.attemptCount).toBe(1);
 });
 
 test('a watch tells what becomes of a task, its progress too; an agent that is drained takes no more', async () => {

@@ -33,7 +33,7 @@ import type { TaskOutcomes } from './tasks/task-outcomes.ts';
 import type { TaskReturns } from './tasks/task-returns.ts';
 
 export interface DeliveriesOptions extends Omit<OutcomeCommitsOptions, 'tasks'> {
-  tasks: Pick<TaskOutcomes, 'effects' | 'saidBefore'>;
+  tasks: Pick<TaskOutcomes, 'effects' | 'saidBefore' | 'whyWithdrawn'>;
   returns: Pick<TaskReturns, 'returned'>;
   /** For what comes at a high rate. */
   merged: MergedCommits;
@@ -119,6 +119,7 @@ export class Deliveries {
       storeMs: () => storeTime.ms(),
       store: (...step) => this.#take(...step),
       payload: (known) => this.#payload(known),
+      whyGone: (id) => this.#options.tasks.whyWithdrawn(session.namespace, id),
     });
     this.#pumps.set(key, pump);
     pump.wake();

@@ -52,6 +52,8 @@ export interface DeliveryPumpOptions {
   storeMs(): number;
   /** The payload that a delivery refers to; undefined: it is gone. May reject: the store is away. */
   payload(known: KnownDelivery): Promise<Payload | undefined>;
+  /** Why a delivery is in the mailbox no more; undefined: nobody knows. */
+  whyGone(id: string): string | undefined;
   /** Stores what a step asks for; resolves with the pause before the pump looks again, milliseconds. Never rejects. */
   store(session: Session, known: KnownDelivery, step: 'claim' | 'adopt' | 'give_up'): Promise<number>;
 }
@@ -328,7 +330,8 @@ export class DeliveryPump implements WheelTask {
     for (const [id, { attempt, created }] of this.#handedOut) {
       if (this.#busy.has(id) || this.#find(id) !== undefined) continue;
       this.#remember(id, { attempt, said: undefined, epoch: this.#epoch, created });
-      this.#options.line.send(revokeFrame(id, attempt, 'it was cancelled, expired or given up'));
+      const why = this.#options.whyGone(id) ?? 'it was cancelled, expired or given up';
+      this.#options.line.send(revokeFrame(id, attempt, why));
     }
   }
 }

@@ -11,7 +11,9 @@ import { TaskRecord_LiveAttemptSchema } from '../../../../gen/mycosoft/orchestra
 import { DomainError } from '../../../lib/errors.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
 import type { Check, Store } from '../../../state/store.ts';
+import { invalidFields } from '../../agent/errors.ts';
 import type { NewEvent } from '../../monitoring/events.ts';
+import { payloadSize } from '../messages/message-record.ts';
 import type { OutcomeEffects, OutcomeInput } from '../outcomes.ts';
 import { freeBudgets } from './budgets.ts';
 import { loadTask } from './load-task.ts';
@@ -60,7 +62,7 @@ export class TaskOutcomes {
 
   /**
    * @param again the view was found to lag behind: the store is asked
-   * @throws DomainError BUDGET_SPENT, ATTEMPT_STALE; StoreUnavailableError
+   * @throws DomainError BUDGET_SPENT, INVALID_FIELDS (output too large); StoreUnavailableError
    */
   async effects(input: OutcomeInput, again: boolean): Promise<TaskEffects> {
     const { namespace, id: deliveryId } = input.known;
@@ -75,6 +77,7 @@ export class TaskOutcomes {
     if (known === undefined || live === undefined) return NOTHING;
     const draft = draftOf(known);
     const output = input.state === 'succeeded' ? input.update?.output : undefined;
+    if (payloadSize(output) > MAX_OUTPUT_BYTES) throw outputTooLarge(payloadSize(output));
     const { events, refusal } = this.#apply(draft, named.attempt, input);
     const { record } = draft;
     const puts = output === undefined ? [] : outputPuts(record, output);
@@ -110,6 +113,14 @@ export class TaskOutcomes {
       default:
         return false;
     }
+  }
+
+  /** Why an attempt was taken back, as far as this replica knows. */
+  whyWithdrawn(namespace: string, deliveryId: string): string | undefined {
+    const named = attemptOfDelivery(deliveryId);
+    const known = named && this.#options.tasks.get(namespace, named.taskId);
+    const attempt = known && attemptOf(known.record, named.attempt);
+    return attempt?.error || undefined;
   }
 
   #apply(draft: Draft, number: number, input: OutcomeInput): Applied {
@@ -167,6 +178,16 @@ export class TaskOutcomes {
     }
     return spent;
   }
+}
+
+/** A result may have as many bytes as an input; what is larger belongs elsewhere, with its place in the result. */
+const MAX_OUTPUT_BYTES = 65_536;
+
+function outputTooLarge(bytes: number): DomainError {
+  const description = `has ${bytes} bytes; the result of a task may have ${MAX_OUTPUT_BYTES}`;
+  return invalidFields(`delivery_update.output ${description}`, [
+    { field: 'delivery_update.output', description },
+  ]);
 }
 
 /**

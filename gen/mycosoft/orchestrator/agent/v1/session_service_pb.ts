@@ -579,7 +579,7 @@ export type DeliveryUpdate = Message$1<"mycosoft.orchestrator.agent.v1.DeliveryU
   state: DeliveryUpdate_State;
 
   /**
-   * The outcome, with STATE_SUCCEEDED only.
+   * The outcome, with STATE_SUCCEEDED only; of a task at most 64 KiB.
    *
    * @generated from field: mycosoft.orchestrator.agent.v1.Payload output = 3;
    */

@@ -416,7 +416,7 @@ export type Task = Message<"mycosoft.orchestrator.coordination.v1.Task"> & {
   failures: number;
 
   /**
-   * What the agent answered; only from GetTask, with STATE_SUCCEEDED.
+   * What the agent answered, at most 64 KiB; only from GetTask, with STATE_SUCCEEDED.
    *
    * @generated from field: mycosoft.orchestrator.agent.v1.Payload output = 10;
    */
