@@ -32,6 +32,8 @@ const TURN_MS = 4;
 const PAUSE_MS = 200;
 /** Lanes that one turn compares, at most, for each placement. */
 const MAX_LANES = 256;
+/** Of those that others refused, so many are tried when an agent has room. */
+const MAX_RESUMED = 64;
 /** Reasons that are remembered with their beginning. */
 const MAX_SINCE = 10_000;
 
@@ -50,6 +52,8 @@ export class NamespaceScheduler {
   readonly #needs = new ParentNeeds();
   readonly #dirtyLanes = new Set<Lane>();
   readonly #roomOn = new Set<string>();
+  /** What is set aside because the agents with room refused it; also some that is not so any more. */
+  readonly #refused = new Map<string, Item>();
   readonly #since = new Map<string, { reason: number; sinceMs: number }>();
   readonly #explanations: Explanations = new Map();
   #planned = false;
@@ -252,6 +256,7 @@ export class NamespaceScheduler {
     for (const agentId of this.#roomOn) {
       const agent = pool.agent(agentId);
       if (agent === undefined) continue;
+      this.#resumeRefused(agentId);
       const names = new Set(['', ...agent.capabilities.map(({ name }) => name)]);
       for (const name of names) {
         for (const group of this.waiting.groupsFor(name)) {
@@ -260,6 +265,21 @@ export class NamespaceScheduler {
       }
     }
     this.#roomOn.clear();
+  }
+
+  /** What others refused, this one may have. */
+  #resumeRefused(agentId: string): void {
+    const nowMs = this.#options.storeTime.ms();
+    let resumed = 0;
+    for (const [key, item] of this.#refused) {
+      const isAside = this.waiting.get(key) === item && this.waiting.laneOf(key) === undefined;
+      if (isAside && (item.refusals.get(agentId) ?? 0) > nowMs) continue;
+      this.#refused.delete(key);
+      if (!isAside) continue;
+      this.#dirty(this.waiting.resume(key, nowMs));
+      resumed += 1;
+      if (resumed === MAX_RESUMED) return;
+    }
   }
 
   #run(): void {
@@ -342,6 +362,7 @@ export class NamespaceScheduler {
     }
     if (exclude !== undefined && ledger.pool.choose(lane.group.class, how) !== undefined) {
       this.waiting.park(item, nextRefusalMs(item, nowMs));
+      this.#refused.set(item.key, item);
       return;
     }
     lane.group.roomBlocked = true;

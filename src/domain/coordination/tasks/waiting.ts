@@ -182,6 +182,13 @@ export class Waiting {
     return lanes;
   }
 
+  /** Has one that was set aside stand in line again before its time. @returns its lane; undefined: it stands apart all the same */
+  resume(key: string, nowMs: number): Lane | undefined {
+    this.#parked.delete(key);
+    const item = this.#items.get(key);
+    return item && this.#enter(item, nowMs);
+  }
+
   /** An agent has this one of an ordering key now, or has it no more. @returns the lane of the one whose turn it is then */
   setLive(orderingKey: string, key: string, isLive: boolean, nowMs: number): Lane | undefined {
     const keyLine = this.#keyLine(orderingKey);
