@@ -1,3 +1,4 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Client as GrpcClient } from '@grpc/grpc-js';
 import { expect } from 'vitest';
 import {
@@ -225,7 +226,10 @@ class TaskPlay {
       });
       const { total, quotas } = await this.#doors.need(ResourceService.method.getUsage, {});
       return [
-        ...allocations.map(({ id, state }) => `${id} ${state}`),
+        ...allocations.map(({ id, state, expireTime, agentId }) => {
+          const leftMs = expireTime === undefined ? 0 : timestampMs(expireTime) - Date.now();
+          return `${id} ${state} on ${agentId}, for ${leftMs} ms`;
+        }),
         ...total
           .filter(({ reserved }) => reserved !== 0n)
           .map(({ resource, reserved }) => `${reserved} ${resource}`),
@@ -237,7 +241,12 @@ class TaskPlay {
       ];
     };
     const what = 'everything to be given back';
-    await until(held, (list) => list.length === 0, { what, timeoutMs, everyMs: 100 });
+    await until(held, (list) => list.length === 0, { what, timeoutMs, everyMs: 100 }).catch(
+      (error: unknown) => {
+        const said = this.#rig.replicas.flatMap(({ service }) => service.logs.slice(-8));
+        throw new Error([String(error), ...said.map((line) => JSON.stringify(line))].join('\n'));
+      },
+    );
   }
 
   async #catchUp(last: boolean): Promise<void> {
