@@ -30,7 +30,6 @@ import {
   hasEnded,
   type KnownTask,
   publicTask,
-  sum,
   taskKey,
   taskOf,
 } from './task-record.ts';
@@ -115,7 +114,8 @@ export class ChangeTasks {
       output: GrantTaskBudgetResponseSchema,
     });
     const earlier = await mutation.earlier();
-    if (earlier !== undefined) return earlier.response;
+    // What was remembered is that it was asked for; whether it was granted stands in the task.
+    if (earlier !== undefined) return this.#grantAnswer(namespace, id, earlier.revision);
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const known = await loadTask(store, namespace, id);
       if (known === undefined) throw taskNotFound(namespace, id);
@@ -127,22 +127,28 @@ export class ChangeTasks {
       const next = copyTask(known);
       next.askedBudgets = request.budgets;
       next.askRefused = '';
-      const granted = { ...known, record: copyTask(known) };
-      taskOf(granted.record).budgets = sum(taskOf(granted.record).budgets, request.budgets);
-      const response = create(GrantTaskBudgetResponseSchema, { task: publicTask(granted) });
+      const response = create(GrantTaskBudgetResponseSchema);
       const outcome = await store.commit({
         namespace,
         checks: [{ key: taskKey(id), revision: known.revision }],
         puts: [{ key: taskKey(id), value: encodeTask(next) }],
         ...mutation.record(response),
       });
-      if (outcome.kind === 'repeated') return mutation.repeated(outcome).response;
+      if (outcome.kind === 'repeated') mutation.repeated(outcome);
       if (outcome.kind === 'conflict') continue;
-      const after = await this.#answered(namespace, id, outcome.revision);
-      if (after.record.askRefused !== '') throw budgetRefused(id, after.record.askRefused);
-      return create(GrantTaskBudgetResponseSchema, { task: publicTask(after) });
+      return this.#grantAnswer(namespace, id, outcome.revision);
     }
     throw contention();
+  }
+
+  /** What the scheduler answered to what was asked for last. @throws DomainError BUDGET_SPENT, NO_SCHEDULER, TASK_NOT_FOUND */
+  async #grantAnswer(namespace: string, id: string, revision: bigint): Promise<GrantTaskBudgetResponse> {
+    const after = await this.#answered(namespace, id, revision);
+    const { askRefused, askedBudgets } = after.record;
+    if (askRefused !== '') throw budgetRefused(id, askRefused);
+    if (Object.keys(askedBudgets).length > 0)
+      throw taskEnded(id, taskOf(after.record).state, 'gets no more to spend');
+    return create(GrantTaskBudgetResponseSchema, { task: publicTask(after) });
   }
 
   /** The task once the scheduler has answered what was asked of it. @throws DomainError NO_SCHEDULER, TASK_NOT_FOUND */

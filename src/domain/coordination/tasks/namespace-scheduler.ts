@@ -50,6 +50,8 @@ export class NamespaceScheduler {
   readonly #kept: KeptFree;
   readonly #moves: Moves;
   readonly #needs = new ParentNeeds();
+  /** Parents of whose budgets something is being taken: one child at a time, as each changes the parent. */
+  readonly #giving = new Set<string>();
   readonly #dirtyLanes = new Set<Lane>();
   readonly #roomOn = new Set<string>();
   /** What is set aside because the agents with room refused it; also some that is not so any more. */
@@ -114,7 +116,7 @@ export class NamespaceScheduler {
       this.#dirty(this.waiting.setLive(orderingKey, key, isLive, nowMs));
     }
     if (after !== undefined && this.#moves.changed(after)) this.plan();
-    for (const child of this.#needs.take(id)) this.#reconsider(child);
+    this.#parentIsFree(id);
   }
 
   /** An allocation waits, or does not any more. */
@@ -385,7 +387,18 @@ export class NamespaceScheduler {
     // Until it is stored, and after, no other of its key.
     if (item.orderingKey !== '') this.waiting.setLive(item.orderingKey, item.key, true, storeTime.ms());
     this.#kept.placed(item.key);
-    this.#store.store(item.key, grant, () => this.#reconsider(item.id));
+    const parentId = budgetsOfParent(known.record) === undefined ? '' : specOf(known.record).parentTaskId;
+    if (parentId !== '') this.#giving.add(parentId);
+    this.#store.store(item.key, grant, () => {
+      this.#parentIsFree(parentId);
+      this.#reconsider(item.id);
+    });
+  }
+
+  /** A parent has changed, or was not changed after all: children that waited for it are looked at again. */
+  #parentIsFree(id: string): void {
+    this.#giving.delete(id);
+    for (const child of this.#needs.take(id)) this.#reconsider(child);
   }
 
   #placeAllocation(item: Item, choice: Parameters<Grants['toAllocation']>[2], fence: Check): void {
@@ -423,7 +436,8 @@ export class NamespaceScheduler {
     if (known === undefined || wanted === undefined) return false;
     const { parentTaskId } = specOf(known.record);
     const parent = tasks.get(this.#namespace, parentTaskId);
-    if (parent !== undefined && missingBudget(freeBudgets(parent.record), wanted) === undefined) return false;
+    const has = parent !== undefined && missingBudget(freeBudgets(parent.record), wanted) === undefined;
+    if (has && !this.#giving.has(parentTaskId)) return false;
     this.waiting.park(item, Number.POSITIVE_INFINITY);
     this.#needs.add(parentTaskId, item.id);
     return true;
