@@ -33,6 +33,11 @@ export class FairShare {
 
   #forget(): void {
     for (const [owner, clock] of this.#clocks) if (clock <= this.#now) this.#clocks.delete(owner);
+    // Of others those known for longest: each may come a turn too early.
+    for (const owner of this.#clocks.keys()) {
+      if (this.#clocks.size <= MAX_OWNERS / 2) return;
+      this.#clocks.delete(owner);
+    }
   }
 }
 

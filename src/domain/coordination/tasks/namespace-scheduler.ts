@@ -223,7 +223,9 @@ export class NamespaceScheduler {
   #enter(item: Item, nowMs: number): void {
     const lane = this.waiting.put(item, nowMs);
     if (lane === undefined) return;
-    if (lane.line.size === 1) this.#shares.enter(item.owner);
+    // What it is behind others stays its own as long as it has something that waits.
+    const [, another] = this.waiting.lanesOf(item.owner);
+    if (lane.line.size === 1 && another === undefined) this.#shares.enter(item.owner);
     this.#dirty(lane);
   }
 
