@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { backlog } from './backlog.ts';
 import { calls } from './calls.ts';
 import { detect } from './detect.ts';
 import { say } from './figures.ts';
@@ -146,5 +147,16 @@ program
   .option('--decisions <n>', 'decisions of each kind', positive, 2000)
   .option('--warmup <n>', 'decisions before measuring', positive, 500)
   .action((options: PlacementOptions) => finish(placement(options)));
+
+program
+  .command('backlog')
+  .description(
+    'many tasks that wait: how fast they are taken, what they cost, and how soon the first of them begins',
+  )
+  .option('--tasks <n>', 'tasks that wait', positive, 100_000)
+  .option('--stores <names...>', 'lmdb, redis', ['lmdb', 'redis'])
+  .action(async (options: { tasks: number; stores: string[] }) => {
+    finish(await backlog(options));
+  });
 
 await program.parseAsync();

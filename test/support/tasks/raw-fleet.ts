@@ -177,7 +177,11 @@ export class RawFleet {
     maxInFlight = 16,
   ): Promise<RawAgent[]> {
     const joined: RawAgent[] = [];
-    for (const client of this.#clients) await client.connected();
+    for (const [index, client] of this.#clients.entries()) {
+      // One on which nothing was opened is closed after a while.
+      if (client.socket.destroyed) this.#clients[index] = this.#open();
+      await this.#clients[index]?.connected();
+    }
     for (let at = 0; at < agents.length; at += REGISTERED_AT_A_TIME) {
       const group = agents.slice(at, at + REGISTERED_AT_A_TIME).map(async ({ id, spec }, index) => {
         const client = this.#clients[(at + index) % this.#clients.length];
