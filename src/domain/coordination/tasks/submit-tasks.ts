@@ -18,6 +18,7 @@ import {
   type TaskRecord,
   TaskRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { DomainError } from '../../../lib/errors.ts';
 import type { Ids } from '../../../lib/ids.ts';
 import { msFromDuration, timestampFromMs } from '../../../lib/proto-time.ts';
 import type { MergedCommits, Part } from '../../../state/merged-commits.ts';
@@ -166,17 +167,12 @@ export class SubmitTasks {
       const puts: NonNullable<Part['puts']>[number][] = [];
       const checks = new Map<string, Check>();
       for (const [index, task] of request.tasks.entries()) {
-        const id = ids[index] ?? '';
-        if (task.taskId !== '' && (await this.#there(namespace, id, specOf(task))) !== undefined) continue;
-        const parent = await this.#parentOf(namespace, specOf(task), attempt > 0);
-        const { known, part } = this.#new(namespace, id, specOf(task), {
-          ...{ submitter, parent, index },
-          named: task.taskId !== '',
+        const how = { id: ids[index] ?? '', index, submitter, again: attempt > 0 };
+        const whole = await this.#ofBatch(namespace, task, how).catch((error) => {
+          throw atPlace(error, index);
         });
-        if (task.mustFit) this.#mustFit(known);
-        const whole = together(part, waiting(known));
-        for (const check of whole.checks ?? []) checks.set(check.key, check);
-        puts.push(...(whole.puts ?? []));
+        for (const check of whole?.checks ?? []) checks.set(check.key, check);
+        puts.push(...(whole?.puts ?? []));
       }
       const response = create(BatchSubmitTasksResponseSchema, { taskIds: ids });
       const outcome = await store.commit({
@@ -190,6 +186,21 @@ export class SubmitTasks {
       }
     }
     throw contention();
+  }
+
+  /** What stores one task of a batch; undefined: it is there already. */
+  async #ofBatch(
+    namespace: string,
+    task: SubmitTaskRequest,
+    how: { id: string; index: number; submitter: Submitter; again: boolean },
+  ): Promise<Part | undefined> {
+    const { id, index, submitter, again } = how;
+    const named = task.taskId !== '';
+    if (named && (await this.#there(namespace, id, specOf(task))) !== undefined) return undefined;
+    const parent = await this.#parentOf(namespace, specOf(task), again);
+    const { known, part } = this.#new(namespace, id, specOf(task), { submitter, parent, index, named });
+    if (task.mustFit) this.#mustFit(known);
+    return together(part, waiting(known));
   }
 
   async #submitter(
@@ -327,6 +338,22 @@ export class SubmitTasks {
     const random = ids.uuid().replaceAll('-', '').slice(0, 8);
     return `${time}${this.#count.toString(36).padStart(3, '0')}${random}`;
   }
+}
+
+/** The same error, with the place of its task. */
+function atPlace(error: unknown, index: number): unknown {
+  if (!(error instanceof DomainError)) return error;
+  const { reason, message, retryAfterMs, metadata } = error;
+  const place = `tasks[${index}]`;
+  const violations = error.violations.map((each) => ({ ...each, field: `${place}.${each.field}` }));
+  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return new DomainError({
+    reason,
+    message: `${place}: ${message}`,
+    violations,
+    metadata: { ...metadata },
+    ...retry,
+  });
 }
 
 const specOf = ({ spec }: SubmitTaskRequest): TaskSpec => spec ?? create(TaskSpecSchema);

@@ -99,6 +99,20 @@ describe('a task', () => {
   });
 });
 
+describe('a batch', () => {
+  it('is stored as a whole or not at all, and its error tells the place', async () => {
+    await fleet.worker('a1', { capacity: { slots: 9n } });
+    const refused = await rejection(fleet.batch({ t1: {}, t2: { parentTaskId: 'nobody' } }));
+    expect(refused).toMatchObject({ message: expect.stringContaining('tasks[1]: there is no task nobody') });
+    expect(await rejection(fleet.task('t1'))).toBeDefined();
+    await fleet.batch({ t1: {}, t2: { priority: 5 } });
+    expect((await fleet.task('t1')).state).toBe(ASSIGNED);
+    const again = await fleet.batch({ t1: {}, t3: {} });
+    expect(again.taskIds).toEqual(['t1', 't3']);
+    expect((await fleet.task('t1')).attemptCount).toBe(1);
+  });
+});
+
 describe('tasks that wait', () => {
   it('go by priority, and by age beside it', async () => {
     const a1 = await fleet.worker('a1');
