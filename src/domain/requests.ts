@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { type DescMessage, fromBinary, type MessageShape, toBinary, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, fromBinary, type MessageShape, toJson } from '@bufbuild/protobuf';
 import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { encode } from '../lib/encode.ts';
 import { DomainError } from '../lib/errors.ts';
 import type { RequestRecord, Store } from '../state/store.ts';
 
@@ -58,7 +59,7 @@ export class Mutation<I extends DescMessage, O extends DescMessage> {
       request: {
         id: this.#id(),
         fingerprint: this.#fingerprint,
-        response: toBinary(this.#options.output, response),
+        response: encode(this.#options.output, response),
         ttlMs: REMEMBERED_MS,
       },
     };

@@ -1,12 +1,6 @@
-import {
-  create,
-  type DescMessage,
-  type JsonValue,
-  type MessageInitShape,
-  toBinary,
-  toJson,
-} from '@bufbuild/protobuf';
+import { create, type DescMessage, type JsonValue, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { type Code as ConnectCode, ConnectError } from '@connectrpc/connect';
+import { encode } from '../lib/encode.ts';
 import { codeName } from './codes.ts';
 import { type RpcError, reasonHeader, retryHeader } from './errors.ts';
 
@@ -28,7 +22,7 @@ export function connectErrorObject(error: RpcError): { code: string; message: st
     const message = create(desc, value as MessageInitShape<DescMessage>);
     return {
       type: desc.typeName,
-      value: Buffer.from(toBinary(desc, message)).toString('base64').replace(/=+$/, ''),
+      value: Buffer.from(encode(desc, message)).toString('base64').replace(/=+$/, ''),
       debug: toJson(desc, message),
     };
   });

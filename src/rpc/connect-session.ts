@@ -1,4 +1,5 @@
-import { type DescMethod, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import { type DescMethod, fromBinary, type Message } from '@bufbuild/protobuf';
+import { encode } from '../lib/encode.ts';
 import { type ActiveCall, cancelled } from './active-call.ts';
 import { CallFailure, type Pipeline } from './pipeline.ts';
 import type { SessionChannel, SessionHandler, SessionReceiver } from './service.ts';
@@ -97,7 +98,7 @@ export class ConnectSession implements SessionChannel {
     const { method } = this.#options;
     for await (const request of requests) {
       if (this.#ended) return;
-      receiver.message(toBinary(method.input, request));
+      receiver.message(encode(method.input, request));
     }
     if (!this.#ended) receiver.halfClosed();
   }

@@ -1,6 +1,7 @@
-import { type DescMethod, type Message, toBinary } from '@bufbuild/protobuf';
+import type { DescMethod, Message } from '@bufbuild/protobuf';
 import type { Metadata, ServerInterceptingCallInterface, StatusObject } from '@grpc/grpc-js';
 import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { encode } from '../lib/encode.ts';
 import { DomainError } from '../lib/errors.ts';
 import { type ActiveCall, cancelled } from './active-call.ts';
 import { Code } from './codes.ts';
@@ -158,7 +159,7 @@ export class GrpcCall implements CallInfo, StatusOwner, WaitingCall {
   }
 
   #encode(message: Message): Uint8Array {
-    return toBinary(this.method.output, message);
+    return encode(this.method.output, message);
   }
 
   #fail(error: unknown): void {

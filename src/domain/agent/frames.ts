@@ -1,14 +1,15 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type GoAway_Reason,
   type OpenSessionResponse,
   OpenSessionResponseSchema,
   WelcomeSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { encode } from '../../lib/encode.ts';
 import { durationFromMs } from '../../lib/proto-time.ts';
 
 export const encodeFrame = (frame: OpenSessionResponse): Uint8Array =>
-  toBinary(OpenSessionResponseSchema, frame);
+  encode(OpenSessionResponseSchema, frame);
 
 export function pingFrame(
   echo: number,

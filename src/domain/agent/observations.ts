@@ -1,6 +1,7 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import type { Observation } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { ObservationRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../lib/encode.ts';
 import type { ChangeBatch, LiveRecord, Store } from '../../state/store.ts';
 import type { View } from '../../state/views.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
@@ -155,7 +156,7 @@ export class Observations implements View {
       key: agentKey(session.agentId),
       epoch: session.epoch,
       sequence: session.heartbeats,
-      value: toBinary(ObservationRecordSchema, readSession(session, context)),
+      value: encode(ObservationRecordSchema, readSession(session, context)),
     };
   }
 }

@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type Agent,
   AgentSchema,
@@ -9,6 +9,7 @@ import {
   type AgentRecord,
   AgentRecordSchema,
 } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../lib/encode.ts';
 import { fileVerdict, readVerdicts } from './verdict-history.ts';
 
 /** The format that this version writes. */
@@ -25,7 +26,7 @@ const encoded = new WeakMap<Uint8Array, AgentRecord>();
 
 /** The record must not be changed afterwards: whoever decodes these bytes may get it. */
 export function encodeRecord(record: AgentRecord): Uint8Array {
-  const bytes = toBinary(AgentRecordSchema, record);
+  const bytes = encode(AgentRecordSchema, record);
   encoded.set(bytes, record);
   return bytes;
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import {
   Agent_Liveness,
   Agent_Phase,
@@ -14,6 +14,7 @@ import {
   type AgentRecord,
   AgentRecordSchema,
 } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../lib/encode.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
 import type { NewEvent } from '../monitoring/events.ts';
@@ -166,7 +167,7 @@ function specHash(spec: AgentSpec): Uint8Array {
     annotations: sortedMap(spec.annotations),
     capacity: sortedMap(spec.capacity),
   });
-  return createHash('sha256').update(toBinary(AgentSpecSchema, sorted)).digest();
+  return createHash('sha256').update(encode(AgentSpecSchema, sorted)).digest();
 }
 
 function sortedMap<V>(map: Record<string, V>): Record<string, V> {

@@ -1,6 +1,7 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import { type Verdict, VerdictSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { VerdictHistorySchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../lib/encode.ts';
 
 /** Verdicts kept besides the present one. */
 const KEPT = 15;
@@ -12,7 +13,7 @@ const TAG = 0x0a;
  * encoding all of them anew would be a third of what an attachment costs.
  */
 export function fileVerdict(history: Uint8Array, verdict: Verdict): Uint8Array {
-  const encoded = toBinary(VerdictSchema, verdict);
+  const encoded = encode(VerdictSchema, verdict);
   const kept = history.subarray(0, endOf(history, KEPT - 1));
   const length = varint(encoded.length);
   const filed = new Uint8Array(1 + length.length + encoded.length + kept.length);

@@ -1,4 +1,4 @@
-import { create, fromBinary, fromJson, isMessage, type JsonObject, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, fromJson, isMessage, type JsonObject } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   CommandSchema,
@@ -11,6 +11,7 @@ import {
   type DeliveryRecord,
   DeliveryRecordSchema,
 } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../lib/encode.ts';
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 
 /** The format that this version writes. */
@@ -37,7 +38,7 @@ const encoded = new WeakMap<Uint8Array, DeliveryRecord>();
 
 /** The record must not be changed afterwards. */
 export function encodeDelivery(record: DeliveryRecord): Uint8Array {
-  const bytes = toBinary(DeliveryRecordSchema, record);
+  const bytes = encode(DeliveryRecordSchema, record);
   encoded.set(bytes, record);
   return bytes;
 }
@@ -128,7 +129,7 @@ export function putDeadLetter(
 ): { key: string; value: Uint8Array } {
   const time = timestampFromMs(storeMs);
   const record = create(DeadLetterRecordSchema, { delivery, reason, error, time, answer });
-  return { key: deadKey(delivery.agentId, delivery.id), value: toBinary(DeadLetterRecordSchema, record) };
+  return { key: deadKey(delivery.agentId, delivery.id), value: encode(DeadLetterRecordSchema, record) };
 }
 
 /**

@@ -1,10 +1,11 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import type { Verdict } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
   type Event,
   type Event_Severity,
   EventSchema,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { encode } from '../../lib/encode.ts';
 import { timestampFromMs } from '../../lib/proto-time.ts';
 import type { Append } from '../../state/store.ts';
 
@@ -47,7 +48,7 @@ export class EventWriter {
     message.replicaId = this.#options.replicaId;
     if (event.attributes !== undefined) message.attributes = event.attributes;
     if (event.verdict !== undefined) message.verdict = event.verdict;
-    return { series: EVENT_SERIES, value: toBinary(EventSchema, message) };
+    return { series: EVENT_SERIES, value: encode(EventSchema, message) };
   }
 }
 

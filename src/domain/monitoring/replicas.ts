@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type ReplicaStatus,
   ReplicaStatusSchema,
@@ -8,6 +8,7 @@ import {
   ReplicaRecordSchema,
 } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { encode } from '../../lib/encode.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
 import type { LiveRecord, Store } from '../../state/store.ts';
@@ -116,7 +117,7 @@ export class Replicas {
     if (this.#away) return;
     const { store, replicaId } = this.#options;
     this.#sequence += 1;
-    const value = toBinary(ReplicaRecordSchema, this.#own());
+    const value = encode(ReplicaRecordSchema, this.#own());
     await store.putLive([this.#live(replicaId, value), ...this.#forgotten()]);
   }
 

@@ -1,4 +1,3 @@
-import { toBinary } from '@bufbuild/protobuf';
 import { type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   type ProcessExit,
@@ -33,6 +32,7 @@ import {
   type SendMessage,
   SendMessageSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
+import { encode } from '../../lib/encode.ts';
 import type { FieldViolation } from '../../lib/errors.ts';
 import { msFromRfc3339 } from '../../lib/rfc3339.ts';
 import { Violations } from '../../lib/violations.ts';
@@ -140,7 +140,7 @@ export function payloadBytes({ data }: Payload): number {
     case 'text':
       return Buffer.byteLength(data.value);
     case 'json':
-      return toBinary(ValueSchema, data.value).length;
+      return encode(ValueSchema, data.value).length;
     default:
       return 0;
   }

@@ -1,4 +1,4 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import {
   type BrakesRecord,
   BrakesRecordSchema,
@@ -7,6 +7,7 @@ import {
   type LeaseRecord,
   LeaseRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import type { ChangeBatch, Check, Entry, Position } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
 
@@ -17,9 +18,9 @@ const LEASE = 'lease/';
 export const leaseKey = (duty: string): string => LEASE + duty;
 export const isLeaseKey = (key: string): boolean => key.startsWith(LEASE);
 
-export const encodeFreeze = (record: FreezeRecord): Uint8Array => toBinary(FreezeRecordSchema, record);
-export const encodeBrakes = (record: BrakesRecord): Uint8Array => toBinary(BrakesRecordSchema, record);
-export const encodeLease = (record: LeaseRecord): Uint8Array => toBinary(LeaseRecordSchema, record);
+export const encodeFreeze = (record: FreezeRecord): Uint8Array => encode(FreezeRecordSchema, record);
+export const encodeBrakes = (record: BrakesRecord): Uint8Array => encode(BrakesRecordSchema, record);
+export const encodeLease = (record: LeaseRecord): Uint8Array => encode(LeaseRecordSchema, record);
 
 /** A record with the revision of its key. */
 export interface Kept<T> {

@@ -1,4 +1,4 @@
-import { create, equals, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, equals, fromBinary } from '@bufbuild/protobuf';
 import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import {
   type ProcessExit,
@@ -8,6 +8,7 @@ import {
   type ExitsRecord,
   ExitsRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
 import { QUIET_PREFIX } from '../../../state/store.ts';
 
@@ -17,7 +18,7 @@ const KEPT = 4;
 /** "~exits/<agent id>": how the agent's process ended the last times. Kept beside the agent, because views hold agents. */
 export const exitsKey = (agentId: string): string => `${QUIET_PREFIX}exits/${agentId}`;
 
-export const encodeExits = (record: ExitsRecord): Uint8Array => toBinary(ExitsRecordSchema, record);
+export const encodeExits = (record: ExitsRecord): Uint8Array => encode(ExitsRecordSchema, record);
 export const decodeExits = (bytes: Uint8Array): ExitsRecord => fromBinary(ExitsRecordSchema, bytes);
 
 /**

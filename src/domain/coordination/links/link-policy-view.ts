@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type LinkPolicy,
   LinkPolicySchema,
@@ -7,6 +7,7 @@ import {
   type LinkPolicyRecord,
   LinkPolicyRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import type { ChangeBatch, Entry, Position } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
 import type { AgentDirectory, KnownAgent } from '../../agent/directory.ts';
@@ -19,7 +20,7 @@ export const linkPolicyKey = (id: string): string => PREFIX + id;
 const isLinkPolicyKey = (key: string): boolean => key.startsWith(PREFIX);
 
 export const encodeLinkPolicy = (record: LinkPolicyRecord): Uint8Array =>
-  toBinary(LinkPolicyRecordSchema, record);
+  encode(LinkPolicyRecordSchema, record);
 export const decodeLinkPolicy = (bytes: Uint8Array): LinkPolicyRecord =>
   fromBinary(LinkPolicyRecordSchema, bytes);
 

@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import type { Message } from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import {
   type MessageTrace,
@@ -6,6 +6,7 @@ import {
   MessageTraceSchema,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { RefusalsRecordSchema } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
 import type { LiveRecord, Store } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
@@ -96,7 +97,7 @@ export class Refusals {
     const { replicaId, startMs } = this.#options;
     this.#sequence += 1;
     const records = [...this.#pending].map(([namespace, kinds]): LiveRecord => {
-      const value = toBinary(
+      const value = encode(
         RefusalsRecordSchema,
         create(RefusalsRecordSchema, { traces: [...kinds.values()] }),
       );

@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type Lock,
   LockSchema,
@@ -7,6 +7,7 @@ import {
   type LockRecord,
   LockRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
 import type { Binding } from '../bindings.ts';
 
@@ -19,7 +20,7 @@ export const lockKey = (name: string): string => PREFIX + name;
 export const isLockKey = (key: string): boolean => key.startsWith(PREFIX);
 export const nameOfLock = (key: string): string => key.slice(PREFIX.length);
 
-export const encodeLock = (record: LockRecord): Uint8Array => toBinary(LockRecordSchema, record);
+export const encodeLock = (record: LockRecord): Uint8Array => encode(LockRecordSchema, record);
 export const decodeLock = (bytes: Uint8Array): LockRecord => fromBinary(LockRecordSchema, bytes);
 
 /** The public part of a record; every record has one. */

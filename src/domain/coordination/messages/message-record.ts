@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type Message,
   MessageSchema,
@@ -17,6 +17,7 @@ import {
   type ReplyRecord,
   ReplyRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { durationFromMs, timestampFromMs } from '../../../lib/proto-time.ts';
 import { QUIET_PREFIX } from '../../../state/store.ts';
 import { DELIVERY_FORMAT } from '../delivery-record.ts';
@@ -40,12 +41,11 @@ export const fanOutKey = (id: string): string => FAN_OUT + id;
 export const fanOutListKey = (id: string): string => FAN_OUT_LIST + id;
 export const isFanOutKey = (key: string): boolean => key.startsWith(FAN_OUT);
 
-export const encodeReply = (record: ReplyRecord): Uint8Array => toBinary(ReplyRecordSchema, record);
+export const encodeReply = (record: ReplyRecord): Uint8Array => encode(ReplyRecordSchema, record);
 export const decodeReply = (bytes: Uint8Array): ReplyRecord => fromBinary(ReplyRecordSchema, bytes);
-export const encodeFanOut = (record: FanOutRecord): Uint8Array => toBinary(FanOutRecordSchema, record);
+export const encodeFanOut = (record: FanOutRecord): Uint8Array => encode(FanOutRecordSchema, record);
 export const decodeFanOut = (bytes: Uint8Array): FanOutRecord => fromBinary(FanOutRecordSchema, bytes);
-export const encodeFanOutList = (list: FanOutListRecord): Uint8Array =>
-  toBinary(FanOutListRecordSchema, list);
+export const encodeFanOutList = (list: FanOutListRecord): Uint8Array => encode(FanOutListRecordSchema, list);
 export const decodeFanOutList = (bytes: Uint8Array): FanOutListRecord =>
   fromBinary(FanOutListRecordSchema, bytes);
 
@@ -122,7 +122,7 @@ export function messageDelivery(input: NewMessage): {
   let blob: { key: string; value: Uint8Array } | undefined;
   if (message.data !== undefined && bytes > INLINE_BYTES) {
     const untilMs = storeMs + expireAfterMs + input.keptMs;
-    blob = { key: blobKey(input.id, untilMs), value: toBinary(PayloadSchema, message.data) };
+    blob = { key: blobKey(input.id, untilMs), value: encode(PayloadSchema, message.data) };
     item = Object.assign(create(MessageSchema), message);
     delete item.data;
   }
@@ -176,7 +176,7 @@ function payloadBytes(payload: Payload): number {
   const { data, contentType } = payload;
   if (data.case === 'binary') return data.value.length + contentType.length;
   if (data.case === 'text') return Buffer.byteLength(data.value) + contentType.length;
-  return toBinary(PayloadSchema, payload).length;
+  return encode(PayloadSchema, payload).length;
 }
 
 /** The payload that was kept apart. */

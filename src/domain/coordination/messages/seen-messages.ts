@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import {
   type SendMessage,
   SendMessageSchema,
@@ -8,6 +8,7 @@ import {
   type SendMessageResponse,
   SendMessageResponseSchema,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { type Check, QUIET_PREFIX, type Store } from '../../../state/store.ts';
 import { fingerprintOf, requestIdReused } from '../../requests.ts';
 
@@ -60,7 +61,7 @@ export class SeenMessage {
   put(response: SendMessageResponse): { key: string; value: Uint8Array } {
     return {
       key: this.#key,
-      value: Buffer.concat([this.#fingerprint(), toBinary(SendMessageResponseSchema, response)]),
+      value: Buffer.concat([this.#fingerprint(), encode(SendMessageResponseSchema, response)]),
     };
   }
 
@@ -97,5 +98,5 @@ function printOf(send: SendMessage): Uint8Array {
   const { message } = send;
   const maps = Object.keys(message?.extensions ?? {}).length > 1 || message?.data?.data.case === 'json';
   if (maps) return fingerprintOf(SendMessageSchema, send);
-  return createHash('sha256').update(toBinary(SendMessageSchema, send)).digest();
+  return createHash('sha256').update(encode(SendMessageSchema, send)).digest();
 }

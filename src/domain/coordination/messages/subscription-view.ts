@@ -1,8 +1,9 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import {
   type SubscriptionRecord,
   SubscriptionRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import type { ChangeBatch, Entry, Position } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
 
@@ -13,7 +14,7 @@ const isSubscriptionKey = (key: string): boolean => key.startsWith(PREFIX);
 const idOf = (key: string): string => key.slice(PREFIX.length);
 
 export const encodeSubscription = (record: SubscriptionRecord): Uint8Array =>
-  toBinary(SubscriptionRecordSchema, record);
+  encode(SubscriptionRecordSchema, record);
 export const decodeSubscription = (bytes: Uint8Array): SubscriptionRecord =>
   fromBinary(SubscriptionRecordSchema, bytes);
 

@@ -1,10 +1,11 @@
-import { create, toBinary, toJson } from '@bufbuild/protobuf';
+import { create, toJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   type Payload,
   PayloadSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { OperationAnswerRecordSchema } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import type { OutcomeEffects, OutcomeInput, OutcomeRule } from '../outcomes.ts';
 import { answerKey, deliveryOf, encodeAnswer } from './operation-record.ts';
 
@@ -46,7 +47,7 @@ export const ofOperation =
 
 /** The output, or its beginning as text. */
 export function bounded(output: Payload): { output: Payload; truncated: boolean } {
-  if (toBinary(PayloadSchema, output).length <= MAX_OUTPUT_BYTES) return { output, truncated: false };
+  if (encode(PayloadSchema, output).length <= MAX_OUTPUT_BYTES) return { output, truncated: false };
   const { data } = output;
   const text =
     data.case === 'json'

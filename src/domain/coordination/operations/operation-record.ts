@@ -1,4 +1,4 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import {
   AgentOutcome_State,
   type Operation,
@@ -14,6 +14,7 @@ import {
   type OperationRecord,
   OperationRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 
 /** The format that this version writes. */
 export const OPERATION_FORMAT = 1;
@@ -82,20 +83,19 @@ export function deliveryOf(
   return found === null ? undefined : { place: Number(found[1]), tries: Number(found[2]) };
 }
 
-export const encodeOperation = (record: OperationRecord): Uint8Array =>
-  toBinary(OperationRecordSchema, record);
+export const encodeOperation = (record: OperationRecord): Uint8Array => encode(OperationRecordSchema, record);
 export const decodeOperation = (bytes: Uint8Array): OperationRecord =>
   fromBinary(OperationRecordSchema, bytes);
 export const encodeWho = (record: OperationAgentsRecord): Uint8Array =>
-  toBinary(OperationAgentsRecordSchema, record);
+  encode(OperationAgentsRecordSchema, record);
 export const decodeWho = (bytes: Uint8Array): OperationAgentsRecord =>
   fromBinary(OperationAgentsRecordSchema, bytes);
 export const encodeOutcome = (record: OperationAgentRecord): Uint8Array =>
-  toBinary(OperationAgentRecordSchema, record);
+  encode(OperationAgentRecordSchema, record);
 export const decodeOutcome = (bytes: Uint8Array): OperationAgentRecord =>
   fromBinary(OperationAgentRecordSchema, bytes);
 export const encodeAnswer = (record: OperationAnswerRecord): Uint8Array =>
-  toBinary(OperationAnswerRecordSchema, record);
+  encode(OperationAnswerRecordSchema, record);
 export const decodeAnswer = (bytes: Uint8Array): OperationAnswerRecord =>
   fromBinary(OperationAnswerRecordSchema, bytes);
 

@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type StateEntry,
   StateEntrySchema,
@@ -7,6 +7,7 @@ import {
   type StateRecord,
   StateRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
 import type { Binding } from '../bindings.ts';
 
@@ -20,7 +21,7 @@ export const stateKey = (key: string): string => STATE_PREFIX + key;
 export const isStateKey = (key: string): boolean => key.startsWith(STATE_PREFIX);
 export const keyOfState = (key: string): string => key.slice(STATE_PREFIX.length);
 
-export const encodeState = (record: StateRecord): Uint8Array => toBinary(StateRecordSchema, record);
+export const encodeState = (record: StateRecord): Uint8Array => encode(StateRecordSchema, record);
 export const decodeState = (bytes: Uint8Array): StateRecord => fromBinary(StateRecordSchema, bytes);
 
 /** The public part of a record; every record has one. */

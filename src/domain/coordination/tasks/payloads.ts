@@ -1,10 +1,11 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type Payload,
   PayloadSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { TaskSpecSchema } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import type { TaskRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { QUIET_PREFIX, type Store } from '../../../state/store.ts';
 import { payloadSize } from '../messages/message-record.ts';
 import { specOf, taskOf } from './task-record.ts';
@@ -24,7 +25,7 @@ export function inputPuts(record: TaskRecord): Puts {
   record.inputKey = inputKey(task.id);
   task.spec = Object.assign(create(TaskSpecSchema), task.spec);
   delete task.spec.input;
-  return [{ key: record.inputKey, value: toBinary(PayloadSchema, input) }];
+  return [{ key: record.inputKey, value: encode(PayloadSchema, input) }];
 }
 
 /** Puts the output into the task, or apart where it is large. */
@@ -35,7 +36,7 @@ export function outputPuts(record: TaskRecord, output: Payload): Puts {
     return [];
   }
   record.outputKey = outputKey(task.id);
-  return [{ key: record.outputKey, value: toBinary(PayloadSchema, output) }];
+  return [{ key: record.outputKey, value: encode(PayloadSchema, output) }];
 }
 
 export async function readPayload(

@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type Task,
   Task_State,
@@ -11,6 +11,7 @@ import {
   type TaskRecord_LiveAttempt,
   TaskRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
 import { QUIET_PREFIX } from '../../../state/store.ts';
 
@@ -56,7 +57,7 @@ const encoded = new WeakMap<Uint8Array, TaskRecord>();
 
 /** The record must not be changed afterwards. */
 export function encodeTask(record: TaskRecord): Uint8Array {
-  const bytes = toBinary(TaskRecordSchema, record);
+  const bytes = encode(TaskRecordSchema, record);
   encoded.set(bytes, record);
   return bytes;
 }

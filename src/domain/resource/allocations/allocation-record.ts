@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type Allocation,
   Allocation_State,
@@ -9,6 +9,7 @@ import {
   type AllocationRecord,
   AllocationRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
 import type { AccountHold } from '../accounts/accounts.ts';
 import { type Amounts, amountsOf } from '../amounts.ts';
@@ -28,7 +29,7 @@ const encoded = new WeakMap<Uint8Array, AllocationRecord>();
 
 /** The record must not be changed afterwards. */
 export function encodeAllocation(record: AllocationRecord): Uint8Array {
-  const bytes = toBinary(AllocationRecordSchema, record);
+  const bytes = encode(AllocationRecordSchema, record);
   encoded.set(bytes, record);
   return bytes;
 }

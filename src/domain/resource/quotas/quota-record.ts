@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type Quota,
   QuotaSchema,
@@ -7,6 +7,7 @@ import {
   type QuotaRecord,
   QuotaRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 
 /** The format that this version writes. */
 export const QUOTA_FORMAT = 1;
@@ -18,7 +19,7 @@ export const quotaKey = (owner: string): string => PREFIX + owner;
 export const isQuotaKey = (key: string): boolean => key.startsWith(PREFIX);
 export const ownerOfQuota = (key: string): string => key.slice(PREFIX.length);
 
-export const encodeQuota = (record: QuotaRecord): Uint8Array => toBinary(QuotaRecordSchema, record);
+export const encodeQuota = (record: QuotaRecord): Uint8Array => encode(QuotaRecordSchema, record);
 export const decodeQuota = (bytes: Uint8Array): QuotaRecord => fromBinary(QuotaRecordSchema, bytes);
 
 /** The public part of a record; every record has one. */

@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   type RebalancePlan,
   RebalancePlanSchema,
@@ -7,6 +7,7 @@ import {
   type RebalancePlanRecord,
   RebalancePlanRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { encode } from '../../../lib/encode.ts';
 import { type Entry, QUIET_PREFIX } from '../../../state/store.ts';
 
 export const PLAN_PREFIX = `${QUIET_PREFIX}plan/`;
@@ -16,7 +17,7 @@ export const PLAN_KEPT_MS = 600_000;
 export const planKey = (id: string): string => PLAN_PREFIX + id;
 
 export const encodePlan = (plan: RebalancePlan, untilMs: number): Uint8Array =>
-  toBinary(
+  encode(
     RebalancePlanRecordSchema,
     create(RebalancePlanRecordSchema, { plan, untilMs: BigInt(Math.round(untilMs)) }),
   );
