@@ -96,7 +96,7 @@ export function createTasks(options: TasksOptions) {
     hooks,
     chores,
     outcomes: new TaskOutcomes({ store, tasks: view, maxAttempts }),
-    returns: new TaskReturns({ store, storeTime, tasks: view, events, maxAttempts }),
+    returns: new TaskReturns({ background, store, storeTime, tasks: view, events, maxAttempts }),
     submit: new SubmitTasks({
       ...{ store, merged, storeTime, directory, tasks: view, scheduling, ids },
       maxTasks: config.limits.maxTasks,

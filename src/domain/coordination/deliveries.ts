@@ -34,7 +34,7 @@ import type { TaskReturns } from './tasks/task-returns.ts';
 
 export interface DeliveriesOptions extends Omit<OutcomeCommitsOptions, 'tasks'> {
   tasks: Pick<TaskOutcomes, 'effects' | 'saidBefore' | 'whyWithdrawn'>;
-  returns: Pick<TaskReturns, 'returned'>;
+  returns: Pick<TaskReturns, 'concerns' | 'returned'>;
   /** For what comes at a high rate. */
   merged: MergedCommits;
   storeTime: StoreTime;
@@ -83,13 +83,10 @@ export class Deliveries {
     held: readonly Work[],
     revision: bigint,
   ): Promise<{ kept: Map<string, bigint>; revoked: Work[] }> {
-    const { views, mailboxes } = this.#options;
+    const { views, mailboxes, returns } = this.#options;
     const kept = new Map<string, bigint>();
     const { namespace, agentId } = session;
-    if (held.length === 0) {
-      await this.#options.returns.returned(namespace, agentId, kept);
-      return { kept, revoked: [] };
-    }
+    if (held.length === 0 && !returns.concerns(namespace, agentId)) return { kept, revoked: [] };
     await views.waitFor(namespace, revision, VIEW_MS);
     const revoked: Work[] = [];
     for (const work of held) {
@@ -97,7 +94,7 @@ export class Deliveries {
       if (known !== undefined && known.record.attempt === work.attempt) kept.set(known.id, work.attempt);
       else revoked.push(work);
     }
-    await this.#options.returns.returned(namespace, agentId, kept);
+    await returns.returned(namespace, agentId, kept);
     return { kept, revoked };
   }
 

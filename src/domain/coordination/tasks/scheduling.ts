@@ -47,9 +47,11 @@ export class Scheduling implements View {
   readonly #namespaces = new Map<string, Namespace>();
   #loadsMs = 0;
   #leaving = false;
+  #storeSinceMs: number;
 
   constructor(options: SchedulingOptions) {
     this.#options = options;
+    this.#storeSinceMs = options.store.status().sinceMs;
     const { directory, tasks, allocations, quotas } = options;
     directory.listen({
       changed: (before, after) => {
@@ -117,6 +119,8 @@ export class Scheduling implements View {
     const before = this.#namespaces.get(namespace);
     before?.scheduler.close();
     before?.duties.close();
+    // What is under way would not be known to a new ledger: under a new lease it is refused, or was stored before that.
+    if (before !== undefined) this.#options.leases.refused(namespace, SCHEDULE);
     this.#namespaces.delete(namespace);
     const { directory, tasks, allocations, quotas, config } = this.#options;
     const some = directory.count(namespace) > 0 || tasks.count(namespace) > 0;
@@ -149,6 +153,7 @@ export class Scheduling implements View {
   async tick(): Promise<void> {
     if (this.#leaving) return;
     const { clock, storeTime } = this.#options;
+    this.#watchStore();
     const nowMs = storeTime.ms();
     const takeLoads = clock.monoMs() - this.#loadsMs >= LOADS_MS;
     if (takeLoads) this.#loadsMs = clock.monoMs();
@@ -171,6 +176,14 @@ export class Scheduling implements View {
       duties.close();
     }
     await this.#options.leases.leave([...this.#namespaces.keys()], SCHEDULE);
+  }
+
+  /** Others could not be heard while the store was away. */
+  #watchStore(): void {
+    const { store, leases } = this.#options;
+    const { available, sinceMs } = store.status();
+    if (available && sinceMs !== this.#storeSinceMs) leases.listenAnew();
+    if (available) this.#storeSinceMs = sinceMs;
   }
 
   #isBusy(namespace: string): boolean {

@@ -1,3 +1,4 @@
+import type { Background } from '../../../lib/background.ts';
 import { type Store, StoreUnavailableError } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
 import type { EventWriter } from '../../monitoring/events.ts';
@@ -11,12 +12,16 @@ export interface TaskReturnsOptions {
   store: Store;
   storeTime: StoreTime;
   tasks: TaskView;
+  background: Background;
   events: EventWriter;
   /** Of tasks that say nothing of it. */
   maxAttempts: number;
 }
 
 const ATTEMPTS = 8;
+/** Pauses while the store is away, and how many. */
+const PAUSE_MS = 1000;
+const MAX_PAUSES = 60;
 
 /** An agent that was lost is back: its attempts that waited for it go on, or are over, as each task wants it. */
 export class TaskReturns {
@@ -24,6 +29,11 @@ export class TaskReturns {
 
   constructor(options: TaskReturnsOptions) {
     this.#options = options;
+  }
+
+  /** Whether an agent has tasks, lost or not. */
+  concerns(namespace: string, agentId: string): boolean {
+    return this.#options.tasks.on(namespace, agentId).size > 0;
   }
 
   /** @param held deliveries that it brought along and that are still its own. Never rejects for want of a store. */
@@ -38,8 +48,24 @@ export class TaskReturns {
         await this.#settle(namespace, id, agentId, held);
       } catch (error) {
         if (!(error instanceof StoreUnavailableError)) throw error;
+        this.#later(namespace, id, agentId, held);
       }
     }
+  }
+
+  #later(namespace: string, id: string, agentId: string, held: ReadonlyMap<string, bigint>): void {
+    let pauses = 0;
+    const again = (): void =>
+      this.#options.background.run('settle the return of an agent', async () => {
+        try {
+          await this.#settle(namespace, id, agentId, held);
+        } catch (error) {
+          if (!(error instanceof StoreUnavailableError)) throw error;
+          pauses += 1;
+          if (pauses < MAX_PAUSES) setTimeout(again, PAUSE_MS).unref();
+        }
+      });
+    setTimeout(again, PAUSE_MS).unref();
   }
 
   async #settle(

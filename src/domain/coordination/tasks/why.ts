@@ -75,7 +75,10 @@ export function explanationOf({
   const wanted = pool.classOf(item.want);
   try {
     const refusals = new Map<string, string>();
-    for (const [agentId, untilMs] of item.refusals) if (untilMs > nowMs) refusals.set(agentId, 'it declined');
+    for (const [agentId, untilMs] of item.refusals) {
+      const words = untilMs === Number.POSITIVE_INFINITY ? 'it was lost with the task' : 'it declined';
+      if (untilMs > nowMs) refusals.set(agentId, words);
+    }
     const isAlone = refusals.size > 0 || [...keptFree.values()].includes(item.key);
     const known = isAlone ? undefined : explanations.get(wanted);
     if (known !== undefined && nowMs - known.atMs < GOOD_MS) return known.explanation;
