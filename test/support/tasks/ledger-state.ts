@@ -151,9 +151,10 @@ export class LedgerState {
     const agents = [allocation?.agentId ?? ''];
     this.onAgents.set(key, isActive ? { of: agents, amounts: resources } : undefined, more.onAgents);
     this.ofQuotas.set(key, isActive ? { of, amounts: resources } : undefined, more.ofQuotas);
-    const spends = Object.keys(budgets).length > 0;
-    const holds = spends && allocation?.grantTime !== undefined && after?.settled === false;
-    this.ofBudgets.set(key, holds ? { of, amounts: budgets } : undefined, more.ofBudgets);
+    // What was not spent is given back at the end, what was spent is held until it is taken over.
+    const held = isActive ? budgets : (allocation?.spent ?? {});
+    const holds = Object.keys(held).length > 0 && after?.settled === false;
+    this.ofBudgets.set(key, holds ? { of, amounts: held } : undefined, more.ofBudgets);
   }
 
   #quota(owner: string, value: Uint8Array | undefined, { quotas }: Diff): void {
