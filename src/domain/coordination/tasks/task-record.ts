@@ -1,10 +1,8 @@
-import { create, fromBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import {
   type Task,
   Task_State,
-  TaskSchema,
   type TaskSpec,
-  TaskSpecSchema,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import {
   type TaskRecord,
@@ -109,8 +107,8 @@ export function knownTask(namespace: string, key: string, value: Uint8Array, rev
 
 /** A copy that can be changed without touching the original, and remembers its place in the order. */
 export function copyTask({ record, createdRevision }: KnownTask): TaskRecord {
-  const copy = Object.assign(create(TaskRecordSchema), record);
-  const task = Object.assign(create(TaskSchema), taskOf(record));
+  const copy = { ...record };
+  const task = { ...taskOf(record) };
   task.attempts = [...task.attempts];
   copy.live = [...record.live];
   copy.task = task;
@@ -122,10 +120,10 @@ export function copyTask({ record, createdRevision }: KnownTask): TaskRecord {
 export function publicTask(known: KnownTask): Task {
   const { record, namespace, revision } = known;
   const stored = taskOf(record);
-  const task = Object.assign(create(TaskSchema), stored, { namespace, revision });
+  const task = { ...stored, namespace, revision };
   delete task.output;
   if (stored.spec?.input !== undefined) {
-    task.spec = Object.assign(create(TaskSpecSchema), stored.spec);
+    task.spec = { ...stored.spec };
     delete task.spec.input;
   }
   task.treeSpent = sum(task.spent, record.childrenSpent);

@@ -1,7 +1,6 @@
 import type { PlacementExplanation } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import type { Ledger } from '../../resource/ledger.ts';
-import type { WantClass } from '../../resource/pool/want-class.ts';
 import { freeBudgets } from './budgets.ts';
 import type { KnownTask } from './task-record.ts';
 import type { Item, Waiting } from './waiting.ts';
@@ -14,7 +13,7 @@ export interface Why {
 }
 
 /** What was found out of late, by what is wanted: many that wait want the same. */
-export type Explanations = Map<WantClass, { atMs: number; explanation: PlacementExplanation }>;
+export type Explanations = Map<string, { atMs: number; explanation: PlacementExplanation }>;
 
 /** So long an explanation is good for others that want the same, milliseconds. */
 const GOOD_MS = 500;
@@ -80,12 +79,12 @@ export function explanationOf({
       if (untilMs > nowMs) refusals.set(agentId, words);
     }
     const isAlone = refusals.size > 0 || [...keptFree.values()].includes(item.key);
-    const known = isAlone ? undefined : explanations.get(wanted);
+    const known = isAlone ? undefined : explanations.get(wanted.key);
     if (known !== undefined && nowMs - known.atMs < GOOD_MS) return known.explanation;
     const explanation = pool.explain(wanted, { exclude: refusals, keptFree, forKey: item.key });
     if (!isAlone) {
       if (explanations.size >= MAX_EXPLANATIONS) explanations.clear();
-      explanations.set(wanted, { atMs: nowMs, explanation });
+      explanations.set(wanted.key, { atMs: nowMs, explanation });
     }
     return explanation;
   } finally {
