@@ -15,8 +15,9 @@ import {
 } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { KnownAgent } from '../../../src/domain/agent/directory.ts';
 import { itemOfTask } from '../../../src/domain/coordination/tasks/items.ts';
+import { finish } from '../../../src/domain/coordination/tasks/task-draft.ts';
 import { copyTask, type KnownTask } from '../../../src/domain/coordination/tasks/task-record.ts';
-import { accept, fail, finish, succeed } from '../../../src/domain/coordination/tasks/task-rules.ts';
+import { accept, fail, succeed } from '../../../src/domain/coordination/tasks/task-rules.ts';
 import { Ledger, poolAgent } from '../../../src/domain/resource/ledger.ts';
 import { type draft, give, knownOf, newTask, T0 } from '../coordination/tasks/task-records.ts';
 

@@ -22,6 +22,7 @@ import type { EventWriter } from '../../monitoring/events.ts';
 import { namespaceOf } from '../../namespaces.ts';
 import { Mutation } from '../../requests.ts';
 import { loadTask } from './load-task.ts';
+import { draftOf, finish } from './task-draft.ts';
 import { noScheduler, taskEnded, taskNotFound } from './task-errors.ts';
 import { taskEvent } from './task-events.ts';
 import {
@@ -33,7 +34,6 @@ import {
   taskKey,
   taskOf,
 } from './task-record.ts';
-import { draftOf, finish } from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
 
 export interface ChangeTasksOptions {

@@ -16,20 +16,11 @@ import { mailKey } from '../delivery-record.ts';
 import { DueTasks } from './due-tasks.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
 import { answerAsk, settleTasks } from './settling-budgets.ts';
+import { attemptOf, type Draft, draftOf, finish, hasBegun } from './task-draft.ts';
+import { attemptDueMs, nextDueMs } from './task-dues.ts';
 import { stateName, taskEvent } from './task-events.ts';
 import { encodeTask, hasEnded, type KnownTask, ownerOf, specOf, taskKey, taskOf } from './task-record.ts';
-import {
-  attemptDueMs,
-  attemptOf,
-  type Draft,
-  draftOf,
-  fail,
-  finish,
-  hasBegun,
-  loseAgent,
-  nextDueMs,
-  refuse,
-} from './task-rules.ts';
+import { fail, loseAgent, refuse } from './task-rules.ts';
 
 export interface DutiesOptions extends SchedulerPorts {
   namespace: string;

@@ -25,11 +25,11 @@ import { itemOfTask } from './items.ts';
 import { comesBefore } from './line.ts';
 import { loadTask } from './load-task.ts';
 import type { Scheduling } from './scheduling.ts';
+import { wantsAttempt } from './task-dues.ts';
 import { taskNotFound } from './task-errors.ts';
 import { stateName } from './task-events.ts';
 import type { TaskReader } from './task-reader.ts';
 import { hasEnded, type KnownTask, taskKey } from './task-record.ts';
-import { wantsAttempt } from './task-rules.ts';
 import type { Item } from './waiting.ts';
 
 export interface ExplainTaskOptions {

@@ -16,8 +16,9 @@ import { attemptDelivery } from './attempt-delivery.ts';
 import { budgetsOfParent } from './budgets.ts';
 import type { FairShare } from './fair-share.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
+import type { Draft } from './task-draft.ts';
 import { copyTask, encodeTask, type KnownTask, specOf, sum, taskKey, taskOf } from './task-record.ts';
-import { assign, type Draft } from './task-rules.ts';
+import { assign } from './task-rules.ts';
 import type { Item } from './waiting.ts';
 
 /** What placing something would store. */

@@ -5,8 +5,8 @@ import type { GrantStore } from './grant-store.ts';
 import type { Grants } from './grants.ts';
 import { itemOfTask } from './items.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
+import { clearMove, draftOf } from './task-draft.ts';
 import { encodeTask, isPresent, type KnownTask, taskKey, taskOf } from './task-record.ts';
-import { clearMove, draftOf } from './task-rules.ts';
 
 export interface MovesOptions extends Pick<SchedulerPorts, 'tasks' | 'storeTime' | 'events'> {
   namespace: string;

@@ -16,8 +16,9 @@ import { KeptFree } from './kept-free.ts';
 import { Moves } from './moves.ts';
 import { ParentNeeds } from './parent-needs.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
+import { draftOf } from './task-draft.ts';
+import { wantsAttempt } from './task-dues.ts';
 import { hasEnded, type KnownTask, specOf, taskKey } from './task-record.ts';
-import { draftOf, wantsAttempt } from './task-rules.ts';
 import { earlier, type Group, type Item, type Lane, Waiting } from './waiting.ts';
 import { type Explanations, explanationOf, type Why, type WhyInput, whyItWaits } from './why.ts';
 

@@ -38,6 +38,7 @@ import { itemOfTask, wantOf } from './items.ts';
 import { loadTask } from './load-task.ts';
 import { inputPuts } from './payloads.ts';
 import type { Scheduling } from './scheduling.ts';
+import { wait } from './task-draft.ts';
 import { budgetUnknown, taskEnded, taskExists, taskNotFound, unplaceable } from './task-errors.ts';
 import {
   encodeTask,
@@ -48,7 +49,6 @@ import {
   taskKey,
   taskOf,
 } from './task-record.ts';
-import { wait } from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
 
 export interface SubmitTasksOptions {

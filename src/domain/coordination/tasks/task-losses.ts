@@ -2,9 +2,10 @@ import type { Append, Check } from '../../../state/store.ts';
 import type { Loss, LossEffects, LossHook } from '../../agent/care/loss-hook.ts';
 import { agentOf } from '../../agent/record.ts';
 import type { EventWriter } from '../../monitoring/events.ts';
+import { draftOf } from './task-draft.ts';
 import { taskEvent } from './task-events.ts';
 import { encodeTask, isPresent, taskKey } from './task-record.ts';
-import { draftOf, loseAgent } from './task-rules.ts';
+import { loseAgent } from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
 
 export interface TaskLossesOptions {

@@ -18,19 +18,10 @@ import type { OutcomeEffects, OutcomeInput } from '../outcomes.ts';
 import { freeBudgets } from './budgets.ts';
 import { loadTask } from './load-task.ts';
 import { outputPuts } from './payloads.ts';
+import { attemptOf, type Draft, draftOf, finish, hasBegun } from './task-draft.ts';
 import { taskEvent } from './task-events.ts';
 import { attemptOfDelivery, encodeTask, specOf, taskKey, taskOf } from './task-record.ts';
-import {
-  accept,
-  attemptOf,
-  type Draft,
-  draftOf,
-  fail,
-  finish,
-  hasBegun,
-  refuse,
-  succeed,
-} from './task-rules.ts';
+import { accept, fail, refuse, succeed } from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
 
 export interface TaskOutcomesOptions {

@@ -3,9 +3,10 @@ import { type Store, StoreUnavailableError } from '../../../state/store.ts';
 import type { StoreTime } from '../../../state/store-time.ts';
 import type { EventWriter } from '../../monitoring/events.ts';
 import { loadTask } from './load-task.ts';
+import { draftOf } from './task-draft.ts';
 import { taskEvent } from './task-events.ts';
 import { encodeTask, isPresent, taskKey } from './task-record.ts';
-import { agentReturned, draftOf } from './task-rules.ts';
+import { agentReturned } from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
 
 export interface TaskReturnsOptions {

@@ -1,51 +1,38 @@
 import { create } from '@bufbuild/protobuf';
 import {
-  type Task,
   Task_State,
-  type TaskAttempt,
   TaskAttempt_State,
   TaskAttemptSchema,
   TaskSpec_OnLoss,
   TaskSpec_Winner,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
-import {
-  PendingReason,
-  PendingSchema,
-} from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
+import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import {
   type TaskRecord,
   type TaskRecord_LiveAttempt,
   TaskRecord_LiveAttemptSchema,
   TaskRecord_RefusalSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
-import { msFromDuration, msFromTimestamp, timestampFromMs } from '../../../lib/proto-time.ts';
+import { msFromDuration, timestampFromMs } from '../../../lib/proto-time.ts';
 import { mailKey } from '../delivery-record.ts';
 import {
-  copyTask,
-  deliveryIdOf,
-  hasBudgets,
-  isOver,
-  isPresent,
-  type KnownTask,
-  specOf,
-  sum,
-  taskOf,
-} from './task-record.ts';
+  agentOfAttempt,
+  attemptOf,
+  changeAttempt,
+  clearMove,
+  cutAttempts,
+  type Draft,
+  endAttempt,
+  finish,
+  hasBegun,
+  SAID,
+  stand,
+  wait,
+  withdraw,
+} from './task-draft.ts';
+import { deliveryIdOf, isPresent, specOf, taskOf } from './task-record.ts';
 
-/** A task that is being changed, and the entries of mailboxes that go with the change. */
-export interface Draft {
-  record: TaskRecord;
-  /** Keys of deliveries that are taken back. */
-  withdrawn: string[];
-}
-
-export const draftOf = (known: KnownTask): Draft => ({ record: copyTask(known), withdrawn: [] });
-
-/** Attempts that the public record shows. */
-const MAX_SHOWN = 8;
 const MAX_REFUSALS = 16;
-/** What is kept of an error text, characters. */
-const SAID = 1024;
 const DEFAULT_MIN_BACKOFF_MS = 1000;
 const DEFAULT_MAX_BACKOFF_MS = 300_000;
 /** The pause after offers that nobody took, doubled with each round. */
@@ -82,16 +69,6 @@ export function assign({ record }: Draft, how: Assignment): number {
   task.attemptCount = number;
   stand(record);
   return number;
-}
-
-/** Those that have not ended are always among the shown. */
-function cutAttempts(record: TaskRecord): void {
-  const { attempts } = taskOf(record);
-  const live = new Set(record.live.map(({ number }) => number));
-  for (let at = 0; at < attempts.length && attempts.length > MAX_SHOWN; ) {
-    if (live.has(attempts[at]?.number ?? 0)) at += 1;
-    else attempts.splice(at, 1);
-  }
 }
 
 /** The agent has taken an attempt on. */
@@ -291,84 +268,6 @@ export function agentReturned(
   stand(record);
 }
 
-/** Takes an attempt back that has not ended. */
-export function withdraw(
-  draft: Draft,
-  live: TaskRecord_LiveAttempt,
-  state: TaskAttempt_State,
-  why: string,
-  storeMs: number,
-): void {
-  draft.withdrawn.push(mailKey(live.agentId, live.deliveryId));
-  endAttempt(draft, live.number, state, why, storeMs);
-}
-
-/** The end of the task, and of every attempt at it. */
-export function finish(draft: Draft, state: Task_State, error: string, storeMs: number): void {
-  const { record } = draft;
-  const task = taskOf(record);
-  for (const live of [...record.live]) {
-    const timedOut = state === Task_State.TIMED_OUT;
-    const ended = timedOut ? TaskAttempt_State.TIMED_OUT : TaskAttempt_State.WITHDRAWN;
-    if (task.agentId === '') task.agentId = live.agentId;
-    withdraw(draft, live, ended, error, storeMs);
-  }
-  task.state = state;
-  task.error = error.slice(0, SAID);
-  task.endTime = timestampFromMs(storeMs);
-  delete task.pending;
-  delete task.budgetAskedTime;
-  clearMove(record);
-  record.refusals = [];
-  record.settled = !hasBudgets(record);
-}
-
-/** It waits, with a reason. */
-export function wait(
-  record: TaskRecord,
-  why: { reason: PendingReason; detail: string; storeMs: number; notBeforeMs?: number | undefined },
-): void {
-  const task = taskOf(record);
-  task.state = Task_State.PENDING;
-  task.agentId = '';
-  const pending = create(PendingSchema);
-  pending.reason = why.reason;
-  pending.detail = why.detail;
-  pending.sinceTime = timestampFromMs(why.storeMs);
-  if (why.notBeforeMs !== undefined) pending.notBeforeTime = timestampFromMs(why.notBeforeMs);
-  task.pending = pending;
-  clearMove(record);
-}
-
-export function clearMove(record: TaskRecord): void {
-  record.moveToAgentId = '';
-  record.moveActor = '';
-}
-
-/** What a task's attempts make of its state. */
-function stand(record: TaskRecord): void {
-  const task = taskOf(record);
-  const present = record.live.filter(isPresent);
-  const running = present.find(
-    ({ number }) => attemptOf(record, number)?.state === TaskAttempt_State.RUNNING,
-  );
-  const shown = running ?? present[0];
-  if (shown === undefined) return;
-  task.state = running === undefined ? Task_State.ASSIGNED : Task_State.RUNNING;
-  task.agentId = shown.agentId;
-  delete task.pending;
-}
-
-export const attemptOf = (record: TaskRecord, number: number): TaskAttempt | undefined =>
-  taskOf(record).attempts.find((each) => each.number === number);
-
-const agentOfAttempt = (record: TaskRecord, number: number): string =>
-  attemptOf(record, number)?.agentId ?? '';
-
-/** Whether the agent had accepted it, be it lost since or not. */
-export const hasBegun = (record: TaskRecord, number: number): boolean =>
-  attemptOf(record, number)?.acceptTime !== undefined;
-
 function markLost(
   record: TaskRecord,
   number: number,
@@ -392,37 +291,6 @@ const found = (live: TaskRecord_LiveAttempt): TaskRecord_LiveAttempt =>
     ? live
     : Object.assign(create(TaskRecord_LiveAttemptSchema), live, { lostMs: 0n, lostUntilMs: 0n });
 
-/** The attempt is over; what it spent is the task's. */
-function endAttempt(
-  { record }: Draft,
-  number: number,
-  state: TaskAttempt_State,
-  error: string,
-  storeMs: number,
-): void {
-  const task = taskOf(record);
-  const live = record.live.find((each) => each.number === number);
-  if (live !== undefined) {
-    task.spent = sum(task.spent, live.spent);
-    record.live = record.live.filter((each) => each !== live);
-  }
-  changeAttempt(task, number, (change) => {
-    change.state = state;
-    change.error = error;
-    change.endTime = timestampFromMs(storeMs);
-  });
-}
-
-function changeAttempt(task: Task, number: number, change: (attempt: TaskAttempt) => void) {
-  const at = task.attempts.findIndex((each) => each.number === number);
-  const before = task.attempts[at];
-  if (before === undefined) return undefined;
-  const after = Object.assign(create(TaskAttemptSchema), before);
-  change(after);
-  task.attempts[at] = after;
-  return after;
-}
-
 function endWords(state: TaskAttempt_State): string {
   switch (state) {
     case TaskAttempt_State.TIMED_OUT:
@@ -441,41 +309,3 @@ function spread(pauseMs: number, id: string, number: number): number {
   const share = ((hash >>> 0) % 1000) / 1000;
   return Math.round(pauseMs * (0.9 + share / 5));
 }
-
-/** Whether the scheduler is to give it an attempt. Pure. */
-export function wantsAttempt(record: TaskRecord): boolean {
-  const task = taskOf(record);
-  if (isOver(task.state) || record.live.some(isPresent)) return false;
-  return record.live.every(({ lostUntilMs }) => lostUntilMs === 0n);
-}
-
-/** When something is due about it that nobody else tells, by the store's clock; undefined: never. Pure. */
-export function nextDueMs(record: TaskRecord, offerMs: number): number | undefined {
-  const task = taskOf(record);
-  if (isOver(task.state)) return undefined;
-  const deadlineMs = task.deadlineTime === undefined ? NEVER : msFromTimestamp(task.deadlineTime);
-  const due = record.live.reduce(
-    (soonest, live) => Math.min(soonest, attemptDueMs(record, live, offerMs)),
-    deadlineMs,
-  );
-  return due === NEVER ? undefined : due;
-}
-
-/** The same of one attempt; infinite: never. Pure. */
-export function attemptDueMs(record: TaskRecord, live: TaskRecord_LiveAttempt, offerMs: number): number {
-  const { attemptTimeout, acceptWithin } = specOf(record);
-  const attempt = attemptOf(record, live.number);
-  const lostMs = live.lostUntilMs > 0n ? Number(live.lostUntilMs) : NEVER;
-  if (attempt === undefined) return lostMs;
-  if (attempt.acceptTime !== undefined) {
-    const limitMs = attemptTimeout === undefined ? NEVER : msFromDuration(attemptTimeout);
-    return Math.min(lostMs, msFromTimestamp(attempt.acceptTime) + limitMs);
-  }
-  if (attempt.assignTime === undefined) return lostMs;
-  const withinMs = acceptWithin === undefined ? offerMs : msFromDuration(acceptWithin);
-  return Math.min(lostMs, msFromTimestamp(attempt.assignTime) + 2 * withinMs + OFFER_GRACE_MS);
-}
-
-const NEVER = Number.POSITIVE_INFINITY;
-/** An offer is followed by the session's own replica; where there is none, the scheduler takes it back after this. */
-const OFFER_GRACE_MS = 2000;

@@ -10,8 +10,9 @@ import {
   type TaskRecord,
   TaskRecordSchema,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { attemptOf, type Draft, wait } from '../../../../src/domain/coordination/tasks/task-draft.ts';
 import { type KnownTask, taskOf } from '../../../../src/domain/coordination/tasks/task-record.ts';
-import { assign, attemptOf, type Draft, wait } from '../../../../src/domain/coordination/tasks/task-rules.ts';
+import { assign } from '../../../../src/domain/coordination/tasks/task-rules.ts';
 import { timestampFromMs } from '../../../../src/lib/proto-time.ts';
 
 export type SpecInit = Exclude<MessageInitShape<typeof TaskSpecSchema>, { $typeName: string }>;

@@ -6,18 +6,16 @@ import {
   TaskSpec_Winner,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
+import { type Draft, finish } from '../../../../src/domain/coordination/tasks/task-draft.ts';
+import { nextDueMs, wantsAttempt } from '../../../../src/domain/coordination/tasks/task-dues.ts';
 import { taskOf } from '../../../../src/domain/coordination/tasks/task-record.ts';
 import {
   accept,
   agentReturned,
-  type Draft,
   fail,
-  finish,
   loseAgent,
-  nextDueMs,
   refuse,
   succeed,
-  wantsAttempt,
 } from '../../../../src/domain/coordination/tasks/task-rules.ts';
 import { durationFromMs, msFromTimestamp } from '../../../../src/lib/proto-time.ts';
 import { attempt, attemptStates, draft, give, live, type SpecInit, stateOf, T0 } from './task-records.ts';
