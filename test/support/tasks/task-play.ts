@@ -10,7 +10,10 @@ import {
   PendingReason,
   PendingReasonSchema,
 } from '../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
-import { ResourceService } from '../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
+import {
+  Allocation_State,
+  ResourceService,
+} from '../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { openLmdbStore } from '../../../src/state/lmdb/lmdb-store.ts';
@@ -43,6 +46,8 @@ const ROUND_MS = 700;
 /** Everything is let end, and judged, after so many rounds. */
 const ROUNDS_A_DRAIN = 5;
 const DRAIN_MS = 20_000;
+/** Longer than a round of the care, which takes over what ended allocations have spent. */
+const CARE_MS = 1_500;
 const ENV: Record<string, string> = {
   ORCHESTRATOR_SESSION_PING_INTERVAL: '300ms',
   ORCHESTRATOR_SESSION_RECONNECT_GRACE: '1s',
@@ -224,6 +229,11 @@ class TaskPlay {
       const { allocations } = await this.#doors.need(ResourceService.method.listAllocations, {
         withTasks: true,
       });
+      // A lease that ended while no replica was there has some grace.
+      for (const { id, state } of allocations) {
+        if (state !== Allocation_State.ACTIVE || id.startsWith('task/')) continue;
+        await this.#doors.ask(ResourceService.method.releaseAllocation, { allocationId: id });
+      }
       const { total, quotas } = await this.#doors.need(ResourceService.method.getUsage, {});
       return [
         ...allocations.map(({ id, state, expireTime, agentId }) => {
@@ -259,10 +269,15 @@ class TaskPlay {
         (seen) => seen >= revision,
         { what },
       );
+      // What ended allocations have spent is taken over within a round of the care.
+      const unsettled = () => this.checker.state.ofBudgets.keys;
+      const taken = { what: 'what was spent to be taken over', timeoutMs: 5_000 * strain() };
+      await until(unsettled, (keys) => keys.length === 0, taken).catch(() => {});
       return;
     }
     const service = replicas[0]?.service;
     if (service === undefined) throw new Error('there is no service');
+    await pause(CARE_MS);
     await service.kill('SIGKILL');
     const directory = service.store.slice('lmdb:'.length);
     const store = await openLmdbStore({
