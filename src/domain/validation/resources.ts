@@ -175,8 +175,14 @@ const budget: Rule<Budget> = message(BudgetSchema, {
   periodEndTime: anything,
 });
 
+/** Below it one start would count for longer than any share is kept. */
+const MIN_WEIGHT = 0.001;
+const MAX_WEIGHT = 1000;
+
 const weight: Rule<number> = (violations, value) => {
-  if (!(value >= 0 && value <= 1000)) violations.add(`is ${value}; above 0 and at most 1,000 is allowed`);
+  // Also NaN is neither.
+  if (value === 0 || (value >= MIN_WEIGHT && value <= MAX_WEIGHT)) return;
+  violations.add(`is ${value}; 0.001 to 1,000 is allowed, and 0 for 1`);
 };
 
 const quota: Rule<Quota> = message(QuotaSchema, {

@@ -114,11 +114,19 @@ describe('what CreateAllocation may be asked for', () => {
 });
 
 describe('what other requests about resources may say', () => {
+  it.each([0, 0.001, 1, 1000])('a weight of %d', (weight) => {
+    expect(set({ weight })).toEqual([]);
+  });
+
   it.each<[string, string[], RegExp]>([
     ['an owner that no label can have', set({ owner: '-' }), /quota\.owner "-" must be/],
     ['a limit below nothing', set({ hard: { cpu: -1n } }), /quota\.hard\["cpu"\] is -1; 0 to 2\^53 - 1/],
     ['a budget twice', set({ budgets: [{ name: 'a' }, { name: 'a' }] }), /budgets\[1\] repeats entry 0/],
-    ['a weight that is none', set({ weight: Number.NaN }), /weight is NaN; above 0 and at most 1,000/],
+    ['a weight that is no number', set({ weight: Number.NaN }), /weight is NaN; 0\.001 to 1,000/],
+    ['an infinite weight', set({ weight: Number.POSITIVE_INFINITY }), /weight is Infinity; 0\.001 to 1,000/],
+    ['a weight below nothing', set({ weight: -1 }), /weight is -1; 0\.001 to 1,000/],
+    ['a weight of next to nothing', set({ weight: Number.MIN_VALUE }), /weight is 5e-324; 0\.001 to 1,000/],
+    ['a weight above the most', set({ weight: 1000.1 }), /weight is 1000\.1; 0\.001 to 1,000/],
     [
       'a period that is too short',
       set({ budgets: [{ name: 'a', period: durationFromMs(999) }] }),

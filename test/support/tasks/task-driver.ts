@@ -189,7 +189,7 @@ export class TaskDriver {
       },
       wait: durationFromMs(random.pick([0, 200])),
     });
-    this.#refused(`allocation ${id}`, answer, new Set([...OTHERS, 'QUOTA_EXCEEDED', 'ALLOCATION_EXISTS']));
+    this.#refused(`allocation ${id}`, answer, new Set([...OTHERS, 'ALLOCATION_EXISTS']));
     if (answer?.kind !== 'ok') return;
     book.count('allocations');
     const spent = spends ? { tokens: BigInt(random.between(0, 10)) } : {};

@@ -1006,8 +1006,8 @@ export type Quota = Message<"mycosoft.orchestrator.resource.v1.Quota"> & {
   budgets: Budget[];
 
   /**
-   * Its share when owners compete: of two that wait, one with weight 3 gets three times as much as one with 1. Above 0, at
-   * most 1,000; 0: 1.
+   * Its share when owners compete: of two that wait, one with weight 3 gets three times as much as one with 1. 0.001 to
+   * 1,000; 0: 1.
    *
    * @generated from field: double weight = 6;
    */
