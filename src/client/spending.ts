@@ -32,7 +32,7 @@ export class Spending {
     signal: AbortSignal;
   }) {
     const { budgets, before } = options;
-    this.#may = mapped(budgets, (name, amount) => amount - (before[name] ?? 0n));
+    this.#may = mapped(budgets, (name, amount) => amount - of(before, name));
     this.#tell = options.tell;
     this.#signal = options.signal;
   }
@@ -44,7 +44,7 @@ export class Spending {
 
   /** Never below 0: of more that was granted meanwhile it does not know. */
   get left(): Record<string, number> {
-    const left = mapped(this.#may, (name, amount) => amount - (this.#spent[name] ?? 0n));
+    const left = mapped(this.#may, (name, amount) => amount - of(this.#spent, name));
     return Object.fromEntries(
       Object.entries(left).map(([name, amount]) => [name, Math.max(0, Number(amount))]),
     );
@@ -90,7 +90,7 @@ export class Spending {
   async #try(asks: readonly Ask[]): Promise<unknown> {
     const spent: Record<string, bigint> = { ...this.#spent };
     for (const { amounts } of asks) {
-      for (const [name, amount] of Object.entries(amounts)) spent[name] = (spent[name] ?? 0n) + amount;
+      for (const [name, amount] of Object.entries(amounts)) spent[name] = of(spent, name) + amount;
     }
     const signal = this.#signal;
     if (signal.aborted) return signal.reason;
@@ -110,6 +110,10 @@ export class Spending {
     }
   }
 }
+
+/** How much of a name there is: it may be called "constructor". */
+const of = (amounts: Spent, name: string): bigint =>
+  Object.hasOwn(amounts, name) ? (amounts[name] ?? 0n) : 0n;
 
 function mapped(amounts: Spent, change: (name: string, amount: bigint) => bigint): Spent {
   return Object.fromEntries(Object.entries(amounts).map(([name, amount]) => [name, change(name, amount)]));

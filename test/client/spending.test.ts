@@ -26,6 +26,18 @@ describe('a task that spends', () => {
     expect(told().at(-1)).toBe('SUCCEEDED 5');
   });
 
+  it('may spend what is called as something that every object has', async () => {
+    const named = (amount: number) => Object.fromEntries([['constructor', amount]]);
+    const { handler, task } = held();
+    await fixture.connected({ onTask: handler });
+    deliver('t', { budgets: Object.fromEntries([['constructor', 10n]]) });
+    answer();
+    const spending = task('t').spend(named(5));
+    await fixture.pass(0);
+    answer();
+    expect(await spending).toEqual(named(5));
+  });
+
   it('asks one thing at a time; what comes meanwhile goes together', async () => {
     const { handler, task } = held();
     await fixture.connected({ onTask: handler });

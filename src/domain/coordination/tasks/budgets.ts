@@ -1,6 +1,6 @@
 import type { TaskRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { type Amounts, amountsOf } from '../../resource/amounts.ts';
-import { difference, hasBudgets, specOf, sum, taskOf } from './task-record.ts';
+import { difference, hasBudgets, quantityOf, specOf, sum, taskOf } from './task-record.ts';
 
 /** Whether a task's grant is reserved: from its first assignment until what it spent is taken over. */
 export const holdsBudgets = (record: TaskRecord): boolean =>
@@ -29,8 +29,9 @@ export function spentBy(record: TaskRecord): Record<string, bigint> {
 export const spentByTree = (record: TaskRecord): Record<string, bigint> =>
   sum(spentBy(record), record.childrenSpent);
 
-/** What it may still spend itself, or give to tasks below it. */
+/** What it may still spend itself, or give to tasks below it: nothing as long as its own grant is not reserved. */
 export function freeBudgets(record: TaskRecord): Record<string, bigint> {
+  if (!holdsBudgets(record)) return {};
   return difference(taskOf(record).budgets, sum(spentByTree(record), record.childrenHeld));
 }
 
@@ -40,7 +41,7 @@ export function missingBudget(
   wanted: Record<string, bigint>,
 ): { name: string; wanted: bigint; free: bigint } | undefined {
   for (const [name, amount] of Object.entries(wanted)) {
-    const left = free[name] ?? 0n;
+    const left = quantityOf(free, name);
     if (amount > left) return { name, wanted: amount, free: left };
   }
   return undefined;

@@ -5,20 +5,27 @@ interface Due {
   atMs: number;
 }
 
-/** Tasks about which something is due at a time, each at most once. What was moved leaves its old place behind until that comes up. */
+/** Tasks about which something is due at a time, each at most once. What was moved leaves its old place behind until that comes up, or there are too many. */
 export class DueTasks {
-  readonly #queue = new TinyQueue<Due>([], (a, b) => a.atMs - b.atMs);
+  #queue = new TinyQueue<Due>([], sooner);
   readonly #times = new Map<string, number>();
 
   /** @param atMs undefined: nothing is due about it any more */
   set(id: string, atMs: number | undefined): void {
     if (atMs === undefined) {
       this.#times.delete(id);
+      this.#tidy();
       return;
     }
     if (this.#times.get(id) === atMs) return;
     this.#times.set(id, atMs);
     this.#queue.push({ id, atMs });
+    this.#tidy();
+  }
+
+  /** Places taken, old ones included. */
+  get places(): number {
+    return this.#queue.length;
   }
 
   /** Takes those out whose time has come, at most `limit`. */
@@ -34,4 +41,15 @@ export class DueTasks {
     }
     return ids;
   }
+
+  #tidy(): void {
+    if (this.#queue.length <= 2 * this.#times.size + SPARE) return;
+    const live = [...this.#times].map(([id, atMs]) => ({ id, atMs }));
+    this.#queue = new TinyQueue<Due>(live, sooner);
+  }
 }
+
+/** Old places that are always left alone. */
+const SPARE = 64;
+
+const sooner = (a: Due, b: Due): number => a.atMs - b.atMs;

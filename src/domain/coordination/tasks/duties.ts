@@ -13,6 +13,7 @@ import { agentOf } from '../../agent/record.ts';
 import { amountsOf } from '../../resource/amounts.ts';
 import type { Ledger } from '../../resource/ledger.ts';
 import { mailKey } from '../delivery-record.ts';
+import { catchUp } from './catch-up.ts';
 import { DueTasks } from './due-tasks.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
 import { answerAsk, settleTasks } from './settling-budgets.ts';
@@ -74,7 +75,9 @@ export class Duties {
     const known = after ?? before;
     const uid = before === undefined ? undefined : agentOf(before.record).uid;
     if (known === undefined || !isGone(after, uid)) return;
-    if (this.#options.tasks.on(known.namespace, known.id).size === 0) return;
+    const { tasks, namespace, fence } = this.#options;
+    // Whoever begins to schedule looks through all of them.
+    if (fence(namespace) === undefined || tasks.on(namespace, known.id).size === 0) return;
     this.#leavers.add(known.id);
     this.#plan();
   }
@@ -83,6 +86,7 @@ export class Duties {
     const { tasks, namespace, config, metrics } = this.#options;
     if (after === undefined) {
       if (before !== undefined) this.#forget(before.id);
+      if (before !== undefined) this.#maySettle(specOf(before.record).parentTaskId);
       return;
     }
     const { id, record } = after;
@@ -100,13 +104,21 @@ export class Duties {
       if (this.#options.fence(namespace) !== undefined) metrics.taskEnded(stateName(state), elapsedMs);
     }
     for (const child of tasks.openChildren(namespace, id)) this.#later(this.#orphans, child.id);
+    this.#orphans.delete(id);
+    this.#asked.delete(id);
     if (!record.settled) this.#later(this.#unsettled, id);
-    // Its parent may have waited for it.
-    if (record.settled && parentTaskId !== '') {
-      const parent = tasks.get(namespace, parentTaskId);
-      if (parent !== undefined && hasEnded(parent.record) && !parent.record.settled)
-        this.#later(this.#unsettled, parent.id);
+    else {
+      this.#unsettled.delete(id);
+      this.#maySettle(parentTaskId);
     }
+  }
+
+  /** A parent may have waited for one below it that has changed. */
+  #maySettle(id: string): void {
+    const { tasks, namespace } = this.#options;
+    const known = id === '' ? undefined : tasks.get(namespace, id);
+    if (known !== undefined && hasEnded(known.record) && !known.record.settled)
+      this.#later(this.#unsettled, id);
   }
 
   /** Call it ten times a second, while this replica schedules. */
@@ -195,8 +207,12 @@ export class Duties {
     if (held === undefined) return;
     const ids = [...this.#unsettled].slice(0, AT_A_TIME);
     const settled = settleTasks(ids, this.#options, nowMs);
-    for (const id of settled.none) this.#unsettled.delete(id);
-    if (settled.part === undefined || this.#underway.has(SETTLING)) return;
+    for (const id of [...settled.none, ...settled.early]) this.#unsettled.delete(id);
+    if (this.#underway.has(SETTLING)) return;
+    if (settled.part === undefined) {
+      if (this.#unsettled.size > 0) setImmediate(() => this.#plan());
+      return;
+    }
     this.#underway.add(SETTLING);
     try {
       const { checks, ...rest } = settled.part;
@@ -285,7 +301,7 @@ export class Duties {
     });
   }
 
-  /** @param seen called when the view shows what became of it */
+  /** @param seen called when it was refused, or the view shows what became of it: never before that is known */
   #store(id: string, part: Part, seen: () => void = () => {}): void {
     const { merged, namespace, background, views, fence } = this.#options;
     const held = fence(namespace);
@@ -305,16 +321,29 @@ export class Duties {
           ...part,
           checks: [held, ...(part.checks ?? [])],
         }));
-        await views.waitFor(namespace, outcome.revision, AGAIN_MS).catch(() => {});
+        const isSeen = await views.waitFor(namespace, outcome.revision, AGAIN_MS).then(
+          () => true,
+          () => false,
+        );
         if (outcome.kind === 'conflict') this.#again(id, outcome.key === held.key);
+        else if (!isSeen && !(await this.#catchUp())) return;
+        seen();
       } catch (error) {
-        if (!(error instanceof StoreUnavailableError)) throw error;
+        if (!(error instanceof StoreUnavailableError)) {
+          seen();
+          throw error;
+        }
+        if (error.outcome === 'unknown' && !(await this.#catchUp())) return;
+        seen();
         setTimeout(() => this.#again(id, false), AGAIN_MS).unref();
       } finally {
         this.#underway.delete(id);
-        seen();
       }
     });
+  }
+
+  #catchUp(): Promise<boolean> {
+    return catchUp(this.#options, () => this.#closed);
   }
 
   /** Whatever was to be done about it is found out anew. */

@@ -1,5 +1,6 @@
 import { StoreUnavailableError } from '../../../state/store.ts';
 import { isLeaseKey } from '../../agent/care/care-records.ts';
+import { catchUp } from './catch-up.ts';
 import type { Grant } from './grants.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
 
@@ -12,7 +13,6 @@ export interface GrantStoreOptions
 const VIEW_MS = 2000;
 /** Pause after the store refused, or was away. */
 const PAUSE_MS = 200;
-const MAX_PAUSES = 300;
 
 /** Stores grants, and remembers what is under way: it does not wait, whatever the view still shows. */
 export class GrantStore {
@@ -47,6 +47,7 @@ export class GrantStore {
         const outcome = await merged.commit(namespace, () => grant.part);
         await views.waitFor(namespace, outcome.revision, VIEW_MS).catch(() => {});
         if (outcome.kind === 'committed') {
+          grant.stored?.();
           this.#end(key, grant);
           return;
         }
@@ -55,7 +56,7 @@ export class GrantStore {
         pauseMs = PAUSE_MS;
         if (!(error instanceof StoreUnavailableError)) {
           log.warn({ namespace, err: error }, 'a placement could not be stored');
-        } else if (error.outcome === 'unknown') await this.#catchUp();
+        } else if (error.outcome === 'unknown' && !(await this.#catchUp())) return;
       }
       if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
       this.#end(key, grant);
@@ -76,8 +77,7 @@ export class GrantStore {
       return;
     }
     this.#options.background.run('find out about a placement', async () => {
-      await this.#catchUp();
-      grant.undo();
+      if (await this.#catchUp()) grant.undo();
     });
   }
 
@@ -85,17 +85,7 @@ export class GrantStore {
     if (this.#underway.get(key) === grant) this.#underway.delete(key);
   }
 
-  /** Whether a commit whose answer was lost was stored is seen once this replica has caught up with the store. */
-  async #catchUp(): Promise<void> {
-    const { store, views, namespace } = this.#options;
-    for (let tries = 0; tries < MAX_PAUSES && !this.#closed; tries += 1) {
-      try {
-        const { revision } = await store.position(namespace);
-        await views.waitFor(namespace, revision, VIEW_MS);
-        return;
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-      }
-    }
+  #catchUp(): Promise<boolean> {
+    return catchUp(this.#options, () => this.#closed);
   }
 }

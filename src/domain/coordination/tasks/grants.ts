@@ -13,7 +13,7 @@ import type { Ledger } from '../../resource/ledger.ts';
 import type { Choice } from '../../resource/pool/types.ts';
 import { sessionOf } from '../messages/fan-out.ts';
 import { attemptDelivery } from './attempt-delivery.ts';
-import { budgetsOfParent } from './budgets.ts';
+import { budgetsOfParent, freeBudgets, missingBudget } from './budgets.ts';
 import type { FairShare } from './fair-share.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
 import type { Draft } from './task-draft.ts';
@@ -26,6 +26,8 @@ export interface Grant {
   part: Part;
   /** Takes back what is reserved for it in memory, if it was not stored. */
   undo(): void;
+  /** It was stored: called once, where whoever asks for it stores it. */
+  stored?(): void;
 }
 
 export interface GrantsOptions
@@ -56,6 +58,7 @@ export class Grants {
     if (agent === undefined || mailboxes.count(namespace, agent.id) >= config.maxMailbox) return undefined;
     const { record } = draft;
     const parentPart = this.#parentPart(known);
+    if (parentPart === undefined) return undefined;
     const storeMs = storeTime.ms();
     const number = assign(draft, {
       agentId: agent.id,
@@ -72,7 +75,7 @@ export class Grants {
       checks: [
         ...this.#checks(fence, agent, item.owner),
         { key: taskKey(known.id), revision: known.revision },
-        ...(parentPart?.checks ?? []),
+        ...parentPart.checks,
       ],
       puts: [
         { key: taskKey(known.id), value: encodeTask(record) },
@@ -81,17 +84,19 @@ export class Grants {
           sessionEpoch: sessionOf(directory, namespace, agent.id),
           acceptWithinMs: config.acceptWithinMs,
         }),
-        ...(parentPart?.puts ?? []),
+        ...parentPart.puts,
       ],
     };
     const undo = this.#reserve(item, ledger.holdAttempt(known.id, number, item, agent.id));
-    this.#options.metrics.taskAssigned(Math.max(0, storeMs - item.sinceMs));
+    const stored = (): void => this.#options.metrics.taskAssigned(Math.max(0, storeMs - item.sinceMs));
     return {
       part,
+      stored,
       undo: () => {
         // The view may show it all the same.
         const present = tasks.get(namespace, known.id);
         if (present === undefined || taskOf(present.record).attemptCount < number) undo();
+        else stored();
       },
     };
   }
@@ -133,12 +138,14 @@ export class Grants {
     };
   }
 
-  /** What a child's first assignment takes of its parent. */
-  #parentPart({ record }: KnownTask): Pick<Part, 'checks' | 'puts'> | undefined {
+  /** What a child's first assignment takes of its parent; undefined: that does not have it. */
+  #parentPart({ record }: KnownTask): { checks: Check[]; puts: NonNullable<Part['puts']> } | undefined {
     const { tasks, namespace } = this.#options;
     const wanted = budgetsOfParent(record);
-    const parent = wanted && tasks.get(namespace, specOf(record).parentTaskId);
-    if (wanted === undefined || parent === undefined) return undefined;
+    if (wanted === undefined) return { checks: [], puts: [] };
+    const parent = tasks.get(namespace, specOf(record).parentTaskId);
+    if (parent === undefined || missingBudget(freeBudgets(parent.record), wanted) !== undefined)
+      return undefined;
     const next = copyTask(parent);
     next.childrenHeld = sum(next.childrenHeld, wanted);
     const key = taskKey(parent.id);

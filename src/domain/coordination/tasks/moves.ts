@@ -32,6 +32,7 @@ export class Moves {
   changed({ id, record }: KnownTask): boolean {
     const wanted = record.moveToAgentId !== '' && record.live.length === 1;
     if (wanted) this.#ids.add(id);
+    else this.#ids.delete(id);
     return wanted;
   }
 

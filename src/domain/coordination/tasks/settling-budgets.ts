@@ -27,6 +27,8 @@ export interface Settled {
   ids: string[];
   /** There is nothing to settle about these. */
   none: string[];
+  /** Something below these is to be settled before: their time comes with that. */
+  early: string[];
 }
 
 /**
@@ -35,7 +37,7 @@ export interface Settled {
  */
 export function settleTasks(ids: readonly string[], ports: Ports, nowMs: number): Settled {
   const { tasks, namespace, ledger, events } = ports;
-  const settled: Settled = { part: undefined, ids: [], none: [] };
+  const settled: Settled = { part: undefined, ids: [], none: [], early: [] };
   const parents = new Map<string, ReturnType<typeof copyTask>>();
   const spent = new Map<string, Record<string, bigint>>();
   const checks: NonNullable<Part['checks']>[number][] = [];
@@ -47,7 +49,11 @@ export function settleTasks(ids: readonly string[], ports: Ports, nowMs: number)
       settled.none.push(id);
       continue;
     }
-    if (!isReady(known, ports) || parents.has(id)) continue;
+    if (!isReady(known, ports)) {
+      settled.early.push(id);
+      continue;
+    }
+    if (parents.has(id)) continue;
     const next = copyTask(known);
     next.settled = true;
     const { parentTaskId } = specOf(known.record);

@@ -133,7 +133,10 @@ export class SubmitTasks {
         if (grant !== undefined) scheduler.failed(grant, error);
         throw error;
       }
-      if (outcome.kind === 'committed') return stamped(response, outcome.revision);
+      if (outcome.kind === 'committed') {
+        grant?.stored?.();
+        return stamped(response, outcome.revision);
+      }
       if (outcome.kind === 'repeated') {
         grant?.undo();
         const first = mutation.repeated(outcome);

@@ -20,7 +20,15 @@ import { loadTask } from './load-task.ts';
 import { outputPuts } from './payloads.ts';
 import { attemptOf, type Draft, draftOf, finish, hasBegun } from './task-draft.ts';
 import { taskEvent } from './task-events.ts';
-import { attemptOfDelivery, encodeTask, specOf, taskKey, taskOf } from './task-record.ts';
+import {
+  attemptOfDelivery,
+  encodeTask,
+  type KnownTask,
+  quantityOf,
+  specOf,
+  taskKey,
+  taskOf,
+} from './task-record.ts';
 import { accept, fail, refuse, succeed } from './task-rules.ts';
 import type { TaskView } from './task-view.ts';
 
@@ -60,10 +68,12 @@ export class TaskOutcomes {
     const named = attemptOfDelivery(deliveryId);
     if (named === undefined) return NOTHING;
     const { store, tasks } = this.#options;
-    const known =
-      (again ? undefined : tasks.get(namespace, named.taskId)) ??
-      (await loadTask(store, namespace, named.taskId));
-    const live = known?.record.live.find(({ number }) => number === named.attempt);
+    const liveOf = (task: KnownTask | undefined) =>
+      task?.record.live.find(({ number }) => number === named.attempt);
+    let known = again ? undefined : tasks.get(namespace, named.taskId);
+    // A view that lags may not show the attempt yet: the store is asked before the answer counts for nothing.
+    if (liveOf(known) === undefined) known = await loadTask(store, namespace, named.taskId);
+    const live = liveOf(known);
     // The delivery is all that is left of it.
     if (known === undefined || live === undefined) return NOTHING;
     const draft = draftOf(known);
@@ -195,15 +205,18 @@ function takeSpent(draft: Draft, number: number, { state, update, storeMs, known
   const free = freeBudgets(record);
   const spent = { ...live.spent };
   const beyond: string[] = [];
+  const { budgets } = taskOf(record);
   for (const [name, amount] of Object.entries(told)) {
-    const before = spent[name] ?? 0n;
-    const most = before + (free[name] ?? 0n);
+    const before = quantityOf(spent, name);
+    const most = before + quantityOf(free, name);
     if (amount > most) beyond.push(name);
+    // The record keeps nothing of names that the task has no budget of.
+    if (!Object.hasOwn(budgets, name) || (amount <= 0n && before === 0n)) continue;
     spent[name] = amount < before ? before : amount > most ? most : amount;
   }
   const [name] = beyond;
   if (name !== undefined && state === 'accepted')
-    return budgetSpent(draft, name, told[name] ?? 0n, live.spent[name] ?? 0n, storeMs);
+    return budgetSpent(draft, name, told[name] ?? 0n, quantityOf(live.spent, name), storeMs);
   record.live = record.live.map((each) =>
     each === live ? Object.assign(create(TaskRecord_LiveAttemptSchema), each, { spent }) : each,
   );
@@ -213,10 +226,15 @@ function takeSpent(draft: Draft, number: number, { state, update, storeMs, known
     {
       type: 'task.overspent',
       severity: Event_Severity.WARNING,
-      message: `${known.agentId} says that task ${task.id} has spent ${told[name]} ${name}, more than it had; it counts as ${spent[name]}`,
+      message: `${known.agentId} says that task ${task.id} has spent ${told[name]} ${name}, more than it had; it counts as ${quantityOf(spent, name)}`,
       actor: `agent:${known.agentId}`,
       agentId: known.agentId,
-      attributes: { task_id: task.id, budget: name, told: `${told[name]}`, counted: `${spent[name]}` },
+      attributes: {
+        task_id: task.id,
+        budget: name,
+        told: `${told[name]}`,
+        counted: `${quantityOf(spent, name)}`,
+      },
     },
   ];
   return { events };
@@ -230,7 +248,7 @@ function budgetSpent(draft: Draft, name: string, wanted: bigint, had: bigint, st
   const { record } = draft;
   const task = taskOf(record);
   const { onBudgetSpent } = specOf(record);
-  const left = freeBudgets(record)[name] ?? 0n;
+  const left = quantityOf(freeBudgets(record), name);
   const refusal = spentError(task.id, name, left);
   const detail = `its budget ${name} is spent: ${wanted - had} more wanted, ${left} left`;
   if (onBudgetSpent === TaskSpec_OnBudgetSpent.ASK && task.budgetAskedTime === undefined) {

@@ -130,10 +130,14 @@ export function publicTask(known: KnownTask): Task {
   return task;
 }
 
+/** How much of a name there is: it may be called "constructor". */
+export const quantityOf = (map: Record<string, bigint>, name: string): bigint =>
+  Object.hasOwn(map, name) ? (map[name] ?? 0n) : 0n;
+
 /** Two maps of quantities added. */
 export function sum(a: Record<string, bigint>, b: Record<string, bigint>): Record<string, bigint> {
   const both = { ...a };
-  for (const [name, amount] of Object.entries(b)) both[name] = (both[name] ?? 0n) + amount;
+  for (const [name, amount] of Object.entries(b)) both[name] = quantityOf(both, name) + amount;
   return both;
 }
 
@@ -141,7 +145,7 @@ export function sum(a: Record<string, bigint>, b: Record<string, bigint>): Recor
 export function difference(a: Record<string, bigint>, b: Record<string, bigint>): Record<string, bigint> {
   const left: Record<string, bigint> = {};
   for (const [name, amount] of Object.entries(a)) {
-    const rest = amount - (b[name] ?? 0n);
+    const rest = amount - quantityOf(b, name);
     if (rest > 0n) left[name] = rest;
   }
   return left;

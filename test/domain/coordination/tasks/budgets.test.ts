@@ -10,7 +10,7 @@ import {
   spentBy,
   spentByTree,
 } from '../../../../src/domain/coordination/tasks/budgets.ts';
-import { taskOf } from '../../../../src/domain/coordination/tasks/task-record.ts';
+import { difference, sum, taskOf } from '../../../../src/domain/coordination/tasks/task-record.ts';
 import { newTask } from './task-records.ts';
 
 const tokens = (amount: bigint) => ({ tokens: amount });
@@ -45,6 +45,9 @@ describe('a budget', () => {
 
   it('is free as far as it is neither spent by any attempt, nor held or spent below', () => {
     const record = newTask({ budgets: { tokens: 100n, calls: 2n } });
+    // Not reserved yet.
+    expect(freeBudgets(record)).toEqual({});
+    taskOf(record).attemptCount = 2;
     taskOf(record).spent = tokens(10n);
     record.live = [create(TaskRecord_LiveAttemptSchema, { number: 2, spent: { tokens: 5n, calls: 2n } })];
     record.childrenHeld = tokens(20n);
@@ -58,5 +61,12 @@ describe('a budget', () => {
     expect(missingBudget(tokens(5n), tokens(5n))).toBeUndefined();
     expect(missingBudget(tokens(5n), tokens(6n))).toEqual({ name: 'tokens', wanted: 6n, free: 5n });
     expect(missingBudget({}, { calls: 1n })).toEqual({ name: 'calls', wanted: 1n, free: 0n });
+  });
+
+  it('may be called as what every object has', () => {
+    const one = { constructor: 1n, toString: 2n } as unknown as Record<string, bigint>;
+    expect(missingBudget({}, one)).toEqual({ name: 'constructor', wanted: 1n, free: 0n });
+    expect(sum({}, one)).toEqual(one);
+    expect(difference(one, {})).toEqual(one);
   });
 });

@@ -25,6 +25,17 @@ describe('what is due', () => {
     expect(due.take(1000, 10)).toEqual([]);
   });
 
+  it('takes no more room than there are tasks, however often they are moved and dropped', () => {
+    const due = new DueTasks();
+    for (let at = 0; at < 10_000; at += 1) {
+      due.set(`t${at}`, at + 100_000);
+      due.set('moved', at);
+      if (at >= 10) due.set(`t${at - 10}`, undefined);
+      expect(due.places).toBeLessThan(100);
+    }
+    expect(due.take(100_000, 10)).toEqual(['moved']);
+  });
+
   it('comes in the order of time, some at a time', () => {
     const random = seededRandom(3);
     const due = new DueTasks();

@@ -6,7 +6,10 @@ import {
   TaskSpec_OnLoss,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
+import type { OutcomeInput } from '../../../../src/domain/coordination/outcomes.ts';
+import { TaskOutcomes } from '../../../../src/domain/coordination/tasks/task-outcomes.ts';
 import { taskOf } from '../../../../src/domain/coordination/tasks/task-record.ts';
+import type { TaskView } from '../../../../src/domain/coordination/tasks/task-view.ts';
 import { durationFromMs } from '../../../../src/lib/proto-time.ts';
 import { rejection } from '../../agent/fleet-fixture.ts';
 import { ACCEPTED, FAILED, SUCCEEDED, startTasks, type TaskFleet, type Worker } from './task-fixture.ts';
@@ -190,6 +193,21 @@ describe('a cancellation', () => {
   });
 });
 
+describe('an outcome', () => {
+  it('of an attempt that the view does not show yet is not lost', async () => {
+    await runs('t1');
+    const shown = fleet.tasks.view.get('default', 't1');
+    if (shown === undefined) throw new Error('no task');
+    const before = { ...shown, record: { ...shown.record, live: [] } };
+    const lagging = { get: () => before } as unknown as TaskView;
+    const outcomes = new TaskOutcomes({ store: fleet.store, tasks: lagging, maxAttempts: 3 });
+    const known = { namespace: 'default', agentId: 'a1', id: 'task-t1-1' };
+    const input = { known, state: 'succeeded', update: undefined, storeMs: fleet.storeTime.ms() };
+    const { puts } = await outcomes.effects(input as unknown as OutcomeInput, false);
+    expect(puts?.map(({ key }) => key)).toContain('task/t1');
+  });
+});
+
 describe('budgets', () => {
   const tokens = (amount: bigint) => ({ tokens: amount });
   const spent = async (owner: string): Promise<bigint | undefined> => {
@@ -252,6 +270,61 @@ describe('budgets', () => {
     await fleet.tick();
     expect((await fleet.task('top')).treeSpent).toEqual(tokens(50n));
     expect(await spent('')).toBe(50n);
+  });
+
+  it('that a parent only waits for are not its children’s to spend', async () => {
+    await fleet.submit('top', { budgets: tokens(600n) });
+    const other = { labels: { owner: 'other' } };
+    await fleet.submit('child', { parentTaskId: 'top', budgets: tokens(50n), ...other });
+    expect((await fleet.task('child')).pending?.reason).toBe(PendingReason.BUDGET);
+    expect(a1.tasks()).toEqual([]);
+    await fleet.quota('', { budgets: [{ name: 'tokens', limit: 600n }] });
+    await fleet.tick();
+    expect((await fleet.task('top')).state).toBe(S.ASSIGNED);
+    expect((await fleet.task('child')).state).toBe(S.ASSIGNED);
+    expect(fleet.record('top').childrenHeld).toEqual(tokens(50n));
+  });
+
+  it('may be called as what every object has', async () => {
+    await fleet.quota('', { budgets: [{ name: 'constructor', limit: 100n }] });
+    const named = (amount: bigint) => Object.fromEntries([['constructor', amount]]);
+    await runs('top', { budgets: named(50n) });
+    await runs('child', { parentTaskId: 'top', budgets: named(20n) });
+    expect(await a1.say('child', SUCCEEDED, { spent: named(15n) })).toBe('');
+    expect(await a1.say('top', SUCCEEDED, { spent: named(5n) })).toBe('');
+    await fleet.tick();
+    await fleet.tick();
+    expect(await spent('')).toBe(20n);
+  });
+
+  it('that the task does not have leave nothing behind when an agent speaks of them', async () => {
+    await runs('t1', { budgets: tokens(10n), onBudgetSpent: DEGRADE });
+    expect(await a1.say('t1', ACCEPTED, { spent: { other: 1n } })).toBe('BUDGET_SPENT');
+    expect(await a1.say('t1', ACCEPTED, { spent: { other: 0n, tokens: 0n } })).toBe('');
+    expect(fleet.record('t1').live[0]?.spent).toEqual({});
+    expect(await a1.say('t1', SUCCEEDED, { spent: { other: 7n } })).toBe('');
+    expect(taskOf(fleet.record('t1')).spent).toEqual({});
+    expect(fleet.types('a1')).toContain('task.overspent');
+  });
+
+  it('of a tree are given back, however many of it have ended at once', async () => {
+    await runs('top', { budgets: tokens(50n) });
+    const below = (level: string, parent: (at: number) => string) =>
+      fleet.batch(
+        Object.fromEntries(
+          Array.from({ length: 260 }, (_, at) => [
+            `${level}${at}`,
+            { parentTaskId: parent(at), capability: 'nobody', budgets: tokens(1n) },
+          ]),
+        ),
+      );
+    await below('c', () => 'top');
+    await below('g', (at) => `c${at}`);
+    await fleet.cancel('top');
+    for (let round = 0; round < 20 && !fleet.record('top').settled; round += 1) await fleet.tick();
+    expect(fleet.record('top').settled).toBe(true);
+    const { accounts } = fleet.tasks.scheduling.ledger('default');
+    expect(accounts.quota('', fleet.storeTime.ms())?.budgets[0]).toMatchObject({ reserved: 0n });
   });
 
   it('of many children are taken of their parent one after the other, and all get theirs', async () => {
