@@ -19,7 +19,11 @@ describe.each(storeKinds)('resources on %s', (kind) => {
     stack = await Stack.start(kind);
     const capacity = { cpu_milli: 4000n, memory_bytes: 8n * 2n ** 30n };
     const agent = stack.agent({ id: 'w1' });
-    const spec = { capacity, labels: { zone: 'a' }, capabilities: [{ name: 'build' }] };
+    const spec = {
+      capacity,
+      labels: { 'topology.kubernetes.io/zone': 'a' },
+      capabilities: [{ name: 'build' }],
+    };
     await agent.register({ spec: create(AgentSpecSchema, spec) });
     await agent.attach().welcome;
   });

@@ -166,7 +166,11 @@ function member(index: number): AgentInit {
     capabilities: [...new Set([index % SKILLS, (index * 7) % SKILLS, (index + 3) % SKILLS])].map((skill) => ({
       ...{ name: `skill-${skill}`, version: index % 2 === 0 ? '1.4.0' : '2.0.0' },
     })),
-    labels: { zone: `z${index % 4}`, tier: index % 3 === 0 ? 'fast' : 'slow' },
+    labels: {
+      zone: `z${index % 4}`,
+      'topology.kubernetes.io/zone': `z${index % 4}`,
+      tier: index % 3 === 0 ? 'fast' : 'slow',
+    },
     capacity: { slots: 4n, cpu_milli: 2_000n, ...(index % 5 === 0 && { gpu: 1n }) },
   };
 }

@@ -1,5 +1,6 @@
 import { Agent_Liveness, Agent_Phase } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { QuotaRecord } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { zoneOf } from '../agent/care/troubles.ts';
 import type { KnownAgent } from '../agent/directory.ts';
 import { livenessWords } from '../agent/liveness.ts';
 import { phaseWord } from '../agent/order-rules.ts';
@@ -140,7 +141,7 @@ export function poolAgent({ id, record }: KnownAgent): PoolAgent {
     id,
     uid: agent.uid,
     labels,
-    zone: labels.zone ?? '',
+    zone: zoneOf(record),
     capabilities: (spec?.capabilities ?? []).map(({ name, version }) => ({ name, version })),
     capacity: amountsOf(spec?.capacity ?? {}),
     available: why === '',

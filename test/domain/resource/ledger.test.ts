@@ -31,7 +31,11 @@ function agent(
   const record = create(AgentRecordSchema, {
     agent: {
       ...{ id, uid: `uid-${id}`, liveness: CONNECTED, phase: ACTIVE },
-      spec: { capacity: { slots: 4n, cpu: 1000n }, capabilities: [{ name: 'work' }], labels: { zone: 'z1' } },
+      spec: {
+        capacity: { slots: 4n, cpu: 1000n },
+        capabilities: [{ name: 'work' }],
+        labels: { 'topology.kubernetes.io/zone': 'z1' },
+      },
       ...more,
     },
   });

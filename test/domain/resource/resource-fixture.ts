@@ -33,7 +33,7 @@ export async function startResources(options: TestFleetOptions = {}) {
   };
   /** What the service does on its own in a little while. */
   const round = async (): Promise<void> => {
-    await fleet.tasks.scheduling.tick();
+    fleet.tasks.scheduling.tick();
     await fleet.tend();
     await turns();
   };

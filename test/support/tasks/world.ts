@@ -23,7 +23,7 @@ type QuotaInit = Exclude<MessageInitShape<typeof QuotaSchema>, { $typeName: stri
 
 export const OWNERS = ['ann', 'bob', ''] as const;
 const CAPABILITIES = ['sum', 'draw', 'read'];
-const ZONE = 'zone';
+const ZONE = 'topology.kubernetes.io/zone';
 const KEYS = ['k1', 'k2', 'k3'];
 /** Of an agent. */
 const CPU = 1_000;

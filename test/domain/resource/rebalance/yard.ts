@@ -192,7 +192,7 @@ export class Yard {
   async settle(): Promise<void> {
     for (let round = 0; round < 3; round += 1) {
       await turns();
-      await this.fleet.tasks.scheduling.tick();
+      this.fleet.tasks.scheduling.tick();
       await this.fleet.settle();
     }
   }

@@ -17,8 +17,8 @@ type Explain = Exclude<MessageInitShape<typeof ExplainPlacementRequestSchema>, {
 let fleet: TestResources;
 beforeEach(async () => {
   fleet = await startResources();
-  await fleet.worker('w1', { cpu: 10n }, { zone: 'a' });
-  await fleet.worker('w2', { cpu: 20n }, { zone: 'b' });
+  await fleet.worker('w1', { cpu: 10n }, { 'topology.kubernetes.io/zone': 'a' });
+  await fleet.worker('w2', { cpu: 20n }, { 'topology.kubernetes.io/zone': 'b' });
   await fleet.round();
 });
 afterEach(() => fleet.stop());
@@ -45,7 +45,7 @@ describe('usage', () => {
     expect(rest.agents).toMatchObject([{ agentId: 'w2', allocations: 1, available: true }]);
     expect(rest.nextPageToken).toBe('');
     expect(all.quotas).toMatchObject([{ owner: 'ann', namespace: 'default', reserved: { cpu: 15n } }]);
-    const some = usage({ selector: 'zone=a' });
+    const some = usage({ selector: 'topology.kubernetes.io/zone=a' });
     expect(some.total.find(({ resource }) => resource === 'cpu')).toMatchObject({
       capacity: 10n,
       reserved: 0n,

@@ -571,7 +571,7 @@ export const Scope = {
   AGENT: 1,
 
   /**
-   * All agents with the same label "zone"; those without one are a zone of their own.
+   * All agents with the same label "topology.kubernetes.io/zone"; those without one are a zone of their own.
    *
    * @generated from enum value: SCOPE_ZONE = 2;
    */

@@ -836,7 +836,7 @@ export const ResourceUsageSchema: GenMessage<ResourceUsage> = /*@__PURE__*/
  */
 export type ZoneUsage = Message<"mycosoft.orchestrator.resource.v1.ZoneUsage"> & {
   /**
-   * Its name: the label "zone".
+   * Its name: the label "topology.kubernetes.io/zone".
    *
    * @generated from field: string zone = 1;
    */
