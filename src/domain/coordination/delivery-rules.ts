@@ -107,12 +107,25 @@ export function claimed(
   wasHandedOut: boolean,
 ): DeliveryRecord {
   const record = rewritten(known);
-  record.attempt = nextEpoch(record.attempt, storeEpoch);
+  const { item } = record;
+  record.attempt =
+    item.case === 'task'
+      ? nextOfTask(record.attempt, item.value.attempt, storeEpoch)
+      : nextEpoch(record.attempt, storeEpoch);
   record.sessionEpoch = sessionEpoch;
   record.tries = (wasHandedOut ? Math.max(1, record.tries) : record.tries) + 1;
   record.accepted = false;
   delete record.notBefore;
   return record;
+}
+
+/** Claims that each attempt at a task has numbers for. */
+const CLAIMS_PER_ATTEMPT = 16n;
+
+/** The fencing token of the next claim of an attempt's delivery: higher than every one of the task's earlier attempts. Pure. */
+export function nextOfTask(previous: bigint, number: number, storeEpoch: bigint): bigint {
+  const floor = (storeEpoch << 32n) + BigInt(number) * CLAIMS_PER_ATTEMPT;
+  return nextEpoch(previous > floor ? previous : floor, storeEpoch);
 }
 
 /** The record of an attempt that the agent says it holds. Pure. */

@@ -7,8 +7,8 @@ import {
   type TaskRecord_LiveAttempt,
 } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp, timestampFromMs } from '../../../lib/proto-time.ts';
-import { nextEpoch } from '../../agent/attach.ts';
 import { DELIVERY_FORMAT, encodeDelivery, mailKey } from '../delivery-record.ts';
+import { nextOfTask } from '../delivery-rules.ts';
 import { specOf, sum, taskOf } from './task-record.ts';
 
 /** An attempt is handed out once: one that nobody answers goes to another agent. */
@@ -55,7 +55,7 @@ export function attemptDelivery(options: AttemptDeliveryOptions): { key: string;
   const endMs = workEndMs(record, storeMs);
   if (endMs !== undefined) delivery.workDeadlineTime = timestampFromMs(endMs);
   if (sessionEpoch !== undefined) {
-    delivery.attempt = nextEpoch(0n, options.storeEpoch);
+    delivery.attempt = nextOfTask(0n, live.number, options.storeEpoch);
     delivery.sessionEpoch = sessionEpoch;
   }
   return { key: mailKey(live.agentId, live.deliveryId), value: encodeDelivery(delivery) };

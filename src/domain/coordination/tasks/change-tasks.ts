@@ -31,10 +31,13 @@ import {
   hasEnded,
   type KnownTask,
   publicTask,
+  quantityOf,
+  sum,
   taskKey,
   taskOf,
 } from './task-record.ts';
 import type { TaskView } from './task-view.ts';
+import { TaskWaits } from './task-waits.ts';
 
 export interface ChangeTasksOptions {
   store: Store;
@@ -52,9 +55,11 @@ const ANSWER_MS = 5000;
 /** Ends tasks, and gives them more to spend. */
 export class ChangeTasks {
   readonly #options: ChangeTasksOptions;
+  readonly #waits: TaskWaits;
 
   constructor(options: ChangeTasksOptions) {
     this.#options = options;
+    this.#waits = new TaskWaits(options);
   }
 
   /** Tasks below it are cancelled by the scheduler. @throws DomainError TASK_NOT_FOUND, REQUEST_ID_REUSED, CONTENTION; StoreUnavailableError */
@@ -114,8 +119,7 @@ export class ChangeTasks {
       output: GrantTaskBudgetResponseSchema,
     });
     const earlier = await mutation.earlier();
-    // What was remembered is that it was asked for; whether it was granted stands in the task.
-    if (earlier !== undefined) return this.#grantAnswer(namespace, id, earlier.revision);
+    if (earlier !== undefined) return this.#repeatedAnswer(request, earlier);
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const known = await loadTask(store, namespace, id);
       if (known === undefined) throw taskNotFound(namespace, id);
@@ -127,18 +131,34 @@ export class ChangeTasks {
       const next = copyTask(known);
       next.askedBudgets = request.budgets;
       next.askRefused = '';
-      const response = create(GrantTaskBudgetResponseSchema);
+      // Remembered is how the task stood when it was asked for.
+      const response = create(GrantTaskBudgetResponseSchema, { task: publicTask(known) });
       const outcome = await store.commit({
         namespace,
         checks: [{ key: taskKey(id), revision: known.revision }],
         puts: [{ key: taskKey(id), value: encodeTask(next) }],
         ...mutation.record(response),
       });
-      if (outcome.kind === 'repeated') mutation.repeated(outcome);
+      if (outcome.kind === 'repeated') return this.#repeatedAnswer(request, mutation.repeated(outcome));
       if (outcome.kind === 'conflict') continue;
       return this.#grantAnswer(namespace, id, outcome.revision);
     }
     throw contention();
+  }
+
+  /**
+   * What became of something that was asked for before, maybe not last: it was granted if the task has so much more than it had,
+   * as budgets only grow.
+   */
+  async #repeatedAnswer(
+    { budgets, taskId: id, ...request }: GrantTaskBudgetRequest,
+    { revision, response }: { revision: bigint; response: GrantTaskBudgetResponse },
+  ): Promise<GrantTaskBudgetResponse> {
+    const after = await this.#answered(namespaceOf(request), id, revision);
+    if (hasAll(after, response.task?.budgets ?? {}, budgets))
+      return create(GrantTaskBudgetResponseSchema, { task: publicTask(after) });
+    if (hasEnded(after.record)) throw taskEnded(id, taskOf(after.record).state, 'gets no more to spend');
+    throw budgetRefused(id, after.record.askRefused || 'what was asked for was refused');
   }
 
   /** What the scheduler answered to what was asked for last. @throws DomainError BUDGET_SPENT, NO_SCHEDULER, TASK_NOT_FOUND */
@@ -153,39 +173,26 @@ export class ChangeTasks {
 
   /** The task once the scheduler has answered what was asked of it. @throws DomainError NO_SCHEDULER, TASK_NOT_FOUND */
   async #answered(namespace: string, id: string, revision = 0n): Promise<KnownTask> {
-    const { tasks, views } = this.#options;
+    const { views } = this.#options;
     await views.waitFor(namespace, revision, ANSWER_MS);
-    const present = (): KnownTask | undefined => {
-      const known = tasks.get(namespace, id);
+    let answered: KnownTask | undefined;
+    const isAnswered = (known: KnownTask | undefined): boolean => {
       if (known === undefined) throw taskNotFound(namespace, id);
       const isAsked = Object.keys(known.record.askedBudgets).length > 0;
-      return isAsked && !hasEnded(known.record) ? undefined : known;
+      if (isAsked && !hasEnded(known.record)) return false;
+      answered = known;
+      return true;
     };
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        try {
-          const known = present();
-          if (known !== undefined) done(() => resolve(known));
-        } catch (error) {
-          done(() => reject(error as Error));
-        }
-      };
-      const done = (then: () => void): void => {
-        stop();
-        clearTimeout(timer);
-        then();
-      };
-      const stop = tasks.listen({
-        changed: (before, after) => {
-          const known = after ?? before;
-          if (known?.namespace === namespace && known.id === id) look();
-        },
-        replaced: look,
-      });
-      const timer = setTimeout(() => done(() => reject(noScheduler())), ANSWER_MS);
-      look();
-    });
+    await this.#waits.until({ namespace, id }, isAnswered, ANSWER_MS);
+    if (answered === undefined) throw noScheduler();
+    return answered;
   }
+}
+
+/** Whether a task has at least as much to spend as these together. */
+function hasAll(known: KnownTask, before: Record<string, bigint>, asked: Record<string, bigint>): boolean {
+  const { budgets } = taskOf(known.record);
+  return Object.entries(sum(before, asked)).every(([name, amount]) => quantityOf(budgets, name) >= amount);
 }
 
 const budgetRefused = (id: string, why: string): DomainError =>

@@ -311,8 +311,8 @@ export class SubmitTasks {
     const { pool } = this.#options.scheduling.ledger(known.namespace);
     const wanted = pool.classOf(wantOf(known));
     try {
-      const { couldEver, detail } = pool.explain(wanted);
-      if (!couldEver) throw unplaceable(detail);
+      const explanation = pool.explain(wanted);
+      if (!explanation.couldEver) throw unplaceable(explanation);
     } finally {
       pool.release(wanted);
     }

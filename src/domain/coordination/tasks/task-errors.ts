@@ -1,6 +1,8 @@
 import { ErrorReason } from '../../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import type { Task_State } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
+import type { PlacementExplanation } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import { DomainError } from '../../../lib/errors.ts';
+import { reasonWord } from '../../resource/allocations/allocation-errors.ts';
 import { stateName } from './task-events.ts';
 
 export const taskNotFound = (namespace: string, id: string): DomainError =>
@@ -29,10 +31,11 @@ export const budgetUnknown = (owner: string, name: string): DomainError =>
     metadata: { budget: name },
   });
 
-export const unplaceable = (detail: string): DomainError =>
+export const unplaceable = ({ detail, reason }: PlacementExplanation): DomainError =>
   new DomainError({
     reason: ErrorReason.UNPLACEABLE,
     message: `no agent that is known could ever do it: ${detail}`,
+    metadata: { reason: reasonWord(reason) },
   });
 
 export const noScheduler = (): DomainError =>

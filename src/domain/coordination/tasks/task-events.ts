@@ -5,7 +5,7 @@ import {
 import { Event_Severity } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { TaskRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import type { NewEvent } from '../../monitoring/events.ts';
-import { isOver, specOf, taskOf } from './task-record.ts';
+import { isOver, isPresent, specOf, taskOf } from './task-record.ts';
 
 /** What the end of a task, or of an attempt at it, is as an event; undefined: none is told of it. */
 export function taskEvent(before: TaskRecord, after: TaskRecord, actor: string): NewEvent | undefined {
@@ -56,7 +56,9 @@ export function taskEvent(before: TaskRecord, after: TaskRecord, actor: string):
       ...common,
       type: 'task.attempt_failed',
       severity: Event_Severity.WARNING,
-      message: `task ${is.id} is tried again: ${why}`,
+      message: after.live.some(isPresent)
+        ? `an attempt at task ${is.id} failed, and another one goes on: ${why}`
+        : `task ${is.id} is tried again: ${why}`,
     };
   }
   return undefined;

@@ -44,6 +44,7 @@ import {
   taskOf,
 } from './task-record.ts';
 import type { TaskView } from './task-view.ts';
+import { TaskWaits } from './task-waits.ts';
 
 export interface TaskReaderOptions {
   store: Store;
@@ -62,9 +63,11 @@ const MAX_READ = 5000;
 /** Tasks as callers see them. */
 export class TaskReader {
   readonly #options: TaskReaderOptions;
+  readonly #waits: TaskWaits;
 
   constructor(options: TaskReaderOptions) {
     this.#options = options;
+    this.#waits = new TaskWaits(options);
   }
 
   /** @throws DomainError TASK_NOT_FOUND; StoreUnavailableError */
@@ -194,30 +197,14 @@ export class TaskReader {
     const { tasks } = this.#options;
     const known = tasks.get(namespace, id) ?? (await loadTask(this.#options.store, namespace, id));
     if (known === undefined || hasEnded(known.record) || waitMs <= 0) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        stop();
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const isOver = (): boolean => {
-        const present = tasks.get(namespace, id);
-        return present !== undefined && hasEnded(present.record);
-      };
-      const stop = tasks.listen({
-        changed: (before, after) => {
-          if ((after ?? before)?.id !== id || (after ?? before)?.namespace !== namespace) return;
-          if (after === undefined || hasEnded(after.record)) done();
-        },
-        replaced: (name) => {
-          if (name === namespace && isOver()) done();
-        },
-      });
-      const timer = setTimeout(done, waitMs);
-      signal.addEventListener('abort', done, { once: true });
-      if (signal.aborted || isOver()) done();
-    });
+    // Before the view shows a new task it is not there; one that leaves memory has ended.
+    let seen = tasks.get(namespace, id) !== undefined;
+    const isOver = (present: KnownTask | undefined): boolean => {
+      if (present === undefined) return seen;
+      seen = true;
+      return hasEnded(present.record);
+    };
+    await this.#waits.until({ namespace, id }, isOver, waitMs, signal);
   }
 }
 

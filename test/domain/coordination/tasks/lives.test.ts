@@ -10,6 +10,7 @@ import type { OutcomeInput } from '../../../../src/domain/coordination/outcomes.
 import { TaskOutcomes } from '../../../../src/domain/coordination/tasks/task-outcomes.ts';
 import { taskOf } from '../../../../src/domain/coordination/tasks/task-record.ts';
 import type { TaskView } from '../../../../src/domain/coordination/tasks/task-view.ts';
+import { DomainError } from '../../../../src/lib/errors.ts';
 import { durationFromMs } from '../../../../src/lib/proto-time.ts';
 import { rejection } from '../../agent/fleet-fixture.ts';
 import { ACCEPTED, FAILED, SUCCEEDED, startTasks, type TaskFleet, type Worker } from './task-fixture.ts';
@@ -190,6 +191,29 @@ describe('a cancellation', () => {
     await runs('child', { parentTaskId: 'top' });
     await a1.say('top', SUCCEEDED);
     expect((await fleet.task('child')).state).toBe(S.CANCELLED);
+  });
+});
+
+describe('attempts', () => {
+  it('have rising numbers, handed out at once or when the agent comes back', async () => {
+    const numbers: bigint[] = [];
+    const note = () => numbers.push(a1.of('t1').work?.attempt ?? 0n);
+    await runs('t1', { retry: { maxAttempts: 5 } });
+    note();
+    for (let round = 0; round < 2; round += 1) {
+      await a1.say('t1', FAILED, { error: 'no', retryable: true });
+      fleet.clock.advance(5000);
+      await fleet.tick();
+      if (round === 1) {
+        // Its offer is handed out anew to the next session.
+        await fleet.comeBack(a1, []);
+        await fleet.tick();
+      }
+      note();
+      await a1.say('t1', ACCEPTED);
+    }
+    expect(new Set(numbers).size).toBe(3);
+    expect([...numbers].sort((a, b) => Number(a - b))).toEqual(numbers);
   });
 });
 
@@ -383,6 +407,15 @@ describe('budgets', () => {
       message: expect.stringContaining('no quota has a budget money'),
     });
     expect((await fleet.task('t1')).budgets).toEqual(tokens(30n));
+  });
+
+  it('that were granted stay granted when asked for again, whatever was asked for since', async () => {
+    await runs('t1', { budgets: tokens(10n) });
+    await fleet.grantBudget('t1', tokens(20n), 'first');
+    expect(await rejection(fleet.grantBudget('t1', tokens(90n), 'second'))).toBeInstanceOf(DomainError);
+    const { task } = await fleet.grantBudget('t1', tokens(20n), 'first');
+    expect(task?.budgets).toEqual(tokens(30n));
+    expect(await rejection(fleet.grantBudget('t1', tokens(90n), 'second'))).toBeInstanceOf(DomainError);
   });
 
   it('granted at the same time never add up to more than there is', async () => {

@@ -107,6 +107,22 @@ describe('a caller that waits for a task', () => {
     expect((await get(60_000)).task?.state).toBe(Task_State.SUCCEEDED);
   });
 
+  it('hears of its own task alone, through one listener for all callers', async () => {
+    await fleet.submit('t1');
+    let listeners = 0;
+    const listen = fleet.tasks.view.listen.bind(fleet.tasks.view);
+    fleet.tasks.view.listen = (listener) => {
+      listeners += 1;
+      return listen(listener);
+    };
+    const waiting = [get(60_000), get(60_000), get(60_000)];
+    await fleet.submit('t2', { labels: { owner: 'bob' } });
+    await a1.finish('t1');
+    const answers = await Promise.all(waiting);
+    expect(answers.map(({ task }) => task?.state)).toEqual(answers.map(() => Task_State.SUCCEEDED));
+    expect(listeners).toBe(0);
+  });
+
   it('and has left holds nothing', async () => {
     await fleet.submit('t1');
     const caller = new AbortController();
