@@ -15,11 +15,13 @@ import { itemOfAllocation, itemOfTask } from './items.ts';
 import { KeptFree } from './kept-free.ts';
 import { Moves } from './moves.ts';
 import { ParentNeeds } from './parent-needs.ts';
+import { RoomEvents } from './room-events.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
 import { draftOf } from './task-draft.ts';
 import { wantsAttempt } from './task-dues.ts';
 import { hasEnded, type KnownTask, specOf, taskKey } from './task-record.ts';
-import { earlier, type Group, type Item, type Lane, Waiting } from './waiting.ts';
+import { Turns } from './turns.ts';
+import { type Group, type Item, type Lane, Waiting } from './waiting.ts';
 import { type Explanations, explanationOf, type Why, type WhyInput, whyItWaits } from './why.ts';
 
 export interface NamespaceSchedulerOptions extends SchedulerPorts {
@@ -31,8 +33,8 @@ export interface NamespaceSchedulerOptions extends SchedulerPorts {
 const TURN_MS = 4;
 /** Pause after something that should not have failed, and before an agent that could not have something is tried again. */
 const PAUSE_MS = 200;
-/** Lanes that one turn compares, at most, for each placement. */
-const MAX_LANES = 256;
+/** Pause of something whose placing failed for a reason that nobody thought of. */
+const FAILED_PAUSE_MS = 5000;
 /** Of those that others refused, so many are tried when an agent has room. */
 const MAX_RESUMED = 64;
 /** Reasons that are remembered with their beginning. */
@@ -53,8 +55,8 @@ export class NamespaceScheduler {
   readonly #needs = new ParentNeeds();
   /** Parents of whose budgets something is being taken: one child at a time, as each changes the parent. */
   readonly #giving = new Set<string>();
-  readonly #dirtyLanes = new Set<Lane>();
-  readonly #roomOn = new Set<string>();
+  readonly #turns: Turns;
+  readonly #room: RoomEvents;
   /** What is set aside because the agents with room refused it; also some that is not so any more. */
   readonly #refused = new Map<string, Item>();
   readonly #since = new Map<string, { reason: number; sinceMs: number }>();
@@ -72,6 +74,16 @@ export class NamespaceScheduler {
       waiting: this.waiting,
       pool: ledger.pool,
       reserveAfterMs: config.reserveAfterMs,
+    });
+    this.#turns = new Turns({
+      clock: (owner) => this.#shares.clock(owner),
+      overSoft: (owner) => ledger.accounts.overSoft(owner),
+    });
+    this.#room = new RoomEvents({
+      waiting: this.waiting,
+      pool: ledger.pool,
+      unblock: (group) => this.#unblock(group),
+      resumeRefused: (agentId) => this.#resumeRefused(agentId),
     });
     this.#moves = new Moves({ ...options, grants: this.#grants, store: this.#store });
     ledger.pool.listen({
@@ -107,7 +119,10 @@ export class NamespaceScheduler {
     const { orderingKey } = specOf(record);
     const nowMs = this.#options.storeTime.ms();
     const wants = after !== undefined && wantsAttempt(record);
-    if (!wants) this.#store.over(key);
+    if (!wants) {
+      this.#store.over(key);
+      this.#keptNoMore(key);
+    }
     const underway = this.#store.isUnderway(key);
     this.#needs.remove(id);
     if (wants && !underway) this.#enter(itemOfTask(after, this.#options.config.agingMs), nowMs);
@@ -122,7 +137,10 @@ export class NamespaceScheduler {
 
   /** An allocation waits, or does not any more. */
   allocationChanged(key: string, item: Item | undefined): void {
-    if (item === undefined) this.#store.over(key);
+    if (item === undefined) {
+      this.#store.over(key);
+      this.#keptNoMore(key);
+    }
     if (item !== undefined && !this.#store.isUnderway(key)) {
       this.#enter(item, this.#options.storeTime.ms());
     } else this.waiting.remove(key);
@@ -164,7 +182,7 @@ export class NamespaceScheduler {
     const item = itemOfTask(known, this.#options.config.agingMs);
     if (item.orderingKey !== '' || specOf(known.record).parentTaskId !== '') return undefined;
     // Others may be about to get the same room.
-    if (this.#dirtyLanes.size > 0 || this.#roomOn.size > 0) return undefined;
+    if (!this.#turns.isEmpty || !this.#room.isEmpty) return undefined;
     if (this.waiting.groupOf(item.want) !== undefined) return undefined;
     const { ledger, storeTime } = this.#options;
     if (ledger.accounts.admits(item.hold, storeTime.ms()) !== undefined) return undefined;
@@ -232,18 +250,27 @@ export class NamespaceScheduler {
 
   #dirty(lane: Lane | undefined): void {
     if (lane === undefined) return;
-    this.#dirtyLanes.add(lane);
+    this.#turns.add(lane);
     this.plan();
   }
 
   #hasRoom(agentId: string): void {
-    this.#roomOn.add(agentId);
+    this.#room.add(agentId);
     this.plan();
+  }
+
+  /** What an agent was kept free for does not need it any more. */
+  #keptNoMore(key: string): void {
+    for (const agentId of this.#kept.over(key)) this.#hasRoom(agentId);
   }
 
   #unblock(group: Group): void {
     group.roomBlocked = false;
-    for (const lane of group.lanes.values()) this.#dirty(lane);
+    group.holdsBack = false;
+    for (const lane of group.lanes.values()) {
+      lane.heldBack = false;
+      this.#dirty(lane);
+    }
   }
 
   #quotaLoosened(owner: string): void {
@@ -255,28 +282,12 @@ export class NamespaceScheduler {
     }
   }
 
-  /** Classes that an agent has room for now are looked at again. */
-  #takeRoom(): void {
-    const { pool } = this.#options.ledger;
-    for (const agentId of this.#roomOn) {
-      const agent = pool.agent(agentId);
-      if (agent === undefined) continue;
-      this.#resumeRefused(agentId);
-      const names = new Set(['', ...agent.capabilities.map(({ name }) => name)]);
-      for (const name of names) {
-        for (const group of this.waiting.groupsFor(name)) {
-          if (group.roomBlocked && pool.fits(group.class, agentId)) this.#unblock(group);
-        }
-      }
-    }
-    this.#roomOn.clear();
-  }
-
   /** What others refused, this one may have. */
-  #resumeRefused(agentId: string): void {
+  *#resumeRefused(agentId: string): Generator<void> {
     const nowMs = this.#options.storeTime.ms();
     let resumed = 0;
     for (const [key, item] of this.#refused) {
+      yield;
       const isAside = this.waiting.get(key) === item && this.waiting.laneOf(key) === undefined;
       if (isAside && (item.refusals.get(agentId) ?? 0) > nowMs) continue;
       this.#refused.delete(key);
@@ -293,17 +304,21 @@ export class NamespaceScheduler {
     const held = fence(this.#namespace);
     // Whoever takes over looks at everything anew.
     if (held === undefined) {
-      this.#roomOn.clear();
-      this.#dirtyLanes.clear();
+      this.#room.clear();
+      this.#turns.clear();
       return;
     }
     const startMs = clock.monoMs();
     try {
-      this.#takeRoom();
+      const isLate = (): boolean => clock.monoMs() - startMs > TURN_MS;
+      if (!this.#room.take(isLate)) {
+        setImmediate(() => this.plan());
+        return;
+      }
       this.#moves.run(held);
       for (let lane = this.#nextLane(); lane !== undefined; lane = this.#nextLane()) {
-        this.#placeFirst(lane, held);
-        if (clock.monoMs() - startMs <= TURN_MS) continue;
+        this.#tryFirst(lane, held);
+        if (!isLate()) continue;
         setImmediate(() => this.plan());
         return;
       }
@@ -313,38 +328,34 @@ export class NamespaceScheduler {
     }
   }
 
-  /** Of the lanes that may be served the one whose owner's turn it is, and of his the one whose first comes first. */
+  /** What an agent was kept free for has its turn as soon as there is room. */
   #nextLane(): Lane | undefined {
-    let best: Lane | undefined;
-    let bestClock = 0;
-    let bestSoft = false;
-    let looked = 0;
-    const { accounts } = this.#options.ledger;
-    for (const lane of this.#dirtyLanes) {
-      if (lane.line.size === 0 || lane.quotaBlocked || lane.group.roomBlocked) {
-        this.#dirtyLanes.delete(lane);
-        continue;
-      }
-      looked += 1;
-      if (looked > MAX_LANES) break;
-      const soft = accounts.overSoft(lane.owner);
-      const clock = this.#shares.clock(lane.owner);
-      if (best !== undefined && best.owner === lane.owner) best = earlier(best, lane);
-      else if (best === undefined || (soft === bestSoft ? clock < bestClock : !soft)) {
-        best = lane;
-        bestClock = clock;
-        bestSoft = soft;
-      }
-    }
-    return best;
+    const ready = this.#kept.ready();
+    if (ready !== undefined && this.#turns.has(ready) && !ready.quotaBlocked && !ready.group.roomBlocked)
+      return ready;
+    return this.#turns.next();
   }
 
-  #placeFirst(lane: Lane, fence: Check): void {
+  /** One that cannot be placed for a reason that nobody thought of must not stop the others. */
+  #tryFirst(lane: Lane, fence: Check): void {
     const item = lane.line.first();
     if (item === undefined) {
-      this.#dirtyLanes.delete(lane);
+      this.#turns.delete(lane);
       return;
     }
+    try {
+      this.#placeFirst(lane, item, fence);
+    } catch (error) {
+      const { log, storeTime } = this.#options;
+      const about = { namespace: this.#namespace, key: item.key, err: error };
+      log.error(about, 'something that waits could not be placed; it is tried again later');
+      const nowMs = storeTime.ms();
+      if (this.waiting.get(item.key) === undefined) this.waiting.put(item, nowMs);
+      this.waiting.park(item, nowMs + FAILED_PAUSE_MS);
+    }
+  }
+
+  #placeFirst(lane: Lane, item: Item, fence: Check): void {
     const { ledger, storeTime } = this.#options;
     const nowMs = storeTime.ms();
     if (ledger.accounts.admits(item.hold, nowMs) !== undefined) {
@@ -370,8 +381,13 @@ export class NamespaceScheduler {
       this.#refused.set(item.key, item);
       return;
     }
-    lane.group.roomBlocked = true;
-    lane.group.roomBlockedMs = nowMs;
+    if (this.#kept.holdsBack(lane)) {
+      lane.heldBack = true;
+      lane.group.holdsBack = true;
+    } else {
+      lane.group.roomBlocked = true;
+      lane.group.roomBlockedMs = nowMs;
+    }
     this.#refuseLate(item);
   }
 
@@ -389,7 +405,7 @@ export class NamespaceScheduler {
     }
     // Until it is stored, and after, no other of its key.
     if (item.orderingKey !== '') this.waiting.setLive(item.orderingKey, item.key, true, storeTime.ms());
-    this.#kept.placed(item.key);
+    this.#keptNoMore(item.key);
     const parentId = budgetsOfParent(known.record) === undefined ? '' : specOf(known.record).parentTaskId;
     if (parentId !== '') this.#giving.add(parentId);
     this.#store.store(item.key, grant, () => {
@@ -408,7 +424,7 @@ export class NamespaceScheduler {
     const known = this.#options.allocations.get(this.#namespace, item.id);
     const grant = known && this.#grants.toAllocation(known, item, choice, fence);
     this.waiting.remove(item.key);
-    this.#kept.placed(item.key);
+    this.#keptNoMore(item.key);
     if (grant !== undefined) this.#store.store(item.key, grant, () => this.#reconsiderAllocation(item.id));
   }
 
@@ -429,6 +445,7 @@ export class NamespaceScheduler {
       puts: [{ key, value: encodeAllocation(refused(known.record, why, nowMs)) }],
     };
     this.waiting.remove(item.key);
+    this.#keptNoMore(item.key);
     this.#store.store(item.key, { part, undo: () => {} }, () => this.#reconsiderAllocation(item.id));
   }
 

@@ -22,13 +22,17 @@ export interface Item extends Placed {
   readonly sinceMs: number;
 }
 
-/** Of one class, those of one owner. */
+/** Of one class, those of one owner that need the same kinds of quotas and budgets. */
 export interface Lane {
   readonly group: Group;
   readonly owner: string;
   readonly line: Line<Item>;
+  /** Among those of its group. */
+  readonly name: string;
   /** A quota or budget stands in the way of its first. */
   quotaBlocked: boolean;
+  /** There would be room for it if that were not kept for others. */
+  heldBack: boolean;
 }
 
 /** All that want the same. */
@@ -40,10 +44,14 @@ export interface Group {
   roomBlocked: boolean;
   /** Since when, by the store's clock. */
   roomBlockedMs: number;
+  /** Some of its lanes are held back. */
+  holdsBack: boolean;
 }
 
 interface KeyLine {
   line: Line<Item>;
+  /** What stands in the line, by key. */
+  places: Map<string, Item>;
   /** Tasks of the key that an agent has. */
   live: Set<string>;
 }
@@ -129,9 +137,11 @@ export class Waiting {
 
   /** One that comes before those of its ordering key that are here already takes the turn of their first. */
   #standInKey(item: Item): void {
-    const { line } = this.#keyLine(item.orderingKey);
+    const { line, places } = this.#keyLine(item.orderingKey);
     const before = this.#items.get(line.first()?.key ?? '');
-    line.put(byOrder(item));
+    const place = byOrder(item);
+    places.set(item.key, place);
+    line.put(place);
     if (before !== undefined && line.first()?.key === item.key) this.#leaveLane(before);
   }
 
@@ -142,13 +152,10 @@ export class Waiting {
     this.#parked.delete(key);
     this.#leaveLane(item);
     if (item.orderingKey === '') return;
-    const keyLine = this.#keyLine(item.orderingKey);
-    for (const each of keyLine.line) {
-      if (each.key === key) {
-        keyLine.line.remove(each);
-        break;
-      }
-    }
+    const { line, places } = this.#keyLine(item.orderingKey);
+    const place = places.get(key);
+    if (place !== undefined) line.remove(place);
+    places.delete(key);
     this.#tidyKey(item.orderingKey);
   }
 
@@ -224,6 +231,8 @@ export class Waiting {
     const lane = this.#lane(item);
     lane.line.put(item);
     this.#laneOf.set(item.key, lane);
+    // What stood in the way of the one that was first may not stand in its way.
+    if (lane.line.first() === item) unblockLane(lane);
     return lane;
   }
 
@@ -231,14 +240,20 @@ export class Waiting {
     const wanted = this.#pool.classOf(item.want);
     let group = this.#groups.get(wanted);
     if (group === undefined) {
-      group = { class: wanted, want: item.want, lanes: new Map(), roomBlocked: false, roomBlockedMs: 0 };
+      const blocked = { roomBlocked: false, roomBlockedMs: 0, holdsBack: false };
+      group = { class: wanted, want: item.want, lanes: new Map(), ...blocked };
       this.#groups.set(wanted, group);
       add(this.#byCapability, item.want.capability, group);
     } else this.#pool.release(wanted);
-    let lane = group.lanes.get(item.owner);
+    const name = laneName(item);
+    let lane = group.lanes.get(name);
     if (lane === undefined) {
-      lane = { group, owner: item.owner, line: new Line(), quotaBlocked: false };
-      group.lanes.set(item.owner, lane);
+      lane = {
+        ...{ group, name, owner: item.owner, line: new Line() },
+        quotaBlocked: false,
+        heldBack: false,
+      };
+      group.lanes.set(name, lane);
       add(this.#lanesOf, item.owner, lane);
     }
     return lane;
@@ -250,10 +265,10 @@ export class Waiting {
     this.#laneOf.delete(item.key);
     const stood = lane.line.first();
     lane.line.remove(item);
-    if (stood === item) lane.quotaBlocked = false;
+    if (stood === item) unblockLane(lane);
     if (lane.line.size > 0) return;
     const { group } = lane;
-    group.lanes.delete(lane.owner);
+    group.lanes.delete(lane.name);
     remove(this.#lanesOf, lane.owner, lane);
     if (group.lanes.size > 0) return;
     this.#groups.delete(group.class);
@@ -264,7 +279,7 @@ export class Waiting {
   #keyLine(orderingKey: string): KeyLine {
     let keyLine = this.#keys.get(orderingKey);
     if (keyLine === undefined) {
-      keyLine = { line: new Line(), live: new Set() };
+      keyLine = { line: new Line(), places: new Map(), live: new Set() };
       this.#keys.set(orderingKey, keyLine);
     }
     return keyLine;
@@ -278,6 +293,19 @@ export class Waiting {
   }
 }
 
+/**
+ * What one waits for must not stand before others that do not need it: its kind of hold is part of its lane. Amounts count by
+ * powers of two, so that there are few lanes.
+ */
+function laneName({ owner, hold }: Item): string {
+  const names = Object.keys(hold.budgets);
+  if (names.length === 0) return `${hold.tasks}\n${owner}`;
+  const budgets = names
+    .sort()
+    .map((name) => `${name}=${Math.ceil(Math.log2((hold.budgets[name] ?? 0) + 1))}`);
+  return `${hold.tasks}\n${owner}\n${budgets.join('\n')}`;
+}
+
 /** In an ordering key only the order of submission counts. */
 const byOrder = (item: Item): Item => ({ ...item, rank: ONLY_ORDER });
 
@@ -287,6 +315,11 @@ export const earlier = (a: Lane, b: Lane): Lane => {
   if (x === undefined) return b;
   return y === undefined || comesBefore(x, y) ? a : b;
 };
+
+function unblockLane(lane: Lane): void {
+  lane.quotaBlocked = false;
+  lane.heldBack = false;
+}
 
 function add<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
   const set = sets.get(key);
