@@ -1,5 +1,7 @@
+import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
+  GrantTaskBudgetRequestSchema,
   Task_State,
   TaskAttempt_State,
   TaskSpec_OnBudgetSpent,
@@ -12,8 +14,8 @@ import { taskOf } from '../../../../src/domain/coordination/tasks/task-record.ts
 import type { TaskView } from '../../../../src/domain/coordination/tasks/task-view.ts';
 import { DomainError } from '../../../../src/lib/errors.ts';
 import { durationFromMs } from '../../../../src/lib/proto-time.ts';
-import { rejection } from '../../agent/fleet-fixture.ts';
-import { ACCEPTED, FAILED, SUCCEEDED, startTasks, type TaskFleet, type Worker } from './task-fixture.ts';
+import { rejection, turns } from '../../agent/fleet-fixture.ts';
+import { ACCEPTED, ANN, FAILED, SUCCEEDED, startTasks, type TaskFleet, type Worker } from './task-fixture.ts';
 
 const S = Task_State;
 const { WAIT, RECONCILE } = TaskSpec_OnLoss;
@@ -416,6 +418,33 @@ describe('budgets', () => {
     const { task } = await fleet.grantBudget('t1', tokens(20n), 'first');
     expect(task?.budgets).toEqual(tokens(30n));
     expect(await rejection(fleet.grantBudget('t1', tokens(90n), 'second'))).toBeInstanceOf(DomainError);
+  });
+
+  it('granted by a commit whose answer was lost stay reserved until it is seen', async () => {
+    await runs('t1', { budgets: tokens(10n) });
+    const { faults } = fleet.store;
+    let asked = 0;
+    faults.before = async ({ puts }) => {
+      if (puts?.some(({ key }) => key === 'task/t1')) asked += 1;
+      if (asked !== 2) return;
+      // What the scheduler answers.
+      faults.before = undefined;
+      faults.loseAnswers = 1;
+      faults.lagging = true;
+    };
+    const { accounts } = fleet.tasks.scheduling.ledger('default');
+    const reserved = () => accounts.quota('', fleet.storeTime.ms())?.budgets[0]?.reserved;
+    const request = create(GrantTaskBudgetRequestSchema, { taskId: 't1', budgets: tokens(50n) });
+    const granted = fleet.tasks.change.grant(request, ANN);
+    await turns(20);
+    expect(faults.loseAnswers).toBe(0);
+    expect(taskOf(fleet.record('t1')).budgets).toEqual(tokens(10n));
+    expect(reserved()).toBe(60n);
+    faults.lagging = false;
+    fleet.store.catchUp();
+    expect((await granted).task?.budgets).toEqual(tokens(60n));
+    await fleet.settled();
+    expect(reserved()).toBe(60n);
   });
 
   it('granted at the same time never add up to more than there is', async () => {
