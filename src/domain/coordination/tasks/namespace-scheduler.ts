@@ -160,6 +160,7 @@ export class NamespaceScheduler {
   tick(nowMs: number): void {
     for (const lane of this.waiting.unpark(nowMs)) this.#dirty(lane);
     for (const agentId of this.#kept.tick(nowMs)) this.#hasRoom(agentId);
+    for (const parentId of this.#needs.parents()) this.#lookAtChildren(parentId);
     if (this.#moves.size > 0) this.plan();
     for (const { id } of this.#options.allocations.waiting(this.#namespace)) {
       const item = this.waiting.get(allocationKey(id));
@@ -215,14 +216,16 @@ export class NamespaceScheduler {
     return explanationOf(this.#whyInput(item, nowMs));
   }
 
-  /** Since when it has been so, as far as this replica has been asked; by the store's clock. */
+  /** Since when it has been so, as far as is known here; by the store's clock. */
   sinceOf(key: string, reason: number, nowMs: number): number {
     const known = this.#since.get(key);
     if (known?.reason === reason) return known.sinceMs;
-    const lane = this.waiting.laneOf(key);
-    const item = this.waiting.get(key);
-    const blockedMs = lane?.group.roomBlocked === true ? lane.group.roomBlockedMs : nowMs;
-    const sinceMs = known === undefined ? Math.max(item?.sinceMs ?? 0, Math.min(blockedMs, nowMs)) : nowMs;
+    const group = this.waiting.laneOf(key)?.group;
+    const itemMs = this.waiting.get(key)?.sinceMs ?? nowMs;
+    const isBlocked = group?.roomBlocked === true;
+    // It was another reason when it was asked for before: then it has become this one since.
+    const otherMs = known === undefined ? itemMs : nowMs;
+    const sinceMs = Math.min(nowMs, isBlocked ? Math.max(itemMs, group.roomBlockedMs) : otherMs);
     if (this.#since.size >= MAX_SINCE) this.#since.clear();
     this.#since.set(key, { reason, sinceMs });
     return sinceMs;
@@ -230,8 +233,8 @@ export class NamespaceScheduler {
 
   #whyInput(item: Item, nowMs: number): WhyInput {
     const { ledger, tasks } = this.#options;
-    const parentTaskId = this.#needs.parentOf(item.id);
-    const parent = parentTaskId === undefined ? undefined : tasks.get(this.#namespace, parentTaskId);
+    const known = item.kind === 'task' ? tasks.get(this.#namespace, item.id) : undefined;
+    const parent = known && this.#lackingParent(known)?.known;
     return {
       ...{ item, nowMs, ledger, parent, waiting: this.waiting },
       keptFree: this.keptFree,
@@ -417,7 +420,26 @@ export class NamespaceScheduler {
   /** A parent has changed, or was not changed after all: children that waited for it are looked at again. */
   #parentIsFree(id: string): void {
     this.#giving.delete(id);
-    for (const child of this.#needs.take(id)) this.#reconsider(child);
+    this.#lookAtChildren(id);
+  }
+
+  #lookAtChildren(parentId: string): void {
+    if (this.#giving.has(parentId)) return;
+    const isEnough = (id: string): boolean => {
+      const known = this.#options.tasks.get(this.#namespace, id);
+      return known === undefined || this.#lackingParent(known) === undefined;
+    };
+    for (const id of this.#needs.take(parentId, isEnough)) this.#reconsider(id);
+  }
+
+  /** The parent of whose budget there is too little for a task; undefined: there is enough, or it needs none. */
+  #lackingParent({ record }: KnownTask): { id: string; known: KnownTask | undefined } | undefined {
+    const wanted = budgetsOfParent(record);
+    if (wanted === undefined) return undefined;
+    const id = specOf(record).parentTaskId;
+    const known = this.#options.tasks.get(this.#namespace, id);
+    const has = known !== undefined && missingBudget(freeBudgets(known.record), wanted) === undefined;
+    return has ? undefined : { id, known };
   }
 
   #placeAllocation(item: Item, choice: Parameters<Grants['toAllocation']>[2], fence: Check): void {
@@ -452,14 +474,11 @@ export class NamespaceScheduler {
   #waitsForParent(item: Item): boolean {
     const { tasks } = this.#options;
     const known = item.kind === 'task' ? tasks.get(this.#namespace, item.id) : undefined;
-    const wanted = known && budgetsOfParent(known.record);
-    if (known === undefined || wanted === undefined) return false;
+    if (known === undefined || budgetsOfParent(known.record) === undefined) return false;
     const { parentTaskId } = specOf(known.record);
-    const parent = tasks.get(this.#namespace, parentTaskId);
-    const has = parent !== undefined && missingBudget(freeBudgets(parent.record), wanted) === undefined;
-    if (has && !this.#giving.has(parentTaskId)) return false;
+    if (this.#lackingParent(known) === undefined && !this.#giving.has(parentTaskId)) return false;
     this.waiting.park(item, Number.POSITIVE_INFINITY);
-    this.#needs.add(parentTaskId, item.id);
+    this.#needs.add(parentTaskId, item);
     return true;
   }
 

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Task_State } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
+import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { ACCEPTED, SUCCEEDED, startTasks, type TaskFleet } from './task-fixture.ts';
 
@@ -40,6 +41,25 @@ describe('of two replicas', () => {
     await one.settled();
     expect(one.reserved('a1')).toEqual({});
     expect((await one.task('t1')).state).toBe(Task_State.SUCCEEDED);
+  });
+
+  it('the one without the lease tells as well that a child waits for its parent’s budget, and since when', async () => {
+    const [one, two] = await pair();
+    const a1 = await two.worker('a1', { capacity: { slots: 9n } });
+    await one.quota('', { budgets: [{ name: 'tokens', limit: 100n }] });
+    await one.submit('top', { budgets: { tokens: 10n } });
+    await two.settled();
+    await a1.say('top', ACCEPTED);
+    await one.submit('c1', { parentTaskId: 'top', budgets: { tokens: 8n } });
+    const { createTime } = await one.submit('c2', { parentTaskId: 'top', budgets: { tokens: 8n } });
+    await one.settled();
+    await two.settled();
+    one.clock.advance(5000);
+    for (const fleet of [two, one]) {
+      const { pending } = await fleet.task('c2');
+      expect(pending?.reason).toBe(PendingReason.BUDGET);
+      expect(pending?.sinceTime).toEqual(createTime);
+    }
   });
 
   it('the other one takes over from one that leaves, with all that waits and all that is held', async () => {
