@@ -15,8 +15,10 @@ import { itemOfAllocation, itemOfTask } from './items.ts';
 import { KeptFree } from './kept-free.ts';
 import { Moves } from './moves.ts';
 import { ParentNeeds } from './parent-needs.ts';
+import { excluded, nextRefusalMs, takesNoAgent } from './refusals.ts';
 import { RoomEvents } from './room-events.ts';
 import type { SchedulerPorts } from './scheduler-ports.ts';
+import { Since } from './since.ts';
 import { draftOf } from './task-draft.ts';
 import { wantsAttempt } from './task-dues.ts';
 import { hasEnded, type KnownTask, specOf, taskKey } from './task-record.ts';
@@ -37,8 +39,6 @@ const PAUSE_MS = 200;
 const FAILED_PAUSE_MS = 5000;
 /** Of those that others refused, so many are tried when an agent has room. */
 const MAX_RESUMED = 64;
-/** Reasons that are remembered with their beginning. */
-const MAX_SINCE = 10_000;
 
 /**
  * Gives the tasks and allocations of one namespace their places. Every replica keeps what waits, so that whoever takes over has
@@ -59,7 +59,7 @@ export class NamespaceScheduler {
   readonly #room: RoomEvents;
   /** What is set aside because the agents with room refused it; also some that is not so any more. */
   readonly #refused = new Map<string, Item>();
-  readonly #since = new Map<string, { reason: number; sinceMs: number }>();
+  readonly #since: Since;
   readonly #explanations: Explanations = new Map();
   #planned = false;
   #closed = false;
@@ -68,6 +68,7 @@ export class NamespaceScheduler {
     this.#options = options;
     const { ledger, config } = options;
     this.waiting = new Waiting({ pool: ledger.pool });
+    this.#since = new Since({ waiting: this.waiting });
     this.#grants = new Grants({ ...options, shares: this.#shares });
     this.#store = new GrantStore(options);
     this.#kept = new KeptFree({
@@ -218,17 +219,7 @@ export class NamespaceScheduler {
 
   /** Since when it has been so, as far as is known here; by the store's clock. */
   sinceOf(key: string, reason: number, nowMs: number): number {
-    const known = this.#since.get(key);
-    if (known?.reason === reason) return known.sinceMs;
-    const group = this.waiting.laneOf(key)?.group;
-    const itemMs = this.waiting.get(key)?.sinceMs ?? nowMs;
-    const isBlocked = group?.roomBlocked === true;
-    // It was another reason when it was asked for before: then it has become this one since.
-    const otherMs = known === undefined ? itemMs : nowMs;
-    const sinceMs = Math.min(nowMs, isBlocked ? Math.max(itemMs, group.roomBlockedMs) : otherMs);
-    if (this.#since.size >= MAX_SINCE) this.#since.clear();
-    this.#since.set(key, { reason, sinceMs });
-    return sinceMs;
+    return this.#since.of(key, reason, nowMs);
   }
 
   #whyInput(item: Item, nowMs: number): WhyInput {
@@ -497,21 +488,3 @@ export class NamespaceScheduler {
 
 /** So long beyond its wait an allocation for which there is room may have its turn. */
 const TURN_GRACE_MS = 1000;
-
-/** Budgets alone, of no agent. */
-const takesNoAgent = ({ kind, want }: Item): boolean =>
-  kind === 'allocation' &&
-  want.capability === '' &&
-  want.placement === undefined &&
-  Object.keys(want.resources).length === 0;
-
-function excluded(item: Item, nowMs: number): ReadonlySet<string> | undefined {
-  if (item.refusals.size === 0) return undefined;
-  const left = new Set<string>();
-  for (const [agentId, untilMs] of item.refusals) if (untilMs > nowMs) left.add(agentId);
-  return left.size === 0 ? undefined : left;
-}
-
-/** When the next agent that refused it may be asked again. */
-const nextRefusalMs = (item: Item, nowMs: number): number =>
-  Math.min(...[...item.refusals.values()].filter((untilMs) => untilMs > nowMs));
