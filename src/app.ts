@@ -174,7 +174,7 @@ async function start(
       ['care', CARE_MS, () => fleet.care.tick().then(() => fleet.janitor.sweep())],
       ['store clock', STORE_TIME_MS, async () => void (await fleet.storeTime.exact())],
       ['trim events', TRIM_MS, () => events.trim()],
-      ['schedule', SCHEDULE_MS, () => fleet.tasks.scheduling.tick()],
+      ['schedule', SCHEDULE_MS, async () => fleet.tasks.scheduling.tick()],
       ['tell refusals', TELL_REFUSALS_MS, () => fleet.coordination.refusals.flush()],
     ] as const) {
       closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));

@@ -1,9 +1,11 @@
+import { PendingReason } from '../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import type { Config } from './config/config.ts';
 import { factorsOf } from './config/factors.ts';
 import type { Chore } from './domain/agent/care/chore.ts';
 import type { LossHook } from './domain/agent/care/loss-hook.ts';
 import type { AgentDirectory } from './domain/agent/directory.ts';
 import type { Scheduling } from './domain/coordination/tasks/scheduling.ts';
+import { taskIdOf } from './domain/coordination/tasks/task-record.ts';
 import type { TaskView } from './domain/coordination/tasks/task-view.ts';
 import type { EventWriter } from './domain/monitoring/events.ts';
 import { AllocationUpkeep } from './domain/resource/allocations/allocation-upkeep.ts';
@@ -92,7 +94,11 @@ export function createResources(options: ResourcesOptions) {
     }),
     allocations: new Allocations({ store, storeTime, directory, reservations, view: allocations }),
     quotas: new Quotas({ ...shared, view: quotas, maxQuotas, maxNamespaces }),
-    usage: new Usage({ ledger, waiting: scheduler, views, storeTime, clock }),
+    usage: new Usage({
+      ...{ ledger, waiting: scheduler, views, storeTime, clock },
+      storedReason: (namespace, key) =>
+        tasks.get(namespace, taskIdOf(key))?.record.task?.pending?.reason ?? PendingReason.NEW,
+    }),
     explain: new ExplainPlacement({
       ...{ store, storeTime, views, tasks, ledger },
       keptFree: (namespace) => scheduler(namespace)?.keptFree ?? new Map(),

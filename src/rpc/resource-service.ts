@@ -23,7 +23,7 @@ export interface ResourceServiceOptions {
   create: CreateAllocation;
   allocations: Allocations;
   quotas: Quotas;
-  usage: { get(request: GetUsageRequest): GetUsageResponse };
+  usage: { get(request: GetUsageRequest): Promise<GetUsageResponse> };
   explain: { explain(request: ExplainPlacementRequest): Promise<ExplainPlacementResponse> };
   rebalancing: {
     plan(request: PlanRebalanceRequest): Promise<PlanRebalanceResponse>;

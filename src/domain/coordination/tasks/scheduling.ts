@@ -30,6 +30,8 @@ interface Namespace {
   /** The lease under which everything was looked at. */
   lease: HeldLease | undefined;
   acquiring: boolean;
+  /** Its duties are under way. */
+  attending: boolean;
   /** When a lease may be asked for again, monotonic. */
   acquireMs: number;
 }
@@ -149,8 +151,8 @@ export class Scheduling implements View {
     if (found !== undefined) this.#begin(namespace, found);
   }
 
-  /** Call it ten times a second. @throws StoreUnavailableError */
-  async tick(): Promise<void> {
+  /** Call it ten times a second. Duties go on in the background: a slow namespace delays no other. */
+  tick(): void {
     if (this.#leaving) return;
     const { clock, storeTime } = this.#options;
     this.#watchStore();
@@ -164,8 +166,23 @@ export class Scheduling implements View {
       if (this.fence(namespace) === undefined) continue;
       this.#begin(namespace, found);
       found.scheduler.tick(nowMs);
-      await found.duties.run(nowMs);
+      this.#attend(found, nowMs);
     }
+  }
+
+  #attend(found: Namespace, nowMs: number): void {
+    if (found.attending) return;
+    found.attending = true;
+    this.#options.background.run('duties of scheduling', async () => {
+      try {
+        await found.duties.run(nowMs);
+      } catch (error) {
+        // The next round finds the same to do.
+        if (!(error instanceof StoreUnavailableError)) throw error;
+      } finally {
+        found.attending = false;
+      }
+    });
   }
 
   /** Lets go of every lease, so that others take over at once. */
@@ -263,6 +280,7 @@ export class Scheduling implements View {
       duties: new Duties({ ...ports, namespace, ledger }),
       lease: undefined,
       acquiring: false,
+      attending: false,
       acquireMs: 0,
     };
   }

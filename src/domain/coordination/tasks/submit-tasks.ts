@@ -73,6 +73,8 @@ interface Submitter {
 }
 
 const ATTEMPTS = 8;
+/** Among so many agents it is found out at once why a new task waits. */
+const MAX_EXPLAINED = 2000;
 const TIME_DIGITS = 9;
 
 /** Takes tasks in. */
@@ -325,6 +327,8 @@ export class SubmitTasks {
     const scheduler = scheduling.scheduler(known.namespace);
     const grant = fence === undefined ? undefined : scheduler.admit(known, fence);
     if (grant !== undefined) return grant;
+    // To find out costs time for each agent, on the way of a caller that waits: it is found out when somebody asks.
+    if (this.#options.directory.count(known.namespace) > MAX_EXPLAINED) return undefined;
     const nowMs = storeTime.ms();
     const why = scheduler.why(itemOfTask(known, 0), nowMs);
     if (why.reason !== PendingReason.TURN) wait(known.record, { ...why, storeMs: nowMs });

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import type { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import {
   type AgentUsage,
   AgentUsageSchema,
@@ -18,6 +19,7 @@ import { afterOf, pageOf, pageSize } from '../../coordination/messages/pages.ts'
 import { namespaceOf } from '../../namespaces.ts';
 import { int64Of } from '../amounts.ts';
 import type { AgentFigures, ResourceFigures } from '../pool/types.ts';
+import { inSlices } from '../rebalance/in-slices.ts';
 import type { LedgerOf, WaitingItem, WaitingLines } from './ports.ts';
 import { waitingCounts } from './waiting-counts.ts';
 
@@ -25,6 +27,8 @@ export interface UsageOptions<I extends WaitingItem> {
   ledger: LedgerOf;
   /** Undefined: nothing waits in a namespace that is not known. */
   waiting(namespace: string): Pick<WaitingLines<I>, 'waiting' | 'why'> | undefined;
+  /** Why what waits under a key does so, as its record says. */
+  storedReason(namespace: string, key: string): PendingReason;
   views: Pick<Views, 'position'>;
   storeTime: StoreTime;
   clock: Clock;
@@ -39,8 +43,8 @@ export class Usage<I extends WaitingItem> {
   }
 
   /** @throws DomainError INVALID_FIELDS (page token) */
-  get(request: GetUsageRequest): GetUsageResponse {
-    const { ledger, waiting, views, storeTime, clock } = this.#options;
+  async get(request: GetUsageRequest): Promise<GetUsageResponse> {
+    const { ledger, waiting, storedReason, views, storeTime, clock } = this.#options;
     const namespace = namespaceOf(request);
     const { selector, withAgents } = request;
     const print = fingerprint([namespace, selector]);
@@ -52,7 +56,7 @@ export class Usage<I extends WaitingItem> {
     const rest = withAgents ? usage.agents.filter(({ agentId }) => agentId > after) : [];
     const page = pageOf('usage', rest, pageSize(request.pageSize), print, ({ agentId }) => agentId);
     const lines = waiting(namespace);
-    return create(GetUsageResponseSchema, {
+    const response = create(GetUsageResponseSchema, {
       total: usage.total.map((one) => resourceUsage(one, wallMs)),
       zones: usage.zones.map(({ zone, resources, agents }) =>
         create(ZoneUsageSchema, {
@@ -67,9 +71,12 @@ export class Usage<I extends WaitingItem> {
         const quota = accounts.quota(owner, storeMs);
         return quota === undefined ? [] : [Object.assign(quota, { namespace })];
       }),
-      waiting: lines === undefined ? [] : waitingCounts(lines, storeMs),
       revision: views.position(namespace).revision,
     });
+    if (lines === undefined) return response;
+    const counting = waitingCounts(lines, storeMs, (key) => storedReason(namespace, key));
+    response.waiting = await inSlices(counting, clock);
+    return response;
   }
 }
 

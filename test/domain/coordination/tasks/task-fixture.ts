@@ -114,7 +114,7 @@ export async function startTasks(options: TestFleetOptions = {}) {
 
   /** One of the rounds that the service makes ten times a second. */
   const tick = async (): Promise<void> => {
-    await tasks.scheduling.tick();
+    tasks.scheduling.tick();
     await settled();
   };
 

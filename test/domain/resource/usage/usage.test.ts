@@ -7,6 +7,7 @@ import {
   GetUsageRequestSchema,
 } from '../../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 import { AgentPool } from '../../../../src/domain/resource/pool/agent-pool.ts';
+import type { WaitingItem } from '../../../../src/domain/resource/usage/ports.ts';
 import { strandedBy } from '../../../../src/domain/resource/usage/stranded.ts';
 import { waitingCounts } from '../../../../src/domain/resource/usage/waiting-counts.ts';
 import { startResources, type TestResources } from '../resource-fixture.ts';
@@ -24,6 +25,13 @@ beforeEach(async () => {
 afterEach(() => fleet.stop());
 
 const usage = (request: Usage = {}) => fleet.resources.usage.get(create(GetUsageRequestSchema, request));
+const counted = (lines: Parameters<typeof waitingCounts<WaitingItem>>[0]) => {
+  const steps = waitingCounts(lines, 10_000, () => PendingReason.NEW);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+};
 const explain = async (request: Explain) =>
   (await fleet.resources.explain.explain(create(ExplainPlacementRequestSchema, request))).explanation;
 
@@ -31,7 +39,7 @@ describe('usage', () => {
   it('is told of all, of zones, of agents page by page, and of quotas', async () => {
     await fleet.setQuota({ owner: 'ann', hard: { cpu: 100n } });
     await fleet.ask({ resources: { cpu: 15n }, labels: { owner: 'ann' } });
-    const all = usage({ withAgents: true, pageSize: 1 });
+    const all = await usage({ withAgents: true, pageSize: 1 });
     expect(all.total.find(({ resource }) => resource === 'cpu')).toMatchObject({
       capacity: 30n,
       reserved: 15n,
@@ -41,19 +49,19 @@ describe('usage', () => {
       { zone: 'b', agents: 1 },
     ]);
     expect(all.agents.map(({ agentId }) => agentId)).toEqual(['w1']);
-    const rest = usage({ withAgents: true, pageSize: 1, pageToken: all.nextPageToken });
+    const rest = await usage({ withAgents: true, pageSize: 1, pageToken: all.nextPageToken });
     expect(rest.agents).toMatchObject([{ agentId: 'w2', allocations: 1, available: true }]);
     expect(rest.nextPageToken).toBe('');
     expect(all.quotas).toMatchObject([{ owner: 'ann', namespace: 'default', reserved: { cpu: 15n } }]);
-    const some = usage({ selector: 'topology.kubernetes.io/zone=a' });
+    const some = await usage({ selector: 'topology.kubernetes.io/zone=a' });
     expect(some.total.find(({ resource }) => resource === 'cpu')).toMatchObject({
       capacity: 10n,
       reserved: 0n,
     });
   });
 
-  it('of a namespace that is not there is nothing, and leaves nothing behind', () => {
-    const nothing = usage({ namespace: 'none' });
+  it('of a namespace that is not there is nothing, and leaves nothing behind', async () => {
+    const nothing = await usage({ namespace: 'none' });
     expect([nothing.total, nothing.zones, nothing.quotas, nothing.waiting]).toEqual([[], [], [], []]);
     expect(fleet.directory.namespaces()).toEqual(['default']);
   });
@@ -66,25 +74,41 @@ describe('usage', () => {
     });
     const line = [item('b', 2000), item('c', 1000), item('d', 0, 'allocation')];
     const asked: string[] = [];
-    const counts = waitingCounts(
-      {
-        waiting: {
-          lanes: () => [{ line }],
-          all: () => [...line, item('p', 500)],
-          laneOf: (key) => (key === 'p' ? undefined : {}),
-        },
-        why: ({ key }) => {
-          asked.push(key);
-          return { reason: key === 'p' ? PendingReason.BACKOFF : PendingReason.NO_ROOM };
-        },
+    const counts = counted({
+      waiting: {
+        lanes: () => [{ line }],
+        all: () => [...line, item('p', 500)],
+        laneOf: (key) => (key === 'p' ? undefined : {}),
       },
-      10_000,
-    );
+      why: ({ key }) => {
+        asked.push(key);
+        return { reason: key === 'p' ? PendingReason.BACKOFF : PendingReason.NO_ROOM };
+      },
+    });
     expect(counts).toMatchObject([
       { reason: PendingReason.NO_ROOM, tasks: 2, oldestTime: { seconds: 1n } },
       { reason: PendingReason.BACKOFF, tasks: 1 },
     ]);
     expect(asked).toEqual(['b', 'p']);
+  });
+
+  it('asks of no more than 200 why they wait, each as a step of its own, and tells of the others what is stored', () => {
+    let asked = 0;
+    const lanes = Array.from({ length: 250 }, (_, index) => ({
+      line: [{ key: `t${index}`, sinceMs: 0, kind: 'task' as const }],
+    }));
+    const why = () => {
+      asked += 1;
+      return { reason: PendingReason.NO_ROOM };
+    };
+    const waiting = { lanes: () => lanes, all: () => lanes.flatMap(({ line }) => line), laneOf: () => ({}) };
+    const steps = waitingCounts({ waiting, why }, 10_000, () => PendingReason.NEW);
+    steps.next();
+    expect(asked).toBe(1);
+    expect(counted({ waiting, why })).toMatchObject([
+      { reason: PendingReason.NO_ROOM, tasks: 200 },
+      { reason: PendingReason.NEW, tasks: 50 },
+    ]);
   });
 });
 
