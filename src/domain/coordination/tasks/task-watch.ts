@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import {
+  type Task,
   Task_State,
   type TaskChange,
   TaskChangeSchema,
@@ -74,7 +75,9 @@ export async function* watchTasks(
         // Those that leave memory are kept elsewhere: nothing became of them.
         if (!isTaskKey(key) || value === undefined) continue;
         const known = knownTask(namespace, key, value, event.revision);
-        if (wanted(known)) changes.push(changeTo(publicTask(known)));
+        if (!wanted(known)) continue;
+        const isNow = tasks.get(namespace, known.id)?.revision === known.revision;
+        changes.push(changeTo(isNow ? reader.show(known) : asStored(known, tasks)));
       }
       for (let at = 0; at < changes.length; at += MAX_CHANGES) {
         const last = at + MAX_CHANGES >= changes.length;
@@ -107,6 +110,12 @@ function progressed(
     if (known === undefined || hasEnded(known.record)) told.delete(id);
   }
   return changes;
+}
+
+function asStored(known: KnownTask, tasks: TaskView): Task {
+  const task = publicTask(known);
+  task.openChildren = tasks.openChildren(known.namespace, known.id).length;
+  return task;
 }
 
 const changeTo = (task: TaskChange['task']): TaskChange =>

@@ -7,6 +7,7 @@ import {
   WatchTasksRequestSchema,
   type WatchTasksResponse,
 } from '../../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
+import { PendingReason } from '../../../../gen/mycosoft/orchestrator/resource/v1/placement_pb.ts';
 import { stateName } from '../../../../src/domain/coordination/tasks/task-events.ts';
 import { watchTasks } from '../../../../src/domain/coordination/tasks/task-watch.ts';
 import { durationFromMs } from '../../../../src/lib/proto-time.ts';
@@ -64,6 +65,16 @@ describe('a watcher of tasks', () => {
     expect(fleet.tasks.view.get('default', 't1')).toBeUndefined();
     const states = watcher.told().filter((each) => each.startsWith('t1'));
     expect(states.slice(-2)).toEqual(['t1 running', 't1 succeeded']);
+    await watcher.end();
+  });
+
+  it('hears for what a task waits, as GetTask tells', async () => {
+    const watcher = watch();
+    await fleet.settled();
+    await fleet.batch({ t1: { capability: 'nobody' } });
+    const task = watcher.heard.flatMap(({ changes }) => changes).at(-1)?.task;
+    expect(task?.id).toBe('t1');
+    expect(task?.pending?.reason).toBe(PendingReason.NO_CAPABILITY);
     await watcher.end();
   });
 

@@ -1298,7 +1298,7 @@ export type TaskChange = Message<"mycosoft.orchestrator.coordination.v1.TaskChan
   /**
    * As it was stored by the change, without input and output. While the replica knows of no newer change of it, also with what
    * GetTask tells beyond that: for what it waits now, its progress and its open children. Else `pending` is as it was stored, and
-   * `open_children` is as it is now. `pending` is also as stored where it would take too long to find out.
+   * `open_children` is as it is now.
    *
    * @generated from field: mycosoft.orchestrator.coordination.v1.Task task = 1;
    */
