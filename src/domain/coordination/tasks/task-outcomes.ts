@@ -212,7 +212,8 @@ function takeSpent(draft: Draft, number: number, { state, update, storeMs, known
     if (amount > most) beyond.push(name);
     // The record keeps nothing of names that the task has no budget of.
     if (!Object.hasOwn(budgets, name) || (amount <= 0n && before === 0n)) continue;
-    spent[name] = amount < before ? before : amount > most ? most : amount;
+    const atMost = amount > most ? most : amount;
+    spent[name] = amount < before ? before : atMost;
   }
   const [name] = beyond;
   if (name !== undefined && state === 'accepted')
