@@ -212,8 +212,10 @@ function takeSpent(draft: Draft, number: number, { state, update, storeMs, known
     if (amount > most) beyond.push(name);
     // The record keeps nothing of names that the task has no budget of.
     if (!Object.hasOwn(budgets, name) || (amount <= 0n && before === 0n)) continue;
-    const atMost = amount > most ? most : amount;
-    spent[name] = amount < before ? before : atMost;
+    let counted = amount;
+    if (counted > most) counted = most;
+    if (counted < before) counted = before;
+    spent[name] = counted;
   }
   const [name] = beyond;
   if (name !== undefined && state === 'accepted')
