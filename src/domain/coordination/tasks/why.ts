@@ -82,7 +82,8 @@ export function explanationOf({
     const known = isAlone ? undefined : explanations.get(wanted.key);
     if (known !== undefined && nowMs - known.atMs < GOOD_MS) return known.explanation;
     const explanation = pool.explain(wanted, { exclude: refusals, keptFree, forKey: item.key });
-    if (!isAlone) {
+    // That there is room is not true for long.
+    if (!isAlone && !explanation.placeable) {
       if (explanations.size >= MAX_EXPLANATIONS) explanations.clear();
       explanations.set(wanted.key, { atMs: nowMs, explanation });
     }
