@@ -45,6 +45,7 @@ export class RawAgent {
   #client: H2Client;
   #stream = 0;
   #frames = 0;
+  #killed = false;
 
   constructor(options: { id: string; token: string; client: H2Client; fleet: RawFleet }) {
     this.id = options.id;
@@ -55,8 +56,9 @@ export class RawAgent {
 
   /** Attaches, again if it was attached; resolves with the welcome. */
   async attach(held: readonly Work[] = [], maxInFlight = 16): Promise<Welcome> {
-    // A connection on which nothing is left is closed after a while.
-    if (this.#client.socket.destroyed) this.#client = await this.#fleet.connect();
+    // A new process has a connection of its own; the old one may be about to be closed, because nothing is left on it.
+    if (this.#killed || this.#client.socket.destroyed) this.#client = await this.#fleet.connect();
+    this.#killed = false;
     this.over = false;
     this.paused = false;
     const hello: Frame = {
@@ -82,6 +84,7 @@ export class RawAgent {
   /** Its process is gone: the stream is reset without a word. */
   kill(): void {
     this.over = true;
+    this.#killed = true;
     this.#client.reset(this.#stream);
   }
 
