@@ -1,3 +1,5 @@
+import type { AlertsConfig, HistoryConfig, ReportConfig, ServiceConfig } from './monitoring-config.ts';
+
 /**
  * The effective configuration of a replica, frozen. `schema.ts` says each key's YAML path, default, range and
  * meaning once; the loader, `config show` and docs/configuration.md are made from it.
@@ -56,6 +58,11 @@ export interface Config {
   deliveries: DeliveriesConfig;
   tasks: TasksConfig;
   resources: ResourcesConfig;
+  history: HistoryConfig;
+  alerts: AlertsConfig;
+  /** `services`: things that are no agents and are watched over. Default none. */
+  services: readonly ServiceConfig[];
+  report: ReportConfig;
   failures: FailuresConfig;
   brake: BrakeConfig;
   limits: {

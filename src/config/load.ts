@@ -127,6 +127,8 @@ function assemble(values: ReadonlyMap<string, unknown>): Config {
     }
     parent[path.at(-1) ?? ''] = values.has(key.path) ? values.get(key.path) : defaultValue(key);
   }
+  Object.assign(root.alerts as Tree, { rules: [], sinks: [] });
+  root.services = [];
   for (const name of ['grpc', 'http']) {
     const listener = root[name] as Tree;
     const { certFile, keyFile } = listener.tls as Tree;

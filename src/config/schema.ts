@@ -1,4 +1,5 @@
 import type { KeySpec } from './key.ts';
+import { MONITORING_KEYS } from './monitoring-keys.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -540,6 +541,7 @@ export const KEYS: readonly KeySpec[] = [
     max: 1,
     doc: 'So is one that uses less than such a share of it; 0: never.',
   },
+  ...MONITORING_KEYS,
   {
     path: 'events.retention',
     kind: 'duration',

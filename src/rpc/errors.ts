@@ -92,6 +92,11 @@ const codes: Record<Exclude<ErrorReason, typeof ErrorReason.UNSPECIFIED>, Code> 
   [ErrorReason.PLAN_STALE]: Code.ABORTED,
   [ErrorReason.NO_SCHEDULER]: Code.UNAVAILABLE,
   [ErrorReason.ALLOCATION_EXISTS]: Code.ALREADY_EXISTS,
+  [ErrorReason.ALERT_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.ALERT_STATE_REFUSED]: Code.FAILED_PRECONDITION,
+  [ErrorReason.SILENCE_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.EVENT_NOT_FOUND]: Code.NOT_FOUND,
+  [ErrorReason.RANGE_TOO_LARGE]: Code.INVALID_ARGUMENT,
 };
 
 /** The status code of a reason; INTERNAL for one that this version does not know. */

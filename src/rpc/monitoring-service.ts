@@ -1,4 +1,5 @@
 import { create, type JsonObject } from '@bufbuild/protobuf';
+import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import {
   GetConfigResponseSchema,
   GetSystemStatusResponseSchema,
@@ -9,6 +10,7 @@ import {
 } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { EventLog } from '../domain/monitoring/event-log.ts';
 import type { SystemStatusReader } from '../domain/monitoring/status.ts';
+import { DomainError } from '../lib/errors.ts';
 import { msFromDuration } from '../lib/proto-time.ts';
 import { bindService, type ServiceBinding } from './service.ts';
 
@@ -23,6 +25,10 @@ export interface MonitoringServiceOptions {
 
 const DEFAULT_INTERVAL_MS = 1000;
 
+const toCome = (): never => {
+  throw new DomainError({ reason: ErrorReason.METHOD_NOT_SERVED, message: 'is to come' });
+};
+
 export function createMonitoringService(options: MonitoringServiceOptions): ServiceBinding {
   const { status, events, config, updateIntervalMs } = options;
   return bindService(MonitoringService, {
@@ -35,6 +41,13 @@ export function createMonitoringService(options: MonitoringServiceOptions): Serv
     },
     listEvents: (request) => events.list(request),
     watchEvents: (request, context) => events.watch(request, context.signal),
+    getEvent: toCome,
+    queryMetrics: toCome,
+    listMetrics: toCome,
+    getTopology: toCome,
+    diagnose: toCome,
+    getReport: toCome,
+    watchLive: toCome,
     getConfig: async () => create(GetConfigResponseSchema, config),
   });
 }

@@ -112,6 +112,16 @@ const DEFAULTS: Config = {
     reserveAfterMs: 30_000,
     retentionMs: 604_800_000,
   },
+  history: {
+    sampleIntervalMs: 10_000,
+    rawMs: 21_600_000,
+    minutesMs: 1_209_600_000,
+    hoursMs: 34_560_000_000,
+    agentsMs: 604_800_000,
+  },
+  alerts: { rules: [], sinks: [], retentionMs: 604_800_000, resendMs: 60_000 },
+  services: [],
+  report: { at: '06:00' },
   resources: {
     overcommit: [],
     onShrink: 'keep',

@@ -127,11 +127,17 @@ export function compileEventFilter(filter: EventFilter | undefined): (event: Eve
   const agents = new Set(filter.agentIds);
   const exact = new Set(filter.types.filter((type) => !type.endsWith('*')));
   const prefixes = filter.types.filter((type) => type.endsWith('*')).map((type) => type.slice(0, -1));
+  const { causeId, actor } = filter;
+  const byActor = actor.endsWith('*') ? actor.slice(0, -1) : undefined;
   const startMs = filter.startTime === undefined ? undefined : msFromTimestamp(filter.startTime);
   const endMs = filter.endTime === undefined ? undefined : msFromTimestamp(filter.endTime);
   return (event) => {
     if (agents.size > 0 && !agents.has(event.agentId)) return false;
     if (event.severity < filter.minSeverity) return false;
+    if (causeId !== '' && event.causeId !== causeId) return false;
+    if (actor !== '' && (byActor === undefined ? event.actor !== actor : !event.actor.startsWith(byActor))) {
+      return false;
+    }
     if (
       filter.types.length > 0 &&
       !exact.has(event.type) &&
@@ -154,6 +160,8 @@ function filterParts(filter: EventFilter | undefined): (string | number)[] {
     filter.minSeverity,
     time(filter.startTime),
     time(filter.endTime),
+    filter.causeId,
+    filter.actor,
   ];
 }
 

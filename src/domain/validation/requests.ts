@@ -54,6 +54,13 @@ const eventType = word({
   allowed: 'a dotted name of characters [a-z0-9_], or a prefix of one such as "agent.*"',
 });
 
+const optionalEventId = word({
+  max: 32,
+  empty: 'allowed',
+  pattern: /^\d{1,18}-\d{1,9}$/,
+  allowed: 'an id of an event such as "17-0"',
+});
+
 const eventFilter: Rule<EventFilter> = message(
   EventFilterSchema,
   {
@@ -62,6 +69,8 @@ const eventFilter: Rule<EventFilter> = message(
     minSeverity: known(Event_SeveritySchema, 'allowed'),
     startTime: timestamp,
     endTime: timestamp,
+    causeId: optionalEventId,
+    actor: line(256),
   },
   (violations, { startTime, endTime }) => {
     if (startTime === undefined || endTime === undefined || isBefore(startTime, endTime)) return;

@@ -10,13 +10,25 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent_Liveness, Agent_Phase, Verdict } from "../../agent/v1/agent_pb.ts";
 import { file_mycosoft_orchestrator_agent_v1_agent } from "../../agent/v1/agent_pb.ts";
+import type { WatchAgentsResponse } from "../../agent/v1/agent_service_pb.ts";
+import { file_mycosoft_orchestrator_agent_v1_agent_service } from "../../agent/v1/agent_service_pb.ts";
+import type { Operation } from "../../coordination/v1/fleet_operation_service_pb.ts";
+import { file_mycosoft_orchestrator_coordination_v1_fleet_operation_service } from "../../coordination/v1/fleet_operation_service_pb.ts";
+import type { WatchTasksResponse } from "../../coordination/v1/task_service_pb.ts";
+import { file_mycosoft_orchestrator_coordination_v1_task_service } from "../../coordination/v1/task_service_pb.ts";
+import type { AlertCount, AlertSink, WatchAlertsResponse } from "./alert_pb.ts";
+import { file_mycosoft_orchestrator_monitoring_v1_alert } from "./alert_pb.ts";
+import type { Aggregation, Metric, MetricReading, MetricScope, MetricSeries } from "./metrics_pb.ts";
+import { file_mycosoft_orchestrator_monitoring_v1_metrics } from "./metrics_pb.ts";
+import type { GetUsageResponse } from "../../resource/v1/resource_service_pb.ts";
+import { file_mycosoft_orchestrator_resource_v1_resource_service } from "../../resource/v1/resource_service_pb.ts";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file mycosoft/orchestrator/monitoring/v1/monitoring_service.proto.
  */
 export const file_mycosoft_orchestrator_monitoring_v1_monitoring_service: GenFile = /*@__PURE__*/
-  fileDesc("CjxteWNvc29mdC9vcmNoZXN0cmF0b3IvbW9uaXRvcmluZy92MS9tb25pdG9yaW5nX3NlcnZpY2UucHJvdG8SI215Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxIisKFkdldFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJIlwKF0dldFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyJeChhXYXRjaFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi8KDG1pbl9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJeChlXYXRjaFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyLxBQoMU3lzdGVtU3RhdHVzEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEkYKBXN0YXRlGAIgASgOMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuU3lzdGVtU3RhdHVzLlN0YXRlEg8KB3JlYXNvbnMYAyADKAkSFwoPb3JjaGVzdHJhdG9yX2lkGAQgASgJEhkKEW9yY2hlc3RyYXRvcl9uYW1lGAUgASgJEg8KB3ZlcnNpb24YBiABKAkSPwoFZmxlZXQYByABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5GbGVldFN0YXR1cxJDCgdyZXBsaWNhGAggASgLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuUmVwbGljYVN0YXR1cxI/CgVzdG9yZRgJIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN0b3JlU3RhdHVzEhQKDGNhcGFiaWxpdGllcxgKIAMoCRJECghyZXBsaWNhcxgLIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlJlcGxpY2FTdGF0dXMSQAoGYnJha2VzGAwgAygLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuQnJha2VTdGF0dXMSQgoHZnJlZXplcxgNIAMoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkZyZWV6ZVN0YXR1cxIaChJwZW5kaW5nX2RlbGl2ZXJpZXMYDiABKAUiVAoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIMCghTVEFURV9PSxABEhIKDlNUQVRFX0RFR1JBREVEEAISEgoOU1RBVEVfQ1JJVElDQUwQAyLyAQoLQnJha2VTdGF0dXMSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHpvbmUYAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHZmFpbGluZxgEIAEoBRIOCgZhZ2VudHMYBSABKAUSEQoJdGhyZXNob2xkGAYgASgBEgwKBGhlbGQYByABKAUSEQoJY29uZmlybWVkGAggASgFEi0KCnJlbGVhc2VfaW4YCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZGV0YWlsGAogASgJIp4BCgxGcmVlemVTdGF0dXMSEQoJbmFtZXNwYWNlGAEgASgJEg0KBWFjdG9yGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi8AIKC0ZsZWV0U3RhdHVzEg4KBmFnZW50cxgBIAEoBRJHCgtieV9saXZlbmVzcxgCIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkxpdmVuZXNzQ291bnQSQQoIYnlfcGhhc2UYAyADKAsyLy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5QaGFzZUNvdW50EhMKBmhlYWx0aBgEIAEoAUgAiAEBEhEKBGxvYWQYBSABKAFIAYgBARIqCgdydHRfcDUwGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3J0dF9wOTUYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoOb2xkZXN0X3JlYWRpbmcYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCQoHX2hlYWx0aEIHCgVfbG9hZCJgCg1MaXZlbmVzc0NvdW50EkAKCGxpdmVuZXNzGAEgASgOMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LkxpdmVuZXNzEg0KBWNvdW50GAIgASgFIlcKClBoYXNlQ291bnQSOgoFcGhhc2UYASABKA4yKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQuUGhhc2USDQoFY291bnQYAiABKAUiggMKDVJlcGxpY2FTdGF0dXMSCgoCaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYAyABKAUSNwoUZXZlbnRfbG9vcF9kZWxheV9wOTkYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoUZXZlbnRfbG9vcF9kZWxheV9tYXgYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJY3B1X2NvcmVzGAYgASgBEhQKDG1lbW9yeV9ieXRlcxgHIAEoAxIwCg1waW5nX2ludGVydmFsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhwKFG1heF9waW5nc19wZXJfc2Vjb25kGAkgASgBEiYKA2FnZRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghkcmFpbmluZxgLIAEoCCLVAQoLU3RvcmVTdGF0dXMSDAoEa2luZBgBIAEoCRIRCglhdmFpbGFibGUYAiABKAgSEgoKZHVyYWJpbGl0eRgDIAEoCRINCgVlcG9jaBgEIAEoBBItCgpjb21taXRfcDk5GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKBXNpbmNlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkZXRhaWwYByABKAkSGAoQcGVuZGluZ192ZXJkaWN0cxgIIAEoBSKvBAoFRXZlbnQSCgoCaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHR5cGUYBCABKAkSRQoIc2V2ZXJpdHkYBSABKA4yMy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudC5TZXZlcml0eRIQCghhZ2VudF9pZBgGIAEoCRIPCgdtZXNzYWdlGAcgASgJEg0KBWFjdG9yGAggASgJEhAKCGNhdXNlX2lkGAkgASgJEhIKCnJlcGxpY2FfaWQYCiABKAkSOAoHdmVyZGljdBgLIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5WZXJkaWN0Ek4KCmF0dHJpYnV0ZXMYDCADKAsyOi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudC5BdHRyaWJ1dGVzRW50cnkSEAoIcmV2aXNpb24YDSABKAMaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIRCg1TRVZFUklUWV9JTkZPEAESFAoQU0VWRVJJVFlfV0FSTklORxACEhIKDlNFVkVSSVRZX0VSUk9SEAMi2AEKC0V2ZW50RmlsdGVyEhEKCWFnZW50X2lkcxgBIAMoCRINCgV0eXBlcxgCIAMoCRJJCgxtaW5fc2V2ZXJpdHkYAyABKA4yMy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudC5TZXZlcml0eRIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAijwEKEUxpc3RFdmVudHNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJACgZmaWx0ZXIYAiABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5FdmVudEZpbHRlchIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJpChJMaXN0RXZlbnRzUmVzcG9uc2USOgoGZXZlbnRzGAEgAygLMioubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInkKEldhdGNoRXZlbnRzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSQAoGZmlsdGVyGAIgASgLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnRGaWx0ZXISDgoGY3Vyc29yGAMgASgJInEKE1dhdGNoRXZlbnRzUmVzcG9uc2USOgoGZXZlbnRzGAEgAygLMioubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnQSDgoGY3Vyc29yGAIgASgJEg4KBnN5bmNlZBgDIAEoCCISChBHZXRDb25maWdSZXF1ZXN0IsIBChFHZXRDb25maWdSZXNwb25zZRInCgZjb25maWcYASABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ElQKB3NvdXJjZXMYAiADKAsyQy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRDb25maWdSZXNwb25zZS5Tb3VyY2VzRW50cnkaLgoMU291cmNlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEyuQUKEU1vbml0b3JpbmdTZXJ2aWNlEowBCg9HZXRTeXN0ZW1TdGF0dXMSOy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0GjwubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0U3lzdGVtU3RhdHVzUmVzcG9uc2USlAEKEVdhdGNoU3lzdGVtU3RhdHVzEj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hTeXN0ZW1TdGF0dXNSZXF1ZXN0Gj4ubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hTeXN0ZW1TdGF0dXNSZXNwb25zZTABEn0KCkxpc3RFdmVudHMSNi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5MaXN0RXZlbnRzUmVxdWVzdBo3Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkxpc3RFdmVudHNSZXNwb25zZRKCAQoLV2F0Y2hFdmVudHMSNy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaEV2ZW50c1JlcXVlc3QaOC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaEV2ZW50c1Jlc3BvbnNlMAESegoJR2V0Q29uZmlnEjUubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0Q29uZmlnUmVxdWVzdBo2Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkdldENvbmZpZ1Jlc3BvbnNlQjZaNG15Y29zb2Z0LmRldi9vcmNoZXN0cmF0b3IvbW9uaXRvcmluZy92MTttb25pdG9yaW5ndjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent]);
+  fileDesc("CjxteWNvc29mdC9vcmNoZXN0cmF0b3IvbW9uaXRvcmluZy92MS9tb25pdG9yaW5nX3NlcnZpY2UucHJvdG8SI215Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxIisKFkdldFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJIlwKF0dldFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyJeChhXYXRjaFN5c3RlbVN0YXR1c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi8KDG1pbl9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJeChlXYXRjaFN5c3RlbVN0YXR1c1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN5c3RlbVN0YXR1cyKwCAoMU3lzdGVtU3RhdHVzEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEkYKBXN0YXRlGAIgASgOMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuU3lzdGVtU3RhdHVzLlN0YXRlEg8KB3JlYXNvbnMYAyADKAkSFwoPb3JjaGVzdHJhdG9yX2lkGAQgASgJEhkKEW9yY2hlc3RyYXRvcl9uYW1lGAUgASgJEg8KB3ZlcnNpb24YBiABKAkSPwoFZmxlZXQYByABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5GbGVldFN0YXR1cxJDCgdyZXBsaWNhGAggASgLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuUmVwbGljYVN0YXR1cxI/CgVzdG9yZRgJIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlN0b3JlU3RhdHVzEhQKDGNhcGFiaWxpdGllcxgKIAMoCRJECghyZXBsaWNhcxgLIAMoCzIyLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlJlcGxpY2FTdGF0dXMSQAoGYnJha2VzGAwgAygLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuQnJha2VTdGF0dXMSQgoHZnJlZXplcxgNIAMoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkZyZWV6ZVN0YXR1cxIaChJwZW5kaW5nX2RlbGl2ZXJpZXMYDiABKAUSRAoIcmVhZGluZ3MYDyADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5NZXRyaWNSZWFkaW5nEkQKCHNlcnZpY2VzGBAgAygLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuU2VydmljZVN0YXR1cxI9CgVzaW5rcxgRIAMoCzIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkFsZXJ0U2luaxI/CgZhbGVydHMYEiADKAsyLy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5BbGVydENvdW50EjEKDWFuYWx5c2VkX3RpbWUYEyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlQKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDAoIU1RBVEVfT0sQARISCg5TVEFURV9ERUdSQURFRBACEhIKDlNUQVRFX0NSSVRJQ0FMEAMi8gEKC0JyYWtlU3RhdHVzEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgR6b25lGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2ZhaWxpbmcYBCABKAUSDgoGYWdlbnRzGAUgASgFEhEKCXRocmVzaG9sZBgGIAEoARIMCgRoZWxkGAcgASgFEhEKCWNvbmZpcm1lZBgIIAEoBRItCgpyZWxlYXNlX2luGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmRldGFpbBgKIAEoCSKeAQoMRnJlZXplU3RhdHVzEhEKCW5hbWVzcGFjZRgBIAEoCRINCgVhY3RvchgCIAEoCRIOCgZyZWFzb24YAyABKAkSLgoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvACCgtGbGVldFN0YXR1cxIOCgZhZ2VudHMYASABKAUSRwoLYnlfbGl2ZW5lc3MYAiADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5MaXZlbmVzc0NvdW50EkEKCGJ5X3BoYXNlGAMgAygLMi8ubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuUGhhc2VDb3VudBITCgZoZWFsdGgYBCABKAFIAIgBARIRCgRsb2FkGAUgASgBSAGIAQESKgoHcnR0X3A1MBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgdydHRfcDk1GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm9sZGVzdF9yZWFkaW5nGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgkKB19oZWFsdGhCBwoFX2xvYWQiYAoNTGl2ZW5lc3NDb3VudBJACghsaXZlbmVzcxgBIAEoDjIuLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5BZ2VudC5MaXZlbmVzcxINCgVjb3VudBgCIAEoBSJXCgpQaGFzZUNvdW50EjoKBXBoYXNlGAEgASgOMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LlBoYXNlEg0KBWNvdW50GAIgASgFIoIDCg1SZXBsaWNhU3RhdHVzEgoKAmlkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlc3Npb25zGAMgASgFEjcKFGV2ZW50X2xvb3BfZGVsYXlfcDk5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjcKFGV2ZW50X2xvb3BfZGVsYXlfbWF4GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCWNwdV9jb3JlcxgGIAEoARIUCgxtZW1vcnlfYnl0ZXMYByABKAMSMAoNcGluZ19pbnRlcnZhbBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRtYXhfcGluZ3NfcGVyX3NlY29uZBgJIAEoARImCgNhZ2UYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEAoIZHJhaW5pbmcYCyABKAgi1QEKC1N0b3JlU3RhdHVzEgwKBGtpbmQYASABKAkSEQoJYXZhaWxhYmxlGAIgASgIEhIKCmR1cmFiaWxpdHkYAyABKAkSDQoFZXBvY2gYBCABKAQSLQoKY29tbWl0X3A5ORgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIpCgVzaW5jZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGV0YWlsGAcgASgJEhgKEHBlbmRpbmdfdmVyZGljdHMYCCABKAUirwQKBUV2ZW50EgoKAmlkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgR0eXBlGAQgASgJEkUKCHNldmVyaXR5GAUgASgOMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnQuU2V2ZXJpdHkSEAoIYWdlbnRfaWQYBiABKAkSDwoHbWVzc2FnZRgHIAEoCRINCgVhY3RvchgIIAEoCRIQCghjYXVzZV9pZBgJIAEoCRISCgpyZXBsaWNhX2lkGAogASgJEjgKB3ZlcmRpY3QYCyABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVmVyZGljdBJOCgphdHRyaWJ1dGVzGAwgAygLMjoubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnQuQXR0cmlidXRlc0VudHJ5EhAKCHJldmlzaW9uGA0gASgDGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASEQoNU0VWRVJJVFlfSU5GTxABEhQKEFNFVkVSSVRZX1dBUk5JTkcQAhISCg5TRVZFUklUWV9FUlJPUhADIvkBCgtFdmVudEZpbHRlchIRCglhZ2VudF9pZHMYASADKAkSDQoFdHlwZXMYAiADKAkSSQoMbWluX3NldmVyaXR5GAMgASgOMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnQuU2V2ZXJpdHkSLgoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGNhdXNlX2lkGAYgASgJEg0KBWFjdG9yGAcgASgJIo8BChFMaXN0RXZlbnRzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSQAoGZmlsdGVyGAIgASgLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRXZlbnRGaWx0ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiaQoSTGlzdEV2ZW50c1Jlc3BvbnNlEjoKBmV2ZW50cxgBIAMoCzIqLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ5ChJXYXRjaEV2ZW50c1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEkAKBmZpbHRlchgCIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50RmlsdGVyEg4KBmN1cnNvchgDIAEoCSJxChNXYXRjaEV2ZW50c1Jlc3BvbnNlEjoKBmV2ZW50cxgBIAMoCzIqLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50Eg4KBmN1cnNvchgCIAEoCRIOCgZzeW5jZWQYAyABKAgiNgoPR2V0RXZlbnRSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCghldmVudF9pZBgCIAEoCSLeAQoQR2V0RXZlbnRSZXNwb25zZRI5CgVldmVudBgBIAEoCzIqLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50EjoKBmNhdXNlcxgCIAMoCzIqLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50EkAKDGNvbnNlcXVlbmNlcxgDIAMoCzIqLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50EhEKCXRydW5jYXRlZBgEIAEoCCKIAwoTUXVlcnlNZXRyaWNzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDgoGbWV0cmljGAIgASgJEj8KBXNjb3BlGAMgASgOMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuTWV0cmljU2NvcGUSCwoDaWRzGAQgAygJEhAKCHNlbGVjdG9yGAUgASgJEhAKCHJlc291cmNlGAYgASgJEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgRzdGVwGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEkYKDGFnZ3JlZ2F0aW9ucxgKIAMoDjIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkFnZ3JlZ2F0aW9uEg0KBW1lcmdlGAsgASgIIrYCChRRdWVyeU1ldHJpY3NSZXNwb25zZRJBCgZzZXJpZXMYASADKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5NZXRyaWNTZXJpZXMSJwoEc3RlcBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpyZXNvbHV0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEkYKDGFnZ3JlZ2F0aW9ucxgEIAMoDjIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkFnZ3JlZ2F0aW9uEjsKBm1ldHJpYxgFIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLk1ldHJpYyIUChJMaXN0TWV0cmljc1JlcXVlc3QiUwoTTGlzdE1ldHJpY3NSZXNwb25zZRI8CgdtZXRyaWNzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuTWV0cmljIl4KEkdldFRvcG9sb2d5UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoIc2VsZWN0b3IYAiABKAkSEAoIZ3JvdXBfYnkYAyABKAkSEQoJbWF4X25vZGVzGAQgASgFIuABChNHZXRUb3BvbG9neVJlc3BvbnNlEkAKBW5vZGVzGAEgAygLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuVG9wb2xvZ3lOb2RlEkAKBWVkZ2VzGAIgAygLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuVG9wb2xvZ3lFZGdlEhAKCGdyb3VwX2J5GAMgASgJEhEKCXRydW5jYXRlZBgEIAEoCBIOCgZhZ2VudHMYBSABKAUSEAoIcmV2aXNpb24YBiABKAMi2gEKDFRvcG9sb2d5Tm9kZRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBGtpbmQYAyABKAkSDAoEem9uZRgEIAEoCRIOCgZhZ2VudHMYBSABKAUSEQoJY29ubmVjdGVkGAYgASgFEhMKBmhlYWx0aBgHIAEoAUgAiAEBEkAKCGxpdmVuZXNzGAggASgOMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLkFnZW50LkxpdmVuZXNzEg8KB21pc3NpbmcYCSABKAhCCQoHX2hlYWx0aCKzAQoMVG9wb2xvZ3lFZGdlEg8KB2Zyb21faWQYASABKAkSDQoFdG9faWQYAiABKAkSFAoMcmVsYXRpb25zaGlwGAMgASgJEg0KBWNvdW50GAQgASgFEgwKBHJhdGUYBSABKAESEAoIbWVzc2FnZXMYBiABKAMSDgoGZmFpbGVkGAcgASgDEi4KC2xhdGVuY3lfcDk1GAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjQKD0RpYWdub3NlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDgoGY2hlY2tzGAIgAygJIoUCChBEaWFnbm9zZVJlc3BvbnNlEj4KCGZpbmRpbmdzGAEgAygLMiwubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuRmluZGluZxJHCghzZXZlcml0eRgCIAEoDjI1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkZpbmRpbmcuU2V2ZXJpdHkSEgoKcmVwbGljYV9pZBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgdlbGFwc2VkGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIuMCCgdGaW5kaW5nEg0KBWNoZWNrGAEgASgJEgwKBHN0ZXAYAiABKAUSRwoIc2V2ZXJpdHkYAyABKA4yNS5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5GaW5kaW5nLlNldmVyaXR5Eg8KB3N1bW1hcnkYBCABKAkSEAoIZXZpZGVuY2UYBSADKAkSDgoGYWR2aWNlGAYgASgJEhEKCW5hbWVzcGFjZRgHIAEoCRIQCghzdWJqZWN0cxgIIAMoCRIMCgRjb2RlGAkgASgJIosBCghTZXZlcml0eRIYChRTRVZFUklUWV9VTlNQRUNJRklFRBAAEg8KC1NFVkVSSVRZX09LEAESEQoNU0VWRVJJVFlfSU5GTxACEhQKEFNFVkVSSVRZX1dBUk5JTkcQAxIVChFTRVZFUklUWV9DUklUSUNBTBAEEhQKEFNFVkVSSVRZX1VOS05PV04QBSJ+ChBHZXRSZXBvcnRSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoGd2luZG93GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlAKEUdldFJlcG9ydFJlc3BvbnNlEjsKBnJlcG9ydBgBIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlJlcG9ydCK5BAoGUmVwb3J0EhEKCW5hbWVzcGFjZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASQgoHZmlndXJlcxgEIAMoCzIxLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlJlcG9ydEZpZ3VyZRJCCgZhZ2VudHMYBSADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5MaXZlbmVzc0NvdW50EkYKCXJlc291cmNlcxgGIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlJlcG9ydFJlc291cmNlEkUKBXRhc2tzGAcgAygLMjYubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuUmVwb3J0LlRhc2tzRW50cnkSEQoJcHJvcG9zYWxzGAggAygJEkAKCWluY2lkZW50cxgJIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkluY2lkZW50EhYKDmluY2lkZW50X2NvdW50GAogASgFEgwKBHRleHQYCyABKAkaLAoKVGFza3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBIqwBCgxSZXBvcnRGaWd1cmUSDAoEbmFtZRgBIAEoCRIMCgR1bml0GAIgASgJEhAKA2F2ZxgDIAEoAUgAiAEBEhAKA21pbhgEIAEoAUgBiAEBEhAKA21heBgFIAEoAUgCiAEBEhAKA3A5NRgGIAEoAUgDiAEBEhAKA25vdxgHIAEoAUgEiAEBQgYKBF9hdmdCBgoEX21pbkIGCgRfbWF4QgYKBF9wOTVCBgoEX25vdyKuAQoOUmVwb3J0UmVzb3VyY2USEAoIcmVzb3VyY2UYASABKAkSEAoIY2FwYWNpdHkYAiABKAMSEAoIcmVzZXJ2ZWQYAyABKAMSEQoEdXNlZBgEIAEoA0gAiAEBEhYKCXVzYWdlX2F2ZxgFIAEoAUgBiAEBEhYKCXVzYWdlX21heBgGIAEoAUgCiAEBQgcKBV91c2VkQgwKCl91c2FnZV9hdmdCDAoKX3VzYWdlX21heCKBAgoISW5jaWRlbnQSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHR5cGUYAyABKAkSDwoHc3VtbWFyeRgEIAEoCRJFCghzZXZlcml0eRgFIAEoDjIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50LlNldmVyaXR5EhAKCGV2ZW50X2lkGAYgASgJEhAKCGFsZXJ0X2lkGAcgASgJEg0KBWNvdW50GAggASgFIr0DChBXYXRjaExpdmVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJJCgVwYXJ0cxgCIAMoDjI6Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLldhdGNoTGl2ZVJlcXVlc3QuUGFydBIvCgxtaW5faW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJYWdlbnRfaWRzGAQgAygJEkYKDGV2ZW50X2ZpbHRlchgFIAEoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkV2ZW50RmlsdGVyEhUKDXJlY2VudF9ldmVudHMYBiABKAUipwEKBFBhcnQSFAoQUEFSVF9VTlNQRUNJRklFRBAAEg8KC1BBUlRfU1RBVFVTEAESDwoLUEFSVF9BR0VOVFMQAhIPCgtQQVJUX0FMRVJUUxADEg8KC1BBUlRfRVZFTlRTEAQSEwoPUEFSVF9PUEVSQVRJT05TEAUSDgoKUEFSVF9UQVNLUxAGEg4KClBBUlRfVVNBR0UQBxIQCgxQQVJUX1RSQUZGSUMQCCLpBQoRV2F0Y2hMaXZlUmVzcG9uc2USQwoGc3RhdHVzGAEgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuU3lzdGVtU3RhdHVzSAASRQoGYWdlbnRzGAIgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLldhdGNoQWdlbnRzUmVzcG9uc2VIABJKCgZhbGVydHMYAyABKAsyOC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaEFsZXJ0c1Jlc3BvbnNlSAASSgoGZXZlbnRzGAQgASgLMjgubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hFdmVudHNSZXNwb25zZUgAEkkKCm9wZXJhdGlvbnMYBSABKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5MaXZlT3BlcmF0aW9uc0gAEkoKBXRhc2tzGAYgASgLMjkubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5XYXRjaFRhc2tzUmVzcG9uc2VIABJECgV1c2FnZRgHIAEoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5yZXNvdXJjZS52MS5HZXRVc2FnZVJlc3BvbnNlSAASTAoIdG9wb2xvZ3kYCCABKAsyOC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRUb3BvbG9neVJlc3BvbnNlSAASPwoFZmF1bHQYCSABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5MaXZlRmF1bHRIABIoCgR0aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyZXBsaWNhX2lkGBAgASgJQgYKBHBhcnQiVgoOTGl2ZU9wZXJhdGlvbnMSRAoKb3BlcmF0aW9ucxgBIAMoCzIwLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuT3BlcmF0aW9uInYKCUxpdmVGYXVsdBJICgRwYXJ0GAEgASgOMjoubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hMaXZlUmVxdWVzdC5QYXJ0Eg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIt8DCg1TZXJ2aWNlU3RhdHVzEgwKBG5hbWUYASABKAkSRwoFc3RhdGUYAiABKA4yOC5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5TZXJ2aWNlU3RhdHVzLlN0YXRlEg0KBXByb2JlGAMgASgJEg4KBnRhcmdldBgEIAEoCRIqCgdsYXRlbmN5GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmRldGFpbBgGIAEoCRIuCgpwcm9iZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgNhZ2UYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKQoFc2luY2UYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlcGxpY2FfaWQYCiABKAkSEAoIZmFpbHVyZXMYCyABKAUSFAoMYXZhaWxhYmlsaXR5GAwgASgBIl0KBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDAoIU1RBVEVfT0sQARIOCgpTVEFURV9TTE9XEAISDgoKU1RBVEVfRE9XThADEg8KC1NUQVRFX1NUQUxFEAQiEgoQR2V0Q29uZmlnUmVxdWVzdCLCAQoRR2V0Q29uZmlnUmVzcG9uc2USJwoGY29uZmlnGAEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJUCgdzb3VyY2VzGAIgAygLMkMubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0Q29uZmlnUmVzcG9uc2UuU291cmNlc0VudHJ5Gi4KDFNvdXJjZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBMrEMChFNb25pdG9yaW5nU2VydmljZRKMAQoPR2V0U3lzdGVtU3RhdHVzEjsubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0U3lzdGVtU3RhdHVzUmVxdWVzdBo8Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkdldFN5c3RlbVN0YXR1c1Jlc3BvbnNlEpQBChFXYXRjaFN5c3RlbVN0YXR1cxI9Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLldhdGNoU3lzdGVtU3RhdHVzUmVxdWVzdBo+Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLldhdGNoU3lzdGVtU3RhdHVzUmVzcG9uc2UwARJ9CgpMaXN0RXZlbnRzEjYubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuTGlzdEV2ZW50c1JlcXVlc3QaNy5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5MaXN0RXZlbnRzUmVzcG9uc2USggEKC1dhdGNoRXZlbnRzEjcubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hFdmVudHNSZXF1ZXN0GjgubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuV2F0Y2hFdmVudHNSZXNwb25zZTABEncKCEdldEV2ZW50EjQubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0RXZlbnRSZXF1ZXN0GjUubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0RXZlbnRSZXNwb25zZRKDAQoMUXVlcnlNZXRyaWNzEjgubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuUXVlcnlNZXRyaWNzUmVxdWVzdBo5Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlF1ZXJ5TWV0cmljc1Jlc3BvbnNlEoABCgtMaXN0TWV0cmljcxI3Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBo4Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USgAEKC0dldFRvcG9sb2d5EjcubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0VG9wb2xvZ3lSZXF1ZXN0GjgubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0VG9wb2xvZ3lSZXNwb25zZRJ3CghEaWFnbm9zZRI0Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkRpYWdub3NlUmVxdWVzdBo1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkRpYWdub3NlUmVzcG9uc2USegoJR2V0UmVwb3J0EjUubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuR2V0UmVwb3J0UmVxdWVzdBo2Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkdldFJlcG9ydFJlc3BvbnNlEnwKCVdhdGNoTGl2ZRI1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLldhdGNoTGl2ZVJlcXVlc3QaNi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5XYXRjaExpdmVSZXNwb25zZTABEnoKCUdldENvbmZpZxI1Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkdldENvbmZpZ1JlcXVlc3QaNi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5HZXRDb25maWdSZXNwb25zZUI2WjRteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL21vbml0b3JpbmcvdjE7bW9uaXRvcmluZ3YxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_agent_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_task_service, file_mycosoft_orchestrator_monitoring_v1_alert, file_mycosoft_orchestrator_monitoring_v1_metrics, file_mycosoft_orchestrator_resource_v1_resource_service]);
 
 /**
  * Asks how the system is.
@@ -212,6 +224,43 @@ export type SystemStatus = Message<"mycosoft.orchestrator.monitoring.v1.SystemSt
    * @generated from field: int32 pending_deliveries = 14;
    */
   pendingDeliveries: number;
+
+  /**
+   * The four figures that have thresholds, as they are now: system_load, agent_health, resource_usage (one a resource) and
+   * communication_latency. Of one namespace, or merged over all.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.MetricReading readings = 15;
+   */
+  readings: MetricReading[];
+
+  /**
+   * Things that are no agents, as configured under `services`.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.ServiceStatus services = 16;
+   */
+  services: ServiceStatus[];
+
+  /**
+   * Where alerts are sent, and how that goes.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.AlertSink sinks = 17;
+   */
+  sinks: AlertSink[];
+
+  /**
+   * Alerts that fire or are acknowledged, counted by severity; those under another one, and silenced ones, left out.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.AlertCount alerts = 18;
+   */
+  alerts: AlertCount[];
+
+  /**
+   * When the metrics were last analysed as a whole, which they are every `monitoring_interval`; a crossed threshold is seen at
+   * once.
+   *
+   * @generated from field: google.protobuf.Timestamp analysed_time = 19;
+   */
+  analysedTime?: Timestamp | undefined;
 };
 
 /**
@@ -882,6 +931,20 @@ export type EventFilter = Message<"mycosoft.orchestrator.monitoring.v1.EventFilt
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
   endTime?: Timestamp | undefined;
+
+  /**
+   * Only those that this event led to directly; empty: any.
+   *
+   * @generated from field: string cause_id = 6;
+   */
+  causeId: string;
+
+  /**
+   * Only those of this actor ("rule:lease"; "rule:*" matches a prefix); empty: any.
+   *
+   * @generated from field: string actor = 7;
+   */
+  actor: string;
 };
 
 /**
@@ -1032,6 +1095,1507 @@ export const WatchEventsResponseSchema: GenMessage<WatchEventsResponse> = /*@__P
   messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 17);
 
 /**
+ * Asks for an event.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.GetEventRequest
+ */
+export type GetEventRequest = Message<"mycosoft.orchestrator.monitoring.v1.GetEventRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string event_id = 2;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.GetEventRequest.
+ * Use `create(GetEventRequestSchema)` to create a new message.
+ */
+export const GetEventRequestSchema: GenMessage<GetEventRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 18);
+
+/**
+ * An event in its chain.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.GetEventResponse
+ */
+export type GetEventResponse = Message<"mycosoft.orchestrator.monitoring.v1.GetEventResponse"> & {
+  /**
+   * It.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Event event = 1;
+   */
+  event?: Event | undefined;
+
+  /**
+   * What led to it: its cause, the cause of that and so on; at most 32, nearest first. Ends where the cause is not kept any more.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.Event causes = 2;
+   */
+  causes: Event[];
+
+  /**
+   * What came of it, also by way of others, oldest first; at most 256.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.Event consequences = 3;
+   */
+  consequences: Event[];
+
+  /**
+   * Whether there may be more consequences than these.
+   *
+   * @generated from field: bool truncated = 4;
+   */
+  truncated: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.GetEventResponse.
+ * Use `create(GetEventResponseSchema)` to create a new message.
+ */
+export const GetEventResponseSchema: GenMessage<GetEventResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 19);
+
+/**
+ * Asks what was measured.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.QueryMetricsRequest
+ */
+export type QueryMetricsRequest = Message<"mycosoft.orchestrator.monitoring.v1.QueryMetricsRequest"> & {
+  /**
+   * Empty: "default". Metrics of replicas and services are in "_system".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * A name from ListMetrics.
+   *
+   * @generated from field: string metric = 2;
+   */
+  metric: string;
+
+  /**
+   * Of what.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.MetricScope scope = 3;
+   */
+  scope: MetricScope;
+
+  /**
+   * Of these zones, agents, replicas or services; empty: all, or those of selector. At most 1,000.
+   *
+   * @generated from field: repeated string ids = 4;
+   */
+  ids: string[];
+
+  /**
+   * With SCOPE_AGENT: of agents with these labels, as they are now; with SCOPE_ZONE or SCOPE_FLEET: not allowed.
+   *
+   * @generated from field: string selector = 5;
+   */
+  selector: string;
+
+  /**
+   * Of this resource, where the metric is of resources; empty: each that is known.
+   *
+   * @generated from field: string resource = 6;
+   */
+  resource: string;
+
+  /**
+   * From here; absent: an hour before end_time.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 7;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * To here; absent: now.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 8;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * A point for each such step, aligned to the Unix epoch; absent: such that there are about 300. At least as long as what is
+   * kept of that time is resolved; longer otherwise, and the answer says so.
+   *
+   * @generated from field: google.protobuf.Duration step = 9;
+   */
+  step?: Duration | undefined;
+
+  /**
+   * What each point tells; empty: AVG. At most 6.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.Aggregation aggregations = 10;
+   */
+  aggregations: Aggregation[];
+
+  /**
+   * All of them as one series.
+   *
+   * @generated from field: bool merge = 11;
+   */
+  merge: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.QueryMetricsRequest.
+ * Use `create(QueryMetricsRequestSchema)` to create a new message.
+ */
+export const QueryMetricsRequestSchema: GenMessage<QueryMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 20);
+
+/**
+ * What was measured.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.QueryMetricsResponse
+ */
+export type QueryMetricsResponse = Message<"mycosoft.orchestrator.monitoring.v1.QueryMetricsResponse"> & {
+  /**
+   * A series each.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.MetricSeries series = 1;
+   */
+  series: MetricSeries[];
+
+  /**
+   * The step of the points.
+   *
+   * @generated from field: google.protobuf.Duration step = 2;
+   */
+  step?: Duration | undefined;
+
+  /**
+   * How finely what was read is kept.
+   *
+   * @generated from field: google.protobuf.Duration resolution = 3;
+   */
+  resolution?: Duration | undefined;
+
+  /**
+   * What the values of each point are, in this order.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.Aggregation aggregations = 4;
+   */
+  aggregations: Aggregation[];
+
+  /**
+   * The metric.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Metric metric = 5;
+   */
+  metric?: Metric | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.QueryMetricsResponse.
+ * Use `create(QueryMetricsResponseSchema)` to create a new message.
+ */
+export const QueryMetricsResponseSchema: GenMessage<QueryMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 21);
+
+/**
+ * Asks for the metrics.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.ListMetricsRequest
+ */
+export type ListMetricsRequest = Message<"mycosoft.orchestrator.monitoring.v1.ListMetricsRequest"> & {
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.ListMetricsRequest.
+ * Use `create(ListMetricsRequestSchema)` to create a new message.
+ */
+export const ListMetricsRequestSchema: GenMessage<ListMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 22);
+
+/**
+ * The metrics.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.ListMetricsResponse
+ */
+export type ListMetricsResponse = Message<"mycosoft.orchestrator.monitoring.v1.ListMetricsResponse"> & {
+  /**
+   * By name.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.Metric metrics = 1;
+   */
+  metrics: Metric[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.ListMetricsResponse.
+ * Use `create(ListMetricsResponseSchema)` to create a new message.
+ */
+export const ListMetricsResponseSchema: GenMessage<ListMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 23);
+
+/**
+ * Asks for the topology.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.GetTopologyRequest
+ */
+export type GetTopologyRequest = Message<"mycosoft.orchestrator.monitoring.v1.GetTopologyRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Only agents with these labels, and whom they have to do with; empty: all.
+   *
+   * @generated from field: string selector = 2;
+   */
+  selector: string;
+
+  /**
+   * Agents are put together by this label, or by "kind"; empty: by nothing. Above max_nodes agents, they are put together by zone
+   * where this is empty.
+   *
+   * @generated from field: string group_by = 3;
+   */
+  groupBy: string;
+
+  /**
+   * At most this many nodes; 0 means 500, at most 2,000.
+   *
+   * @generated from field: int32 max_nodes = 4;
+   */
+  maxNodes: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.GetTopologyRequest.
+ * Use `create(GetTopologyRequestSchema)` to create a new message.
+ */
+export const GetTopologyRequestSchema: GenMessage<GetTopologyRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 24);
+
+/**
+ * Who has to do with whom.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.GetTopologyResponse
+ */
+export type GetTopologyResponse = Message<"mycosoft.orchestrator.monitoring.v1.GetTopologyResponse"> & {
+  /**
+   * Agents, or groups of them.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.TopologyNode nodes = 1;
+   */
+  nodes: TopologyNode[];
+
+  /**
+   * What is between them.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.TopologyEdge edges = 2;
+   */
+  edges: TopologyEdge[];
+
+  /**
+   * By what agents were put together; empty: each is a node.
+   *
+   * @generated from field: string group_by = 3;
+   */
+  groupBy: string;
+
+  /**
+   * Whether nodes or edges were left out.
+   *
+   * @generated from field: bool truncated = 4;
+   */
+  truncated: boolean;
+
+  /**
+   * Agents that were looked at.
+   *
+   * @generated from field: int32 agents = 5;
+   */
+  agents: number;
+
+  /**
+   * The revision it reflects.
+   *
+   * @generated from field: int64 revision = 6;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.GetTopologyResponse.
+ * Use `create(GetTopologyResponseSchema)` to create a new message.
+ */
+export const GetTopologyResponseSchema: GenMessage<GetTopologyResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 25);
+
+/**
+ * An agent, or a group of them.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.TopologyNode
+ */
+export type TopologyNode = Message<"mycosoft.orchestrator.monitoring.v1.TopologyNode"> & {
+  /**
+   * The agent's id, or the group's value.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * For people.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Its kind; empty: a group of several.
+   *
+   * @generated from field: string kind = 3;
+   */
+  kind: string;
+
+  /**
+   * Its zone; empty: none, or a group.
+   *
+   * @generated from field: string zone = 4;
+   */
+  zone: string;
+
+  /**
+   * How many agents it stands for.
+   *
+   * @generated from field: int32 agents = 5;
+   */
+  agents: number;
+
+  /**
+   * Of these, attached.
+   *
+   * @generated from field: int32 connected = 6;
+   */
+  connected: number;
+
+  /**
+   * Mean health, 0..1; absent: unknown.
+   *
+   * @generated from field: optional double health = 7;
+   */
+  health?: number | undefined;
+
+  /**
+   * Liveness, where it stands for one agent.
+   *
+   * @generated from field: mycosoft.orchestrator.agent.v1.Agent.Liveness liveness = 8;
+   */
+  liveness: Agent_Liveness;
+
+  /**
+   * A relationship names it, but nobody of that name is registered.
+   *
+   * @generated from field: bool missing = 9;
+   */
+  missing: boolean;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.TopologyNode.
+ * Use `create(TopologyNodeSchema)` to create a new message.
+ */
+export const TopologyNodeSchema: GenMessage<TopologyNode> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 26);
+
+/**
+ * Something between two nodes.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.TopologyEdge
+ */
+export type TopologyEdge = Message<"mycosoft.orchestrator.monitoring.v1.TopologyEdge"> & {
+  /**
+   * From this node.
+   *
+   * @generated from field: string from_id = 1;
+   */
+  fromId: string;
+
+  /**
+   * To this one.
+   *
+   * @generated from field: string to_id = 2;
+   */
+  toId: string;
+
+  /**
+   * The type of the relationship ("DEPENDS_ON"…); empty: messages.
+   *
+   * @generated from field: string relationship = 3;
+   */
+  relationship: string;
+
+  /**
+   * How many relationships or pairs it stands for.
+   *
+   * @generated from field: int32 count = 4;
+   */
+  count: number;
+
+  /**
+   * Messages a second over the last minute.
+   *
+   * @generated from field: double rate = 5;
+   */
+  rate: number;
+
+  /**
+   * Messages that were counted.
+   *
+   * @generated from field: int64 messages = 6;
+   */
+  messages: bigint;
+
+  /**
+   * Of these, failed or dead.
+   *
+   * @generated from field: int64 failed = 7;
+   */
+  failed: bigint;
+
+  /**
+   * From stored to done: the 95th percentile; absent without messages.
+   *
+   * @generated from field: google.protobuf.Duration latency_p95 = 8;
+   */
+  latencyP95?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.TopologyEdge.
+ * Use `create(TopologyEdgeSchema)` to create a new message.
+ */
+export const TopologyEdgeSchema: GenMessage<TopologyEdge> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 27);
+
+/**
+ * Asks for a diagnosis.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.DiagnoseRequest
+ */
+export type DiagnoseRequest = Message<"mycosoft.orchestrator.monitoring.v1.DiagnoseRequest"> & {
+  /**
+   * Of this namespace; empty: all.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Only these checks, by id ("agent_management.check_registration"); "agent_management.*" matches a prefix; empty: all. At most 64.
+   *
+   * @generated from field: repeated string checks = 2;
+   */
+  checks: string[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.DiagnoseRequest.
+ * Use `create(DiagnoseRequestSchema)` to create a new message.
+ */
+export const DiagnoseRequestSchema: GenMessage<DiagnoseRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 28);
+
+/**
+ * A diagnosis.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.DiagnoseResponse
+ */
+export type DiagnoseResponse = Message<"mycosoft.orchestrator.monitoring.v1.DiagnoseResponse"> & {
+  /**
+   * What was found, a finding or more for each check, also where all is well; in the order of the steps.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.Finding findings = 1;
+   */
+  findings: Finding[];
+
+  /**
+   * The worst of them.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Finding.Severity severity = 2;
+   */
+  severity: Finding_Severity;
+
+  /**
+   * Who looked.
+   *
+   * @generated from field: string replica_id = 3;
+   */
+  replicaId: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * How long it took.
+   *
+   * @generated from field: google.protobuf.Duration elapsed = 5;
+   */
+  elapsed?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.DiagnoseResponse.
+ * Use `create(DiagnoseResponseSchema)` to create a new message.
+ */
+export const DiagnoseResponseSchema: GenMessage<DiagnoseResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 29);
+
+/**
+ * What a check found.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.Finding
+ */
+export type Finding = Message<"mycosoft.orchestrator.monitoring.v1.Finding"> & {
+  /**
+   * The check, as "<area>.<issue>": the area and common issue of the requirements ("system_coordination.verify_state").
+   *
+   * @generated from field: string check = 1;
+   */
+  check: string;
+
+  /**
+   * The debugging step that it belongs to, 1 to 5.
+   *
+   * @generated from field: int32 step = 2;
+   */
+  step: number;
+
+  /**
+   * How bad it is.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Finding.Severity severity = 3;
+   */
+  severity: Finding_Severity;
+
+  /**
+   * What was found, in a sentence.
+   *
+   * @generated from field: string summary = 4;
+   */
+  summary: string;
+
+  /**
+   * What that is known from, a sentence each; at most 16.
+   *
+   * @generated from field: repeated string evidence = 5;
+   */
+  evidence: string[];
+
+  /**
+   * What to do, in a sentence or a command; empty: nothing.
+   *
+   * @generated from field: string advice = 6;
+   */
+  advice: string;
+
+  /**
+   * Where; empty: everywhere.
+   *
+   * @generated from field: string namespace = 7;
+   */
+  namespace: string;
+
+  /**
+   * What it is about: ids of agents, deliveries, sinks…; at most 16.
+   *
+   * @generated from field: repeated string subjects = 8;
+   */
+  subjects: string[];
+
+  /**
+   * A name for this kind of finding that does not change ("stuck_deliveries").
+   *
+   * @generated from field: string code = 9;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.Finding.
+ * Use `create(FindingSchema)` to create a new message.
+ */
+export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 30);
+
+/**
+ * How bad a finding is.
+ *
+ * @generated from enum mycosoft.orchestrator.monitoring.v1.Finding.Severity
+ */
+export const Finding_Severity = {
+  /**
+   * Never used.
+   *
+   * @generated from enum value: SEVERITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * All well.
+   *
+   * @generated from enum value: SEVERITY_OK = 1;
+   */
+  OK: 1,
+
+  /**
+   * Good to know.
+   *
+   * @generated from enum value: SEVERITY_INFO = 2;
+   */
+  INFO: 2,
+
+  /**
+   * Will become trouble.
+   *
+   * @generated from enum value: SEVERITY_WARNING = 3;
+   */
+  WARNING: 3,
+
+  /**
+   * Is trouble.
+   *
+   * @generated from enum value: SEVERITY_CRITICAL = 4;
+   */
+  CRITICAL: 4,
+
+  /**
+   * The check could not be made; the summary says why.
+   *
+   * @generated from enum value: SEVERITY_UNKNOWN = 5;
+   */
+  UNKNOWN: 5,
+} as const;
+
+/**
+ * How bad a finding is.
+ *
+ * @generated from enum mycosoft.orchestrator.monitoring.v1.Finding.Severity
+ */
+export type Finding_Severity = (typeof Finding_Severity)[keyof typeof Finding_Severity] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.monitoring.v1.Finding.Severity.
+ */
+export const Finding_SeveritySchema: GenEnum<Finding_Severity> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 30, 0);
+
+/**
+ * Asks for a report.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.GetReportRequest
+ */
+export type GetReportRequest = Message<"mycosoft.orchestrator.monitoring.v1.GetReportRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * To here; absent: now.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Over so long before; absent: a day. A minute to 31 days.
+   *
+   * @generated from field: google.protobuf.Duration window = 3;
+   */
+  window?: Duration | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.GetReportRequest.
+ * Use `create(GetReportRequestSchema)` to create a new message.
+ */
+export const GetReportRequestSchema: GenMessage<GetReportRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 31);
+
+/**
+ * A report.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.GetReportResponse
+ */
+export type GetReportResponse = Message<"mycosoft.orchestrator.monitoring.v1.GetReportResponse"> & {
+  /**
+   * It.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Report report = 1;
+   */
+  report?: Report | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.GetReportResponse.
+ * Use `create(GetReportResponseSchema)` to create a new message.
+ */
+export const GetReportResponseSchema: GenMessage<GetReportResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 32);
+
+/**
+ * What there is to say of a window of time.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.Report
+ */
+export type Report = Message<"mycosoft.orchestrator.monitoring.v1.Report"> & {
+  /**
+   * Where.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * From here.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * To here.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The four figures over the window: averages, extremes, percentiles.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.ReportFigure figures = 4;
+   */
+  figures: ReportFigure[];
+
+  /**
+   * Agents now, by liveness.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.LivenessCount agents = 5;
+   */
+  agents: LivenessCount[];
+
+  /**
+   * Each resource: how much there is, reserved and used, now and over the window.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.ReportResource resources = 6;
+   */
+  resources: ReportResource[];
+
+  /**
+   * Tasks that ended in the window, by state ("SUCCEEDED"…), and those open now.
+   *
+   * @generated from field: map<string, int64> tasks = 7;
+   */
+  tasks: { [key: string]: bigint };
+
+  /**
+   * What would help, a sentence each with what it gains: moves that PlanRebalance finds, reservations far from what is used,
+   * what waits for want of room.
+   *
+   * @generated from field: repeated string proposals = 8;
+   */
+  proposals: string[];
+
+  /**
+   * Alerts that fired in the window, brakes, agents lost, set aside or restarted, operations stopped: newest first, at most 100.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.Incident incidents = 9;
+   */
+  incidents: Incident[];
+
+  /**
+   * How many incidents there were.
+   *
+   * @generated from field: int32 incident_count = 10;
+   */
+  incidentCount: number;
+
+  /**
+   * All of it as text (Markdown), for mail and chat.
+   *
+   * @generated from field: string text = 11;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.Report.
+ * Use `create(ReportSchema)` to create a new message.
+ */
+export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 33);
+
+/**
+ * A figure over a window.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.ReportFigure
+ */
+export type ReportFigure = Message<"mycosoft.orchestrator.monitoring.v1.ReportFigure"> & {
+  /**
+   * Its name, with its resource in brackets.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its unit.
+   *
+   * @generated from field: string unit = 2;
+   */
+  unit: string;
+
+  /**
+   * The average; absent: nothing was measured. So for the others.
+   *
+   * @generated from field: optional double avg = 3;
+   */
+  avg?: number | undefined;
+
+  /**
+   * The lowest.
+   *
+   * @generated from field: optional double min = 4;
+   */
+  min?: number | undefined;
+
+  /**
+   * The highest.
+   *
+   * @generated from field: optional double max = 5;
+   */
+  max?: number | undefined;
+
+  /**
+   * The 95th percentile.
+   *
+   * @generated from field: optional double p95 = 6;
+   */
+  p95?: number | undefined;
+
+  /**
+   * What it is now.
+   *
+   * @generated from field: optional double now = 7;
+   */
+  now?: number | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.ReportFigure.
+ * Use `create(ReportFigureSchema)` to create a new message.
+ */
+export const ReportFigureSchema: GenMessage<ReportFigure> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 34);
+
+/**
+ * A resource over a window.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.ReportResource
+ */
+export type ReportResource = Message<"mycosoft.orchestrator.monitoring.v1.ReportResource"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string resource = 1;
+   */
+  resource: string;
+
+  /**
+   * What there is.
+   *
+   * @generated from field: int64 capacity = 2;
+   */
+  capacity: bigint;
+
+  /**
+   * What is reserved.
+   *
+   * @generated from field: int64 reserved = 3;
+   */
+  reserved: bigint;
+
+  /**
+   * What agents say they use; absent: none says.
+   *
+   * @generated from field: optional int64 used = 4;
+   */
+  used?: bigint | undefined;
+
+  /**
+   * Usage over the window, 0..1, on average.
+   *
+   * @generated from field: optional double usage_avg = 5;
+   */
+  usageAvg?: number | undefined;
+
+  /**
+   * And at its highest.
+   *
+   * @generated from field: optional double usage_max = 6;
+   */
+  usageMax?: number | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.ReportResource.
+ * Use `create(ReportResourceSchema)` to create a new message.
+ */
+export const ReportResourceSchema: GenMessage<ReportResource> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 35);
+
+/**
+ * Something that went wrong.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.Incident
+ */
+export type Incident = Message<"mycosoft.orchestrator.monitoring.v1.Incident"> & {
+  /**
+   * When it began.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When it was over; absent: it is not, or it is a moment.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * What, as the type of event or "alert:<rule>".
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * In a sentence.
+   *
+   * @generated from field: string summary = 4;
+   */
+  summary: string;
+
+  /**
+   * How serious.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Event.Severity severity = 5;
+   */
+  severity: Event_Severity;
+
+  /**
+   * The event that tells of it.
+   *
+   * @generated from field: string event_id = 6;
+   */
+  eventId: string;
+
+  /**
+   * The alert, if it was one.
+   *
+   * @generated from field: string alert_id = 7;
+   */
+  alertId: string;
+
+  /**
+   * How many of its kind it stands for (agents of one cause…).
+   *
+   * @generated from field: int32 count = 8;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.Incident.
+ * Use `create(IncidentSchema)` to create a new message.
+ */
+export const IncidentSchema: GenMessage<Incident> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 36);
+
+/**
+ * Asks for what a page shows.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.WatchLiveRequest
+ */
+export type WatchLiveRequest = Message<"mycosoft.orchestrator.monitoring.v1.WatchLiveRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * What is wanted; at least one.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.WatchLiveRequest.Part parts = 2;
+   */
+  parts: WatchLiveRequest_Part[];
+
+  /**
+   * Readings of agents and the status at most this often; absent: 1 s. 250 ms to 1 min.
+   *
+   * @generated from field: google.protobuf.Duration min_interval = 3;
+   */
+  minInterval?: Duration | undefined;
+
+  /**
+   * With PART_AGENTS or PART_TRAFFIC: only these agents, with all that is known of them (deliveries' counts too); empty: all. At most 32.
+   *
+   * @generated from field: repeated string agent_ids = 4;
+   */
+  agentIds: string[];
+
+  /**
+   * With PART_EVENTS: which, and how many of those before; absent: all.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.EventFilter event_filter = 5;
+   */
+  eventFilter?: EventFilter | undefined;
+
+  /**
+   * With PART_EVENTS: so many that went before come first, at most 1,000.
+   *
+   * @generated from field: int32 recent_events = 6;
+   */
+  recentEvents: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.WatchLiveRequest.
+ * Use `create(WatchLiveRequestSchema)` to create a new message.
+ */
+export const WatchLiveRequestSchema: GenMessage<WatchLiveRequest> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 37);
+
+/**
+ * Something that a page can show.
+ *
+ * @generated from enum mycosoft.orchestrator.monitoring.v1.WatchLiveRequest.Part
+ */
+export const WatchLiveRequest_Part = {
+  /**
+   * Never used.
+   *
+   * @generated from enum value: PART_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * WatchSystemStatus.
+   *
+   * @generated from enum value: PART_STATUS = 1;
+   */
+  STATUS: 1,
+
+  /**
+   * WatchAgents, with samples.
+   *
+   * @generated from enum value: PART_AGENTS = 2;
+   */
+  AGENTS: 2,
+
+  /**
+   * WatchAlerts.
+   *
+   * @generated from enum value: PART_ALERTS = 3;
+   */
+  ALERTS: 3,
+
+  /**
+   * WatchEvents.
+   *
+   * @generated from enum value: PART_EVENTS = 4;
+   */
+  EVENTS: 4,
+
+  /**
+   * Operations that have not ended, with progress, and the last that have.
+   *
+   * @generated from enum value: PART_OPERATIONS = 5;
+   */
+  OPERATIONS: 5,
+
+  /**
+   * WatchTasks: tasks that have not ended (the first 5,000) and changes.
+   *
+   * @generated from enum value: PART_TASKS = 6;
+   */
+  TASKS: 6,
+
+  /**
+   * GetUsage by zone and with agents, every few seconds while it changes.
+   *
+   * @generated from enum value: PART_USAGE = 7;
+   */
+  USAGE: 7,
+
+  /**
+   * The topology, every few seconds.
+   *
+   * @generated from enum value: PART_TRAFFIC = 8;
+   */
+  TRAFFIC: 8,
+} as const;
+
+/**
+ * Something that a page can show.
+ *
+ * @generated from enum mycosoft.orchestrator.monitoring.v1.WatchLiveRequest.Part
+ */
+export type WatchLiveRequest_Part = (typeof WatchLiveRequest_Part)[keyof typeof WatchLiveRequest_Part] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.monitoring.v1.WatchLiveRequest.Part.
+ */
+export const WatchLiveRequest_PartSchema: GenEnum<WatchLiveRequest_Part> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 37, 0);
+
+/**
+ * News for a page. The first of each part is what is there, the others are changes or, where a part comes as a whole, the whole.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.WatchLiveResponse
+ */
+export type WatchLiveResponse = Message<"mycosoft.orchestrator.monitoring.v1.WatchLiveResponse"> & {
+  /**
+   * By which part.
+   *
+   * @generated from oneof mycosoft.orchestrator.monitoring.v1.WatchLiveResponse.part
+   */
+  part: {
+    /**
+     * The whole status.
+     *
+     * @generated from field: mycosoft.orchestrator.monitoring.v1.SystemStatus status = 1;
+     */
+    value: SystemStatus;
+    case: "status";
+  } | {
+    /**
+     * Agents: a snapshot in pieces until synced, then changes and samples.
+     *
+     * @generated from field: mycosoft.orchestrator.agent.v1.WatchAgentsResponse agents = 2;
+     */
+    value: WatchAgentsResponse;
+    case: "agents";
+  } | {
+    /**
+     * Alerts.
+     *
+     * @generated from field: mycosoft.orchestrator.monitoring.v1.WatchAlertsResponse alerts = 3;
+     */
+    value: WatchAlertsResponse;
+    case: "alerts";
+  } | {
+    /**
+     * Events, oldest first.
+     *
+     * @generated from field: mycosoft.orchestrator.monitoring.v1.WatchEventsResponse events = 4;
+     */
+    value: WatchEventsResponse;
+    case: "events";
+  } | {
+    /**
+     * Operations that changed.
+     *
+     * @generated from field: mycosoft.orchestrator.monitoring.v1.LiveOperations operations = 5;
+     */
+    value: LiveOperations;
+    case: "operations";
+  } | {
+    /**
+     * Tasks: as agents.
+     *
+     * @generated from field: mycosoft.orchestrator.coordination.v1.WatchTasksResponse tasks = 6;
+     */
+    value: WatchTasksResponse;
+    case: "tasks";
+  } | {
+    /**
+     * Usage as a whole, at most 1,000 agents.
+     *
+     * @generated from field: mycosoft.orchestrator.resource.v1.GetUsageResponse usage = 7;
+     */
+    value: GetUsageResponse;
+    case: "usage";
+  } | {
+    /**
+     * The topology as a whole.
+     *
+     * @generated from field: mycosoft.orchestrator.monitoring.v1.GetTopologyResponse topology = 8;
+     */
+    value: GetTopologyResponse;
+    case: "topology";
+  } | {
+    /**
+     * A part cannot be served any more; the others go on.
+     *
+     * @generated from field: mycosoft.orchestrator.monitoring.v1.LiveFault fault = 9;
+     */
+    value: LiveFault;
+    case: "fault";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * When this was sent, by the clock of the replica: a page shows how old what it shows is.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 15;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Who sent it.
+   *
+   * @generated from field: string replica_id = 16;
+   */
+  replicaId: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.WatchLiveResponse.
+ * Use `create(WatchLiveResponseSchema)` to create a new message.
+ */
+export const WatchLiveResponseSchema: GenMessage<WatchLiveResponse> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 38);
+
+/**
+ * Operations that changed.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.LiveOperations
+ */
+export type LiveOperations = Message<"mycosoft.orchestrator.monitoring.v1.LiveOperations"> & {
+  /**
+   * As they are now.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.coordination.v1.Operation operations = 1;
+   */
+  operations: Operation[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.LiveOperations.
+ * Use `create(LiveOperationsSchema)` to create a new message.
+ */
+export const LiveOperationsSchema: GenMessage<LiveOperations> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 39);
+
+/**
+ * A part cannot be served.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.LiveFault
+ */
+export type LiveFault = Message<"mycosoft.orchestrator.monitoring.v1.LiveFault"> & {
+  /**
+   * Which.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.WatchLiveRequest.Part part = 1;
+   */
+  part: WatchLiveRequest_Part;
+
+  /**
+   * The reason of the error, as in ErrorReason without its prefix.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * In a sentence.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.LiveFault.
+ * Use `create(LiveFaultSchema)` to create a new message.
+ */
+export const LiveFaultSchema: GenMessage<LiveFault> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 40);
+
+/**
+ * Something that is no agent: a database, a gateway, a queue.
+ *
+ * @generated from message mycosoft.orchestrator.monitoring.v1.ServiceStatus
+ */
+export type ServiceStatus = Message<"mycosoft.orchestrator.monitoring.v1.ServiceStatus"> & {
+  /**
+   * Its configured name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How it is.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.ServiceStatus.State state = 2;
+   */
+  state: ServiceStatus_State;
+
+  /**
+   * "http", "tcp", "grpc" or "redis".
+   *
+   * @generated from field: string probe = 3;
+   */
+  probe: string;
+
+  /**
+   * Where it is asked, without secrets.
+   *
+   * @generated from field: string target = 4;
+   */
+  target: string;
+
+  /**
+   * How long it last took to answer; absent: it has not.
+   *
+   * @generated from field: google.protobuf.Duration latency = 5;
+   */
+  latency?: Duration | undefined;
+
+  /**
+   * Why it is not OK, in a sentence.
+   *
+   * @generated from field: string detail = 6;
+   */
+  detail: string;
+
+  /**
+   * When it was last asked.
+   *
+   * @generated from field: google.protobuf.Timestamp probe_time = 7;
+   */
+  probeTime?: Timestamp | undefined;
+
+  /**
+   * How long ago that is.
+   *
+   * @generated from field: google.protobuf.Duration age = 8;
+   */
+  age?: Duration | undefined;
+
+  /**
+   * Since when it has been as it is.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 9;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Who asked.
+   *
+   * @generated from field: string replica_id = 10;
+   */
+  replicaId: string;
+
+  /**
+   * Failed probes in a row.
+   *
+   * @generated from field: int32 failures = 11;
+   */
+  failures: number;
+
+  /**
+   * Share of probes of the last hour that were answered, 0..1.
+   *
+   * @generated from field: double availability = 12;
+   */
+  availability: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.monitoring.v1.ServiceStatus.
+ * Use `create(ServiceStatusSchema)` to create a new message.
+ */
+export const ServiceStatusSchema: GenMessage<ServiceStatus> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 41);
+
+/**
+ * How a service is.
+ *
+ * @generated from enum mycosoft.orchestrator.monitoring.v1.ServiceStatus.State
+ */
+export const ServiceStatus_State = {
+  /**
+   * Not asked yet.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It answers in time.
+   *
+   * @generated from enum value: STATE_OK = 1;
+   */
+  OK: 1,
+
+  /**
+   * It answers, but slowly.
+   *
+   * @generated from enum value: STATE_SLOW = 2;
+   */
+  SLOW: 2,
+
+  /**
+   * It does not answer, or says that it is not well.
+   *
+   * @generated from enum value: STATE_DOWN = 3;
+   */
+  DOWN: 3,
+
+  /**
+   * Nobody asked for three intervals: nothing is known.
+   *
+   * @generated from enum value: STATE_STALE = 4;
+   */
+  STALE: 4,
+} as const;
+
+/**
+ * How a service is.
+ *
+ * @generated from enum mycosoft.orchestrator.monitoring.v1.ServiceStatus.State
+ */
+export type ServiceStatus_State = (typeof ServiceStatus_State)[keyof typeof ServiceStatus_State] | UnknownEnum;
+
+/**
+ * Describes the enum mycosoft.orchestrator.monitoring.v1.ServiceStatus.State.
+ */
+export const ServiceStatus_StateSchema: GenEnum<ServiceStatus_State> = /*@__PURE__*/
+  enumDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 41, 0);
+
+/**
  * Asks for the configuration.
  *
  * @generated from message mycosoft.orchestrator.monitoring.v1.GetConfigRequest
@@ -1044,7 +2608,7 @@ export type GetConfigRequest = Message<"mycosoft.orchestrator.monitoring.v1.GetC
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 18);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 42);
 
 /**
  * The configuration.
@@ -1072,7 +2636,7 @@ export type GetConfigResponse = Message<"mycosoft.orchestrator.monitoring.v1.Get
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 19);
+  messageDesc(file_mycosoft_orchestrator_monitoring_v1_monitoring_service, 43);
 
 /**
  * Shows the system.
@@ -1120,6 +2684,79 @@ export const MonitoringService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchEventsRequestSchema;
     output: typeof WatchEventsResponseSchema;
+  },
+  /**
+   * One event with what led to it and what came of it. Errors: NOT_FOUND, INVALID_ARGUMENT.
+   *
+   * @generated from rpc mycosoft.orchestrator.monitoring.v1.MonitoringService.GetEvent
+   */
+  getEvent: {
+    methodKind: "unary";
+    input: typeof GetEventRequestSchema;
+    output: typeof GetEventResponseSchema;
+  },
+  /**
+   * What was measured, over a range of time. Errors: INVALID_ARGUMENT (also: more than 100,000 points or too much to read),
+   * UNAVAILABLE (the monitoring database is away).
+   *
+   * @generated from rpc mycosoft.orchestrator.monitoring.v1.MonitoringService.QueryMetrics
+   */
+  queryMetrics: {
+    methodKind: "unary";
+    input: typeof QueryMetricsRequestSchema;
+    output: typeof QueryMetricsResponseSchema;
+  },
+  /**
+   * The metrics that QueryMetrics and alert rules know.
+   *
+   * @generated from rpc mycosoft.orchestrator.monitoring.v1.MonitoringService.ListMetrics
+   */
+  listMetrics: {
+    methodKind: "unary";
+    input: typeof ListMetricsRequestSchema;
+    output: typeof ListMetricsResponseSchema;
+  },
+  /**
+   * Who depends on whom and who talks to whom. Errors: INVALID_ARGUMENT.
+   *
+   * @generated from rpc mycosoft.orchestrator.monitoring.v1.MonitoringService.GetTopology
+   */
+  getTopology: {
+    methodKind: "unary";
+    input: typeof GetTopologyRequestSchema;
+    output: typeof GetTopologyResponseSchema;
+  },
+  /**
+   * Walks the checks of the five debugging steps and tells what is wrong, with evidence and what to do.
+   * Errors: INVALID_ARGUMENT.
+   *
+   * @generated from rpc mycosoft.orchestrator.monitoring.v1.MonitoringService.Diagnose
+   */
+  diagnose: {
+    methodKind: "unary";
+    input: typeof DiagnoseRequestSchema;
+    output: typeof DiagnoseResponseSchema;
+  },
+  /**
+   * What there is to say of a day or another window: resources, optimisation proposals, incidents. Errors: INVALID_ARGUMENT.
+   *
+   * @generated from rpc mycosoft.orchestrator.monitoring.v1.MonitoringService.GetReport
+   */
+  getReport: {
+    methodKind: "unary";
+    input: typeof GetReportRequestSchema;
+    output: typeof GetReportResponseSchema;
+  },
+  /**
+   * All that a page shows, in one stream: for browsers, which open few connections. Begins with what is there.
+   * Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (too slow).
+   *
+   * @generated from rpc mycosoft.orchestrator.monitoring.v1.MonitoringService.WatchLive
+   */
+  watchLive: {
+    methodKind: "server_streaming";
+    input: typeof WatchLiveRequestSchema;
+    output: typeof WatchLiveResponseSchema;
   },
   /**
    * The effective configuration of this replica, secrets blanked.

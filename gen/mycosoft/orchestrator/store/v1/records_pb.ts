@@ -22,6 +22,10 @@ import type { StateEntry } from "../../coordination/v1/state_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_state_service } from "../../coordination/v1/state_service_pb.ts";
 import type { Task as Task$1 } from "../../coordination/v1/task_service_pb.ts";
 import { file_mycosoft_orchestrator_coordination_v1_task_service } from "../../coordination/v1/task_service_pb.ts";
+import type { Alert, AlertSink, Silence } from "../../monitoring/v1/alert_pb.ts";
+import { file_mycosoft_orchestrator_monitoring_v1_alert } from "../../monitoring/v1/alert_pb.ts";
+import type { ServiceStatus } from "../../monitoring/v1/monitoring_service_pb.ts";
+import { file_mycosoft_orchestrator_monitoring_v1_monitoring_service } from "../../monitoring/v1/monitoring_service_pb.ts";
 import type { Allocation, Quota, RebalancePlan } from "../../resource/v1/resource_service_pb.ts";
 import { file_mycosoft_orchestrator_resource_v1_resource_service } from "../../resource/v1/resource_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -30,7 +34,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mycosoft/orchestrator/store/v1/records.proto.
  */
 export const file_mycosoft_orchestrator_store_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqcCCgxGYW5PdXRSZWNvcmQSEAoIbGlzdF9rZXkYBCABKAkSEAoIcG9zaXRpb24YBSABKA0SEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASKLAgoQRmFuT3V0TGlzdFJlY29yZBIRCglhZ2VudF9pZHMYASADKAkSQAoIZGVsaXZlcnkYAiABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSSgoFbGlua3MYAyADKAsyOy5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRmFuT3V0TGlzdFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImQKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlSgQIAhADUgdvbWl0dGVkIm8KElN1YnNjcmlwdGlvblJlY29yZBIOCgZmb3JtYXQYASABKA0SSQoMc3Vic2NyaXB0aW9uGAIgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdWJzY3JpcHRpb24irQEKEERlYWRMZXR0ZXJSZWNvcmQSQAoIZGVsaXZlcnkYASABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSDgoGcmVhc29uGAIgASgJEg0KBWVycm9yGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFuc3dlchgFIAEoCSKKAQoLTGVhc2VSZWNvcmQSDAoEZHV0eRgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgJEhgKEHJlcGxpY2Ffc3RhcnRfbXMYAyABKAMSFQoNZmVuY2luZ190b2tlbhgEIAEoBBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKLAQoMRnJlZXplUmVjb3JkEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAizQEKDEJyYWtlc1JlY29yZBJCCgZicmFrZXMYASADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuQnJha2VzUmVjb3JkLkJyYWtlGnkKBUJyYWtlEgwKBHpvbmUYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHZmFpbGluZxgDIAEoBRIOCgZhZ2VudHMYBCABKAUSEQoJdGhyZXNob2xkGAUgASgBIksKDlZlcmRpY3RIaXN0b3J5EjkKCHZlcmRpY3RzGAEgAygLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QixQIKDVJlcGxpY2FSZWNvcmQSCgoCaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYBCABKAUSIgoaZXZlbnRfbG9vcF9kZWxheV9wOTlfbmFub3MYBSABKAMSIgoaZXZlbnRfbG9vcF9kZWxheV9tYXhfbmFub3MYBiABKAMSEQoJY3B1X2NvcmVzGAcgASgBEhQKDG1lbW9yeV9ieXRlcxgIIAEoAxIbChNwaW5nX2ludGVydmFsX25hbm9zGAkgASgDEhwKFG1heF9waW5nc19wZXJfc2Vjb25kGAogASgBEhAKCGRyYWluaW5nGAsgASgIIqsEChFPYnNlcnZhdGlvblJlY29yZBISCgpvYnNlcnZlX21zGAEgASgBEhIKCnJlcGxpY2FfaWQYAiABKAkSFQoNc2Vzc2lvbl9lcG9jaBgDIAEoBBITCgtpbnN0YW5jZV9pZBgEIAEoCRIMCgRwZWVyGAUgASgJEhEKCWF0dGFjaF9tcxgGIAEoARIOCgZjbGllbnQYByABKAkSEgoKcmVzcG9uc2l2ZRgIIAEoARITCgtwcm9ncmVzc2luZxgJIAEoARIQCghoZWFkcm9vbRgKIAEoARIPCgdyZWFzb25zGAsgAygJEhMKC3J0dF9zYW1wbGVzGAwgASgNEhMKC3J0dF9sYXN0X21zGA0gASgBEhcKD3J0dF9zbW9vdGhlZF9tcxgOIAEoARIYChBydHRfdmFyaWF0aW9uX21zGA8gASgBEhIKCnJ0dF9wNTBfbXMYECABKAESEgoKcnR0X3A5NV9tcxgRIAEoARISCgpydHRfcDk5X21zGBIgASgBEhwKD2Nsb2NrX29mZnNldF9tcxgTIAEoAUgAiAEBEjYKBnJlcG9ydBgUIAEoCzImLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXBvcnQSEQoJcmVwb3J0X21zGBUgASgBEhIKCmhlYXJ0YmVhdHMYFiABKAESDgoGbWlzc2VkGBcgASgBEgsKA3BoaRgYIAEoAUISChBfY2xvY2tfb2Zmc2V0X21zIo8BCgtTdGF0ZVJlY29yZBIOCgZmb3JtYXQYASABKA0SQAoFZW50cnkYAiABKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN0YXRlRW50cnkSGQoRYm91bmRfaW5zdGFuY2VfaWQYAyABKAkSEwoLYm91bmRfZXBvY2gYBCABKAQisAEKCkxvY2tSZWNvcmQSDgoGZm9ybWF0GAEgASgNEjkKBGxvY2sYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxvY2sSEAoIbGVhc2VfbXMYAyABKAESFQoNbG9ja19kZWxheV9tcxgEIAEoARIZChFib3VuZF9pbnN0YW5jZV9pZBgFIAEoCRITCgtib3VuZF9lcG9jaBgGIAEoBCKLAgoPT3BlcmF0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJDCglvcGVyYXRpb24YAiABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLk9wZXJhdGlvbhIRCgl3YXZlX3NpemUYAyABKA0SFQoNbWF4X2luX2ZsaWdodBgEIAEoDRISCgptYXhfZXJyb3JzGAUgASgNEhgKEGFnZW50X3RpbWVvdXRfbXMYBiABKAESDQoFcm91bmQYByABKA0SEwoLcmV0cnlfcm91bmQYCCABKA0SEwoLdHJhY2VwYXJlbnQYCSABKAkSEgoKdHJhY2VzdGF0ZRgKIAEoCSIqChVPcGVyYXRpb25BZ2VudHNSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJItsBChRPcGVyYXRpb25BZ2VudFJlY29yZBJECgdvdXRjb21lGAEgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5BZ2VudE91dGNvbWUSDQoFcm91bmQYAiABKA0SEwoLZGVhZGxpbmVfbXMYAyABKAMSGAoQbWFpbGJveF9hZ2VudF9pZBgEIAEoCRILCgN1aWQYBSABKAkSFwoPb2xkX2luc3RhbmNlX2lkGAYgASgJEhkKEW9sZF9zZXNzaW9uX2Vwb2NoGAcgASgEIogBChVPcGVyYXRpb25BbnN3ZXJSZWNvcmQSDQoFc3RhdGUYASABKAkSDQoFZXJyb3IYAiABKAkSNwoGb3V0cHV0GAMgASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlBheWxvYWQSGAoQb3V0cHV0X3RydW5jYXRlZBgEIAEoCCLPCgoKVGFza1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEdGFzaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuVGFzaxJECgRsaXZlGAMgAygLMjYubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuTGl2ZUF0dGVtcHQSEQoJaW5wdXRfa2V5GAQgASgJEhIKCm91dHB1dF9rZXkYBSABKAkSEQoJc3BlY19oYXNoGAYgASgMEhgKEGNyZWF0ZWRfcmV2aXNpb24YByABKAMSDQoFaW5kZXgYCCABKA0SRAoIcmVmdXNhbHMYCSADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5SZWZ1c2FsElUKDmNoaWxkcmVuX3NwZW50GAogAygLMj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuQ2hpbGRyZW5TcGVudEVudHJ5ElMKDWNoaWxkcmVuX2hlbGQYESADKAsyPC5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5DaGlsZHJlbkhlbGRFbnRyeRIPCgdzZXR0bGVkGBIgASgIElMKDWFza2VkX2J1ZGdldHMYEyADKAsyPC5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5Bc2tlZEJ1ZGdldHNFbnRyeRITCgthc2tfcmVmdXNlZBgUIAEoCRITCgt0cmFjZXBhcmVudBgLIAEoCRISCgp0cmFjZXN0YXRlGAwgASgJEhgKEG1vdmVfdG9fYWdlbnRfaWQYDSABKAkSFAoMcm9vdF90YXNrX2lkGA4gASgJEhYKDnJlZnVzZWRfcm91bmRzGA8gASgNEhIKCm1vdmVfYWN0b3IYECABKAkaNAoSQ2hpbGRyZW5TcGVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEaMwoRQ2hpbGRyZW5IZWxkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARozChFBc2tlZEJ1ZGdldHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBGosDCgtMaXZlQXR0ZW1wdBIOCgZudW1iZXIYASABKA0SEAoIYWdlbnRfaWQYAiABKAkSEQoJYWdlbnRfdWlkGAMgASgJEhMKC2RlbGl2ZXJ5X2lkGAQgASgJElgKCXJlc291cmNlcxgFIAMoCzJFLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5UYXNrUmVjb3JkLkxpdmVBdHRlbXB0LlJlc291cmNlc0VudHJ5ElAKBXNwZW50GAYgAygLMkEubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuTGl2ZUF0dGVtcHQuU3BlbnRFbnRyeRIVCg1sb3N0X3VudGlsX21zGAcgASgDEg8KB2xvc3RfbXMYCCABKAMaMAoOUmVzb3VyY2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARosCgpTcGVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEaLQoHUmVmdXNhbBIQCghhZ2VudF9pZBgBIAEoCRIQCgh1bnRpbF9tcxgCIAEoAyKzAQoQQWxsb2NhdGlvblJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoKYWxsb2NhdGlvbhgCIAEoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5yZXNvdXJjZS52MS5BbGxvY2F0aW9uEhUKDXdhaXRfdW50aWxfbXMYAyABKAMSEQoJc3BlY19oYXNoGAQgASgMEhEKCWFnZW50X3VpZBgFIAEoCRIPCgdzZXR0bGVkGAYgASgIItICCgtRdW90YVJlY29yZBIOCgZmb3JtYXQYASABKA0SNwoFcXVvdGEYAiABKAsyKC5teWNvc29mdC5vcmNoZXN0cmF0b3IucmVzb3VyY2UudjEuUXVvdGESSQoHcGVyaW9kcxgDIAMoCzI4Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5RdW90YVJlY29yZC5QZXJpb2RzRW50cnkSOAoGd2FudGVkGAQgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnJlc291cmNlLnYxLlF1b3RhEhUKDXNwZWNfcmV2aXNpb24YBSABKAMSFgoOd2FudGVkX3RpbWVfbXMYBiABKAMSFgoOcmVtb3ZhbF93YW50ZWQYByABKAgaLgoMUGVyaW9kc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiZwoTUmViYWxhbmNlUGxhblJlY29yZBI+CgRwbGFuGAEgASgLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLnJlc291cmNlLnYxLlJlYmFsYW5jZVBsYW4SEAoIdW50aWxfbXMYAiABKANCLFoqbXljb3NvZnQuZGV2L29yY2hlc3RyYXRvci9zdG9yZS92MTtzdG9yZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service, file_mycosoft_orchestrator_coordination_v1_task_service, file_mycosoft_orchestrator_resource_v1_resource_service]);
+  fileDesc("CixteWNvc29mdC9vcmNoZXN0cmF0b3Ivc3RvcmUvdjEvcmVjb3Jkcy5wcm90bxIebXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxIuwECgtBZ2VudFJlY29yZBIOCgZmb3JtYXQYASABKA0SNAoFYWdlbnQYAiABKAsyJS5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQWdlbnQSFAoMdG9rZW5faGFzaGVzGAMgAygMEhwKFHJlZ2lzdGVyZWRfc3BlY19oYXNoGAQgASgMEhUKDXNlc3Npb25fZXBvY2gYBSABKAQSGAoQb3duZXJfcmVwbGljYV9pZBgGIAEoCRITCgtpbnN0YW5jZV9pZBgHIAEoCRIMCgRwZWVyGAggASgJEi8KC2F0dGFjaF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg92ZXJkaWN0X2hpc3RvcnkYCiABKAwSLQoJZ29uZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/CghmYWlsdXJlcxgMIAMoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GYWlsdXJlUmVjb3JkEhoKEmxvc3NfaGFuZGxlZF9lcG9jaBgNIAEoBBIcChRsb3NzX2NvbmZpcm1lZF9lcG9jaBgOIAEoBBIXCg9sb3NzX3RvbGRfZXBvY2gYDyABKAQSMQoNc3RvcF9kZWFkbGluZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcmVzdGFydF9hdHRlbXB0cxgRIAEoDRI1ChFuZXh0X3Jlc3RhcnRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNRmFpbHVyZVJlY29yZBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJImAKC0V4aXRzUmVjb3JkEjoKBWV4aXRzGAEgAygLMisubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlByb2Nlc3NFeGl0EhUKDXNlc3Npb25fZXBvY2gYAiABKAQirgcKDkRlbGl2ZXJ5UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIQCghhY2NlcHRlZBgEIAEoCBIPCgdhdHRlbXB0GAUgASgEEhUKDXNlc3Npb25fZXBvY2gYBiABKAQSDQoFdHJpZXMYByABKA0SGAoQY3JlYXRlZF9yZXZpc2lvbhgIIAEoAxINCgVpbmRleBgJIAEoDRIUCgxvcmRlcmluZ19rZXkYCiABKAkSLwoLY3JlYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1hY2NlcHRfd2l0aGluGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF90cmllcxgOIAEoDRINCgVhY3RvchgPIAEoCRITCgt0cmFjZXBhcmVudBgQIAEoCRISCgp0cmFjZXN0YXRlGBEgASgJEhgKEHN1YmplY3RfYWdlbnRfaWQYEiABKAkSLgoKbm90X2JlZm9yZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSd29ya19kZWFkbGluZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtwYXlsb2FkX2tleRgVIAEoCRIUCgx3YW50c19hbnN3ZXIYFiABKAgSEgoKY2FwYWJpbGl0eRgXIAEoCRISCgppZGVtcG90ZW50GBggASgIEhUKDXJlcm91dGVkX2Zyb20YGiABKAkSFQoNcGF5bG9hZF9ieXRlcxgbIAEoDRITCgtsYXN0X2Fuc3dlchgcIAEoCRISCgpsYXN0X2Vycm9yGB0gASgJEhYKDmxpbmtfcG9saWN5X2lkGCEgASgJEg0KBXRvcGljGBkgASgJEjoKB21lc3NhZ2UYHiABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuTWVzc2FnZUgAEjQKBHRhc2sYHyABKAsyJC5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuVGFza0gAEjoKB2NvbW1hbmQYICABKAsyJy5teWNvc29mdC5vcmNoZXN0cmF0b3IuYWdlbnQudjEuQ29tbWFuZEgAQgYKBGl0ZW0ioAEKC1JlcGx5UmVjb3JkEg0KBXN0YXRlGAEgASgJEjcKBm91dHB1dBgCIAEoCzInLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5QYXlsb2FkEg0KBWVycm9yGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqcCCgxGYW5PdXRSZWNvcmQSEAoIbGlzdF9rZXkYBCABKAkSEAoIcG9zaXRpb24YBSABKA0SEQoJYWdlbnRfaWRzGAEgAygJEkAKCGRlbGl2ZXJ5GAIgASgLMi4ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkRlbGl2ZXJ5UmVjb3JkEkYKBWxpbmtzGAMgAygLMjcubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZhbk91dFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASKLAgoQRmFuT3V0TGlzdFJlY29yZBIRCglhZ2VudF9pZHMYASADKAkSQAoIZGVsaXZlcnkYAiABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSSgoFbGlua3MYAyADKAsyOy5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRmFuT3V0TGlzdFJlY29yZC5MaW5rc0VudHJ5GlYKCkxpbmtzRW50cnkSCwoDa2V5GAEgASgJEjcKBXZhbHVlGAIgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkxpbmtNYXJrOgI4ASJHCghMaW5rTWFyaxIRCglwb2xpY3lfaWQYASABKAkSFQoNcmVyb3V0ZWRfZnJvbRgCIAEoCRIRCgl0aHJvdHRsZWQYAyABKAgiZQoQTGlua1BvbGljeVJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoGcG9saWN5GAIgASgLMjEubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5MaW5rUG9saWN5ImQKDlJlZnVzYWxzUmVjb3JkEkMKBnRyYWNlcxgBIAMoCzIzLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuTWVzc2FnZVRyYWNlSgQIAhADUgdvbWl0dGVkIm8KElN1YnNjcmlwdGlvblJlY29yZBIOCgZmb3JtYXQYASABKA0SSQoMc3Vic2NyaXB0aW9uGAIgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5TdWJzY3JpcHRpb24irQEKEERlYWRMZXR0ZXJSZWNvcmQSQAoIZGVsaXZlcnkYASABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuRGVsaXZlcnlSZWNvcmQSDgoGcmVhc29uGAIgASgJEg0KBWVycm9yGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFuc3dlchgFIAEoCSKKAQoLTGVhc2VSZWNvcmQSDAoEZHV0eRgBIAEoCRISCgpyZXBsaWNhX2lkGAIgASgJEhgKEHJlcGxpY2Ffc3RhcnRfbXMYAyABKAMSFQoNZmVuY2luZ190b2tlbhgEIAEoBBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKLAQoMRnJlZXplUmVjb3JkEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAizQEKDEJyYWtlc1JlY29yZBJCCgZicmFrZXMYASADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuQnJha2VzUmVjb3JkLkJyYWtlGnkKBUJyYWtlEgwKBHpvbmUYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHZmFpbGluZxgDIAEoBRIOCgZhZ2VudHMYBCABKAUSEQoJdGhyZXNob2xkGAUgASgBIksKDlZlcmRpY3RIaXN0b3J5EjkKCHZlcmRpY3RzGAEgAygLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlZlcmRpY3QixQIKDVJlcGxpY2FSZWNvcmQSCgoCaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYBCABKAUSIgoaZXZlbnRfbG9vcF9kZWxheV9wOTlfbmFub3MYBSABKAMSIgoaZXZlbnRfbG9vcF9kZWxheV9tYXhfbmFub3MYBiABKAMSEQoJY3B1X2NvcmVzGAcgASgBEhQKDG1lbW9yeV9ieXRlcxgIIAEoAxIbChNwaW5nX2ludGVydmFsX25hbm9zGAkgASgDEhwKFG1heF9waW5nc19wZXJfc2Vjb25kGAogASgBEhAKCGRyYWluaW5nGAsgASgIIqsEChFPYnNlcnZhdGlvblJlY29yZBISCgpvYnNlcnZlX21zGAEgASgBEhIKCnJlcGxpY2FfaWQYAiABKAkSFQoNc2Vzc2lvbl9lcG9jaBgDIAEoBBITCgtpbnN0YW5jZV9pZBgEIAEoCRIMCgRwZWVyGAUgASgJEhEKCWF0dGFjaF9tcxgGIAEoARIOCgZjbGllbnQYByABKAkSEgoKcmVzcG9uc2l2ZRgIIAEoARITCgtwcm9ncmVzc2luZxgJIAEoARIQCghoZWFkcm9vbRgKIAEoARIPCgdyZWFzb25zGAsgAygJEhMKC3J0dF9zYW1wbGVzGAwgASgNEhMKC3J0dF9sYXN0X21zGA0gASgBEhcKD3J0dF9zbW9vdGhlZF9tcxgOIAEoARIYChBydHRfdmFyaWF0aW9uX21zGA8gASgBEhIKCnJ0dF9wNTBfbXMYECABKAESEgoKcnR0X3A5NV9tcxgRIAEoARISCgpydHRfcDk5X21zGBIgASgBEhwKD2Nsb2NrX29mZnNldF9tcxgTIAEoAUgAiAEBEjYKBnJlcG9ydBgUIAEoCzImLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5hZ2VudC52MS5SZXBvcnQSEQoJcmVwb3J0X21zGBUgASgBEhIKCmhlYXJ0YmVhdHMYFiABKAESDgoGbWlzc2VkGBcgASgBEgsKA3BoaRgYIAEoAUISChBfY2xvY2tfb2Zmc2V0X21zIo8BCgtTdGF0ZVJlY29yZBIOCgZmb3JtYXQYASABKA0SQAoFZW50cnkYAiABKAsyMS5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLlN0YXRlRW50cnkSGQoRYm91bmRfaW5zdGFuY2VfaWQYAyABKAkSEwoLYm91bmRfZXBvY2gYBCABKAQisAEKCkxvY2tSZWNvcmQSDgoGZm9ybWF0GAEgASgNEjkKBGxvY2sYAiABKAsyKy5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLkxvY2sSEAoIbGVhc2VfbXMYAyABKAESFQoNbG9ja19kZWxheV9tcxgEIAEoARIZChFib3VuZF9pbnN0YW5jZV9pZBgFIAEoCRITCgtib3VuZF9lcG9jaBgGIAEoBCKLAgoPT3BlcmF0aW9uUmVjb3JkEg4KBmZvcm1hdBgBIAEoDRJDCglvcGVyYXRpb24YAiABKAsyMC5teWNvc29mdC5vcmNoZXN0cmF0b3IuY29vcmRpbmF0aW9uLnYxLk9wZXJhdGlvbhIRCgl3YXZlX3NpemUYAyABKA0SFQoNbWF4X2luX2ZsaWdodBgEIAEoDRISCgptYXhfZXJyb3JzGAUgASgNEhgKEGFnZW50X3RpbWVvdXRfbXMYBiABKAESDQoFcm91bmQYByABKA0SEwoLcmV0cnlfcm91bmQYCCABKA0SEwoLdHJhY2VwYXJlbnQYCSABKAkSEgoKdHJhY2VzdGF0ZRgKIAEoCSIqChVPcGVyYXRpb25BZ2VudHNSZWNvcmQSEQoJYWdlbnRfaWRzGAEgAygJItsBChRPcGVyYXRpb25BZ2VudFJlY29yZBJECgdvdXRjb21lGAEgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLmNvb3JkaW5hdGlvbi52MS5BZ2VudE91dGNvbWUSDQoFcm91bmQYAiABKA0SEwoLZGVhZGxpbmVfbXMYAyABKAMSGAoQbWFpbGJveF9hZ2VudF9pZBgEIAEoCRILCgN1aWQYBSABKAkSFwoPb2xkX2luc3RhbmNlX2lkGAYgASgJEhkKEW9sZF9zZXNzaW9uX2Vwb2NoGAcgASgEIogBChVPcGVyYXRpb25BbnN3ZXJSZWNvcmQSDQoFc3RhdGUYASABKAkSDQoFZXJyb3IYAiABKAkSNwoGb3V0cHV0GAMgASgLMicubXljb3NvZnQub3JjaGVzdHJhdG9yLmFnZW50LnYxLlBheWxvYWQSGAoQb3V0cHV0X3RydW5jYXRlZBgEIAEoCCLPCgoKVGFza1JlY29yZBIOCgZmb3JtYXQYASABKA0SOQoEdGFzaxgCIAEoCzIrLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5jb29yZGluYXRpb24udjEuVGFzaxJECgRsaXZlGAMgAygLMjYubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuTGl2ZUF0dGVtcHQSEQoJaW5wdXRfa2V5GAQgASgJEhIKCm91dHB1dF9rZXkYBSABKAkSEQoJc3BlY19oYXNoGAYgASgMEhgKEGNyZWF0ZWRfcmV2aXNpb24YByABKAMSDQoFaW5kZXgYCCABKA0SRAoIcmVmdXNhbHMYCSADKAsyMi5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5SZWZ1c2FsElUKDmNoaWxkcmVuX3NwZW50GAogAygLMj0ubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuQ2hpbGRyZW5TcGVudEVudHJ5ElMKDWNoaWxkcmVuX2hlbGQYESADKAsyPC5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5DaGlsZHJlbkhlbGRFbnRyeRIPCgdzZXR0bGVkGBIgASgIElMKDWFza2VkX2J1ZGdldHMYEyADKAsyPC5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuVGFza1JlY29yZC5Bc2tlZEJ1ZGdldHNFbnRyeRITCgthc2tfcmVmdXNlZBgUIAEoCRITCgt0cmFjZXBhcmVudBgLIAEoCRISCgp0cmFjZXN0YXRlGAwgASgJEhgKEG1vdmVfdG9fYWdlbnRfaWQYDSABKAkSFAoMcm9vdF90YXNrX2lkGA4gASgJEhYKDnJlZnVzZWRfcm91bmRzGA8gASgNEhIKCm1vdmVfYWN0b3IYECABKAkaNAoSQ2hpbGRyZW5TcGVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEaMwoRQ2hpbGRyZW5IZWxkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARozChFBc2tlZEJ1ZGdldHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBGosDCgtMaXZlQXR0ZW1wdBIOCgZudW1iZXIYASABKA0SEAoIYWdlbnRfaWQYAiABKAkSEQoJYWdlbnRfdWlkGAMgASgJEhMKC2RlbGl2ZXJ5X2lkGAQgASgJElgKCXJlc291cmNlcxgFIAMoCzJFLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5UYXNrUmVjb3JkLkxpdmVBdHRlbXB0LlJlc291cmNlc0VudHJ5ElAKBXNwZW50GAYgAygLMkEubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLlRhc2tSZWNvcmQuTGl2ZUF0dGVtcHQuU3BlbnRFbnRyeRIVCg1sb3N0X3VudGlsX21zGAcgASgDEg8KB2xvc3RfbXMYCCABKAMaMAoOUmVzb3VyY2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARosCgpTcGVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEaLQoHUmVmdXNhbBIQCghhZ2VudF9pZBgBIAEoCRIQCgh1bnRpbF9tcxgCIAEoAyKzAQoQQWxsb2NhdGlvblJlY29yZBIOCgZmb3JtYXQYASABKA0SQQoKYWxsb2NhdGlvbhgCIAEoCzItLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5yZXNvdXJjZS52MS5BbGxvY2F0aW9uEhUKDXdhaXRfdW50aWxfbXMYAyABKAMSEQoJc3BlY19oYXNoGAQgASgMEhEKCWFnZW50X3VpZBgFIAEoCRIPCgdzZXR0bGVkGAYgASgIItICCgtRdW90YVJlY29yZBIOCgZmb3JtYXQYASABKA0SNwoFcXVvdGEYAiABKAsyKC5teWNvc29mdC5vcmNoZXN0cmF0b3IucmVzb3VyY2UudjEuUXVvdGESSQoHcGVyaW9kcxgDIAMoCzI4Lm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5RdW90YVJlY29yZC5QZXJpb2RzRW50cnkSOAoGd2FudGVkGAQgASgLMigubXljb3NvZnQub3JjaGVzdHJhdG9yLnJlc291cmNlLnYxLlF1b3RhEhUKDXNwZWNfcmV2aXNpb24YBSABKAMSFgoOd2FudGVkX3RpbWVfbXMYBiABKAMSFgoOcmVtb3ZhbF93YW50ZWQYByABKAgaLgoMUGVyaW9kc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiZwoTUmViYWxhbmNlUGxhblJlY29yZBI+CgRwbGFuGAEgASgLMjAubXljb3NvZnQub3JjaGVzdHJhdG9yLnJlc291cmNlLnYxLlJlYmFsYW5jZVBsYW4SEAoIdW50aWxfbXMYAiABKAMijwMKC0FsZXJ0UmVjb3JkEg4KBmZvcm1hdBgBIAEoDRI5CgVhbGVydBgCIAEoCzIqLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLkFsZXJ0EhMKC2ZpbmdlcnByaW50GAMgASgJEhAKCGNsZWFyX21zGAQgASgDEg8KB2ZpcmVfbXMYBSADKAMSSwoIdGVsbGluZ3MYBiADKAsyOS5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuQWxlcnRSZWNvcmQuVGVsbGluZ3NFbnRyeRISCgpsYXN0X2V2ZW50GAcgASgJGmQKDVRlbGxpbmdzRW50cnkSCwoDa2V5GAEgASgJEkIKBXZhbHVlGAIgASgLMjMubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkFsZXJ0UmVjb3JkLlRlbGxpbmc6AjgBGjYKB1RlbGxpbmcSDAoEd2FudBgBIAEoCRIMCgR0b2xkGAIgASgJEg8KB3RvbGRfbXMYAyABKAMiXgoNU2lsZW5jZVJlY29yZBIOCgZmb3JtYXQYASABKA0SPQoHc2lsZW5jZRgCIAEoCzIsLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5tb25pdG9yaW5nLnYxLlNpbGVuY2UiUQoNTW9uaXRvclJlY29yZBIOCgZmb3JtYXQYASABKA0SDQoFZXBvY2gYAiABKAQSEAoIcmV2aXNpb24YAyABKAMSDwoHdGltZV9tcxgEIAEoAyKPAwoNRmlndXJlc1JlY29yZBIPCgd0aW1lX21zGAEgASgDEkgKBXpvbmVzGAIgAygLMjkubXljb3NvZnQub3JjaGVzdHJhdG9yLnN0b3JlLnYxLkZpZ3VyZXNSZWNvcmQuWm9uZUZpZ3VyZXMaogIKC1pvbmVGaWd1cmVzEgwKBHpvbmUYASABKAkSDgoGYWdlbnRzGAIgASgNEhIKCmhlYWx0aF9zdW0YAyABKAESEwoLbG9hZF93ZWlnaHQYBCABKAESEAoIbG9hZF9zdW0YBSABKAESEgoKcnR0X3NrZXRjaBgGIAEoDBIRCglvbGRlc3RfbXMYByABKA0SUQoEdXNlZBgIIAMoCzJDLm15Y29zb2Z0Lm9yY2hlc3RyYXRvci5zdG9yZS52MS5GaWd1cmVzUmVjb3JkLlpvbmVGaWd1cmVzLlVzZWRFbnRyeRITCgtsb2FkX2FnZW50cxgJIAEoDRorCglVc2VkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ASLCAQoMSGlzdG9yeUNodW5rEg4KBmZvcm1hdBgBIAEoDRIQCghzdGFydF9tcxgCIAEoAxIPCgdzdGVwX21zGAMgASgNEkQKB2NvbHVtbnMYBCADKAsyMy5teWNvc29mdC5vcmNoZXN0cmF0b3Iuc3RvcmUudjEuSGlzdG9yeUNodW5rLkNvbHVtbho5CgZDb2x1bW4SDgoGbWV0cmljGAEgASgJEhAKCHJlc291cmNlGAIgASgJEg0KBWNlbGxzGAMgASgMIlMKDVNlcnZpY2VSZWNvcmQSQgoGc3RhdHVzGAEgASgLMjIubXljb3NvZnQub3JjaGVzdHJhdG9yLm1vbml0b3JpbmcudjEuU2VydmljZVN0YXR1cyJbCgpTaW5rUmVjb3JkEjwKBHNpbmsYASABKAsyLi5teWNvc29mdC5vcmNoZXN0cmF0b3IubW9uaXRvcmluZy52MS5BbGVydFNpbmsSDwoHdGltZV9tcxgCIAEoA0IsWipteWNvc29mdC5kZXYvb3JjaGVzdHJhdG9yL3N0b3JlL3YxO3N0b3JldjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mycosoft_orchestrator_agent_v1_agent, file_mycosoft_orchestrator_agent_v1_session_service, file_mycosoft_orchestrator_coordination_v1_fleet_operation_service, file_mycosoft_orchestrator_coordination_v1_lock_service, file_mycosoft_orchestrator_coordination_v1_message_service, file_mycosoft_orchestrator_coordination_v1_state_service, file_mycosoft_orchestrator_coordination_v1_task_service, file_mycosoft_orchestrator_monitoring_v1_alert, file_mycosoft_orchestrator_monitoring_v1_monitoring_service, file_mycosoft_orchestrator_resource_v1_resource_service]);
 
 /**
  * An agent as stored under "agent/<id>". The revision stands beside the value, not in it.
@@ -1944,4 +1948,404 @@ export type RebalancePlanRecord = Message<"mycosoft.orchestrator.store.v1.Rebala
  */
 export const RebalancePlanRecordSchema: GenMessage<RebalancePlanRecord> = /*@__PURE__*/
   messageDesc(file_mycosoft_orchestrator_store_v1_records, 27);
+
+/**
+ * An alert, under "alert/<id>". The revision stands beside it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.AlertRecord
+ */
+export type AlertRecord = Message<"mycosoft.orchestrator.store.v1.AlertRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without revision and what is reckoned (silences, deliveries of others).
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Alert alert = 2;
+   */
+  alert?: Alert | undefined;
+
+  /**
+   * What it is about, as a key: the same for each time that it fires.
+   *
+   * @generated from field: string fingerprint = 3;
+   */
+  fingerprint: string;
+
+  /**
+   * When it last became clear, by the store's clock, milliseconds; 0: it is not clear.
+   *
+   * @generated from field: int64 clear_ms = 4;
+   */
+  clearMs: bigint;
+
+  /**
+   * When it fired within the last hour, by the store's clock, milliseconds; oldest first, at most 32.
+   *
+   * @generated from field: repeated int64 fire_ms = 5;
+   */
+  fireMs: bigint[];
+
+  /**
+   * What is to be told to each sink: "firing" or "resolved", and what it has been told; by the sink's name.
+   *
+   * @generated from field: map<string, mycosoft.orchestrator.store.v1.AlertRecord.Telling> tellings = 6;
+   */
+  tellings: { [key: string]: AlertRecord_Telling };
+
+  /**
+   * The last event that concerned it, as "<revision>-<index>".
+   *
+   * @generated from field: string last_event = 7;
+   */
+  lastEvent: string;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.AlertRecord.
+ * Use `create(AlertRecordSchema)` to create a new message.
+ */
+export const AlertRecordSchema: GenMessage<AlertRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 28);
+
+/**
+ * What a sink is to be told.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.AlertRecord.Telling
+ */
+export type AlertRecord_Telling = Message<"mycosoft.orchestrator.store.v1.AlertRecord.Telling"> & {
+  /**
+   * "firing" or "resolved".
+   *
+   * @generated from field: string want = 1;
+   */
+  want: string;
+
+  /**
+   * What it took last; empty: nothing.
+   *
+   * @generated from field: string told = 2;
+   */
+  told: string;
+
+  /**
+   * When it took that, by the store's clock, milliseconds.
+   *
+   * @generated from field: int64 told_ms = 3;
+   */
+  toldMs: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.AlertRecord.Telling.
+ * Use `create(AlertRecord_TellingSchema)` to create a new message.
+ */
+export const AlertRecord_TellingSchema: GenMessage<AlertRecord_Telling> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 28, 0);
+
+/**
+ * A silence, under "silence/<id>". The revision stands beside it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.SilenceRecord
+ */
+export type SilenceRecord = Message<"mycosoft.orchestrator.store.v1.SilenceRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The public part, without revision.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.Silence silence = 2;
+   */
+  silence?: Silence | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.SilenceRecord.
+ * Use `create(SilenceRecordSchema)` to create a new message.
+ */
+export const SilenceRecordSchema: GenMessage<SilenceRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 29);
+
+/**
+ * How far the alert rules, a feed of events or the daily report have come in a namespace, under "monitor/<what>".
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.MonitorRecord
+ */
+export type MonitorRecord = Message<"mycosoft.orchestrator.store.v1.MonitorRecord"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * The store's epoch of `revision`.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+
+  /**
+   * Events up to here are done with.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * When it was last done, by the store's clock, milliseconds.
+   *
+   * @generated from field: int64 time_ms = 4;
+   */
+  timeMs: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.MonitorRecord.
+ * Use `create(MonitorRecordSchema)` to create a new message.
+ */
+export const MonitorRecordSchema: GenMessage<MonitorRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 30);
+
+/**
+ * What a replica's own agents add to the figures of a namespace: a soft record, under "figures/<replica id>", every second while it
+ * changes.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.FiguresRecord
+ */
+export type FiguresRecord = Message<"mycosoft.orchestrator.store.v1.FiguresRecord"> & {
+  /**
+   * When it was made, by the replica's clock, milliseconds.
+   *
+   * @generated from field: int64 time_ms = 1;
+   */
+  timeMs: bigint;
+
+  /**
+   * By zone; empty: agents without one.
+   *
+   * @generated from field: repeated mycosoft.orchestrator.store.v1.FiguresRecord.ZoneFigures zones = 2;
+   */
+  zones: FiguresRecord_ZoneFigures[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.FiguresRecord.
+ * Use `create(FiguresRecordSchema)` to create a new message.
+ */
+export const FiguresRecordSchema: GenMessage<FiguresRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 31);
+
+/**
+ * The agents of a zone that are attached to one replica.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.FiguresRecord.ZoneFigures
+ */
+export type FiguresRecord_ZoneFigures = Message<"mycosoft.orchestrator.store.v1.FiguresRecord.ZoneFigures"> & {
+  /**
+   * The zone.
+   *
+   * @generated from field: string zone = 1;
+   */
+  zone: string;
+
+  /**
+   * Agents.
+   *
+   * @generated from field: uint32 agents = 2;
+   */
+  agents: number;
+
+  /**
+   * The sum of their health, 0..1 each.
+   *
+   * @generated from field: double health_sum = 3;
+   */
+  healthSum: number;
+
+  /**
+   * Agents that report their load, weighted by capacity: the sum of the weights.
+   *
+   * @generated from field: double load_weight = 4;
+   */
+  loadWeight: number;
+
+  /**
+   * And of load times weight.
+   *
+   * @generated from field: double load_sum = 5;
+   */
+  loadSum: number;
+
+  /**
+   * The round trips of each (its p95) as a sketch, see Sketch.
+   *
+   * @generated from field: bytes rtt_sketch = 6;
+   */
+  rttSketch: Uint8Array;
+
+  /**
+   * The oldest reading, milliseconds before time_ms.
+   *
+   * @generated from field: uint32 oldest_ms = 7;
+   */
+  oldestMs: number;
+
+  /**
+   * What they say that they use, by resource.
+   *
+   * @generated from field: map<string, int64> used = 8;
+   */
+  used: { [key: string]: bigint };
+
+  /**
+   * Agents that report their load.
+   *
+   * @generated from field: uint32 load_agents = 9;
+   */
+  loadAgents: number;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.FiguresRecord.ZoneFigures.
+ * Use `create(FiguresRecord_ZoneFiguresSchema)` to create a new message.
+ */
+export const FiguresRecord_ZoneFiguresSchema: GenMessage<FiguresRecord_ZoneFigures> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 31, 0);
+
+/**
+ * A stretch of history of one subject, in the monitoring database.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.HistoryChunk
+ */
+export type HistoryChunk = Message<"mycosoft.orchestrator.store.v1.HistoryChunk"> & {
+  /**
+   * Format version, now 1.
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * Where it begins, milliseconds since the Unix epoch.
+   *
+   * @generated from field: int64 start_ms = 2;
+   */
+  startMs: bigint;
+
+  /**
+   * How long each cell is, milliseconds.
+   *
+   * @generated from field: uint32 step_ms = 3;
+   */
+  stepMs: number;
+
+  /**
+   * A column each metric (and resource).
+   *
+   * @generated from field: repeated mycosoft.orchestrator.store.v1.HistoryChunk.Column columns = 4;
+   */
+  columns: HistoryChunk_Column[];
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.HistoryChunk.
+ * Use `create(HistoryChunkSchema)` to create a new message.
+ */
+export const HistoryChunkSchema: GenMessage<HistoryChunk> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 32);
+
+/**
+ * The cells of one metric.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.HistoryChunk.Column
+ */
+export type HistoryChunk_Column = Message<"mycosoft.orchestrator.store.v1.HistoryChunk.Column"> & {
+  /**
+   * The metric.
+   *
+   * @generated from field: string metric = 1;
+   */
+  metric: string;
+
+  /**
+   * The resource, if it is of one.
+   *
+   * @generated from field: string resource = 2;
+   */
+  resource: string;
+
+  /**
+   * Its cells as domain/monitoring/history encodes them.
+   *
+   * @generated from field: bytes cells = 3;
+   */
+  cells: Uint8Array;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.HistoryChunk.Column.
+ * Use `create(HistoryChunk_ColumnSchema)` to create a new message.
+ */
+export const HistoryChunk_ColumnSchema: GenMessage<HistoryChunk_Column> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 32, 0);
+
+/**
+ * How a system service is: a soft record, under "service/<name>", written by the replica that asks it.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.ServiceRecord
+ */
+export type ServiceRecord = Message<"mycosoft.orchestrator.store.v1.ServiceRecord"> & {
+  /**
+   * The public part, without age.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.ServiceStatus status = 1;
+   */
+  status?: ServiceStatus | undefined;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.ServiceRecord.
+ * Use `create(ServiceRecordSchema)` to create a new message.
+ */
+export const ServiceRecordSchema: GenMessage<ServiceRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 33);
+
+/**
+ * How a sink is: a soft record, under "sink/<name>", written by the replica that sends.
+ *
+ * @generated from message mycosoft.orchestrator.store.v1.SinkRecord
+ */
+export type SinkRecord = Message<"mycosoft.orchestrator.store.v1.SinkRecord"> & {
+  /**
+   * The public part.
+   *
+   * @generated from field: mycosoft.orchestrator.monitoring.v1.AlertSink sink = 1;
+   */
+  sink?: AlertSink | undefined;
+
+  /**
+   * When it was written, by the replica's clock, milliseconds.
+   *
+   * @generated from field: int64 time_ms = 2;
+   */
+  timeMs: bigint;
+};
+
+/**
+ * Describes the message mycosoft.orchestrator.store.v1.SinkRecord.
+ * Use `create(SinkRecordSchema)` to create a new message.
+ */
+export const SinkRecordSchema: GenMessage<SinkRecord> = /*@__PURE__*/
+  messageDesc(file_mycosoft_orchestrator_store_v1_records, 34);
 
