@@ -120,6 +120,7 @@ async function start(
       log,
       replicaId: config.id,
       maxPingsPerSecond: config.session.maxPingsPerSecond,
+      version,
       stallMs: (fromMs, toMs) => loop.stallMs(fromMs, toMs),
       read: () => {
         const reading = loop.reading();

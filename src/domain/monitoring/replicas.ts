@@ -32,6 +32,8 @@ export interface ReplicasOptions {
   log: Logger;
   replicaId: string;
   maxPingsPerSecond: number;
+  /** The software's. */
+  version: string;
   read(): SelfReading;
   /** How long this process stood still between two monotonic instants, milliseconds. */
   stallMs(fromMs: number, toMs: number): number;
@@ -202,7 +204,7 @@ export class Replicas {
   }
 
   #own(): ReplicaRecord {
-    const { clock, replicaId, maxPingsPerSecond } = this.#options;
+    const { clock, replicaId, maxPingsPerSecond, version } = this.#options;
     const reading = this.#options.read();
     return create(ReplicaRecordSchema, {
       id: replicaId,
@@ -216,6 +218,7 @@ export class Replicas {
       pingIntervalNanos: nanos(reading.pingIntervalMs),
       maxPingsPerSecond,
       draining: reading.draining,
+      version,
     });
   }
 }
@@ -233,6 +236,7 @@ function statusOf(record: ReplicaRecord, ageMs: number): ReplicaStatus {
     maxPingsPerSecond: record.maxPingsPerSecond,
     age: durationFromMs(ageMs),
     draining: record.draining,
+    version: record.version,
   });
 }
 

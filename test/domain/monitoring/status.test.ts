@@ -38,7 +38,7 @@ function replicaOn(
   const log: Logger = { ...silentLogger, error: (_, message) => errors.push(message) };
   const stalls = { ms: 0 };
   const replicas = new Replicas({
-    ...{ store, clock, log, replicaId, maxPingsPerSecond: 2_000, read },
+    ...{ store, clock, log, replicaId, maxPingsPerSecond: 2_000, version: '1.2.3', read },
     stallMs: (fromMs, toMs) => Math.min(stalls.ms, toMs - fromMs),
   });
   return { replicas, errors, stalls };
