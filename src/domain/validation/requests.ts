@@ -17,16 +17,6 @@ import {
   WatchAgentsRequestSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
 import { PollSessionRequestSchema } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
-import {
-  Event_SeveritySchema,
-  type EventFilter,
-  EventFilterSchema,
-  GetConfigRequestSchema,
-  GetSystemStatusRequestSchema,
-  ListEventsRequestSchema,
-  WatchEventsRequestSchema,
-  WatchSystemStatusRequestSchema,
-} from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { FieldViolation } from '../../lib/errors.ts';
 import { quote, Violations } from '../../lib/violations.ts';
 import { maskPathFault } from '../agent/field-mask.ts';
@@ -34,49 +24,19 @@ import { agentFilter } from './agent-filter.ts';
 import { agentSpec, refuseSelfReference } from './agent-spec.ts';
 import { coordinationRules } from './coordination.ts';
 import { frame } from './frames.ts';
-import { duration, isBefore, known, notNegative, timestamp } from './numbers.ts';
+import { monitoringRules } from './monitoring.ts';
+import { duration, notNegative } from './numbers.ts';
 import { operationRules } from './operations.ts';
 import { cursorOfNamespace, pageToken, request } from './request-rules.ts';
 import { resourceRules } from './resources.ts';
-import { anything, list, message, optional, type Rule, required } from './rules.ts';
+import { anything, list, optional, type Rule, required } from './rules.ts';
 import { taskRules } from './tasks.ts';
-import { agentId, line, namespace, optionalAgentId, prose, requestId, word } from './text.ts';
+import { agentId, line, namespace, optionalAgentId, prose, requestId } from './text.ts';
 import { trafficRules } from './traffic.ts';
 
 const SECOND_MS = 1000;
 const HOUR_MS = 3600 * SECOND_MS;
 const DAY_MS = 24 * HOUR_MS;
-
-const eventType = word({
-  max: 128,
-  empty: 'refused',
-  pattern: /^(?:\*|[a-z0-9_]+(?:\.[a-z0-9_]+)*(?:\.\*)?)$/,
-  allowed: 'a dotted name of characters [a-z0-9_], or a prefix of one such as "agent.*"',
-});
-
-const optionalEventId = word({
-  max: 32,
-  empty: 'allowed',
-  pattern: /^\d{1,18}-\d{1,9}$/,
-  allowed: 'an id of an event such as "17-0"',
-});
-
-const eventFilter: Rule<EventFilter> = message(
-  EventFilterSchema,
-  {
-    agentIds: list({ max: 32, item: agentId }),
-    types: list({ max: 32, item: eventType }),
-    minSeverity: known(Event_SeveritySchema, 'allowed'),
-    startTime: timestamp,
-    endTime: timestamp,
-    causeId: optionalEventId,
-    actor: line(256),
-  },
-  (violations, { startTime, endTime }) => {
-    if (startTime === undefined || endTime === undefined || isBefore(startTime, endTime)) return;
-    violations.addAt('end_time', 'must be after start_time');
-  },
-);
 
 const updateMask: Rule<FieldMask> = (violations, { paths }) => {
   violations.enter('paths');
@@ -176,20 +136,7 @@ const rules: ReadonlyMap<string, Rule<Message>> = new Map<string, Rule<Message>>
     frames: list({ max: 256, item: frame }),
     wait: duration({ minMs: 0, maxMs: 60_000, range: '0 to 60 s' }),
   }),
-  request(GetSystemStatusRequestSchema, { namespace }),
-  request(WatchSystemStatusRequestSchema, { namespace, minInterval: interval }),
-  request(ListEventsRequestSchema, {
-    namespace,
-    filter: optional(eventFilter),
-    pageSize: notNegative,
-    pageToken,
-  }),
-  request(
-    WatchEventsRequestSchema,
-    { namespace, filter: optional(eventFilter), cursor: anything },
-    cursorOfNamespace,
-  ),
-  request(GetConfigRequestSchema, {}),
+  ...monitoringRules,
   ...coordinationRules,
   ...operationRules,
   ...trafficRules,

@@ -9,6 +9,7 @@ import {
   SessionService,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/session_service_pb.ts';
 import { TaskService } from '../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
+import { AlertService } from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_service_pb.ts';
 import { MonitoringService } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { ResourceService } from '../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 import { AgentRecordSchema } from '../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
@@ -17,7 +18,7 @@ import { validateRequest } from '../../../src/domain/validation/requests.ts';
 import type { FieldViolation } from '../../../src/lib/errors.ts';
 import { arbitraryMessage } from './arbitrary-message.ts';
 
-const requests = [AgentService, SessionService, MonitoringService, TaskService, ResourceService]
+const requests = [AgentService, SessionService, MonitoringService, AlertService, TaskService, ResourceService]
   .flatMap((service) => service.methods)
   .filter((method) => method.methodKind !== 'bidi_streaming')
   .map((method): [string, DescMessage] => [method.input.name, method.input]);
