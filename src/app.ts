@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import type { Config } from './config/config.ts';
 import { describeConfig } from './config/describe.ts';
 import { PollSessions } from './domain/agent/poll-sessions.ts';
@@ -11,6 +12,7 @@ import { validateFrame } from './domain/validation/frames.ts';
 import { validateRequest } from './domain/validation/requests.ts';
 import { createFleet } from './fleet.ts';
 import { startHttpListener } from './http/server.ts';
+import { loadWebAssets } from './http/web-assets.ts';
 import { Background } from './lib/background.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { CloseStack } from './lib/close-stack.ts';
@@ -47,6 +49,8 @@ export interface AppOverrides {
   /** Instead of telemetry of its own; closed by whoever started it. */
   telemetry?: Telemetry;
   env?: NodeJS.ProcessEnv;
+  /** Where the built dashboard is. */
+  webDirectory?: string;
 }
 
 export interface RunningApp {
@@ -298,6 +302,7 @@ async function start(
       pages: {
         name: config.name,
         version,
+        web: loadWebAssets(overrides.webDirectory ?? WEB_DIRECTORY),
         metrics: async () => ({ contentType: PROMETHEUS, body: await telemetry.renderMetrics() }),
         readiness: () => ({ ready: state === 'ready', parts: { state } }),
       },
@@ -341,6 +346,11 @@ async function start(
     throw error;
   }
 }
+
+/** The build puts the dashboard beside the compiled service; run from its sources, it has what was built last. */
+const WEB_DIRECTORY = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? '../dist/web/' : '../web/', import.meta.url),
+);
 
 /** The text format of Prometheus. */
 const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';

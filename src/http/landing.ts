@@ -19,11 +19,19 @@ export const landingPolicy = [
 ].join('; ');
 
 /** A page for whoever opens the HTTP port in a browser. */
-export function landingPage(options: { name: string; version: string; services: readonly string[] }): string {
+export function landingPage(options: {
+  name: string;
+  version: string;
+  services: readonly string[];
+  hasDashboard: boolean;
+}): string {
   const name = escaped(options.name);
   const services = options.services
     .map((service) => `<li><code>${escaped(service)}</code></li>`)
     .join('\n    ');
+  const dashboard = options.hasDashboard
+    ? '<a href="/">/</a>: the dashboard'
+    : 'The dashboard is not here: it was not built. <code>npm run build</code> does that';
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -37,6 +45,7 @@ export function landingPage(options: { name: string; version: string; services: 
 <p>The control plane of a fleet of software agents, version ${escaped(options.version)}. This is its HTTP port: it
 serves every service below by the Connect and gRPC-Web protocols. Agents attach on the gRPC port.</p>
 <ul>
+  <li>${dashboard}</li>
   <li><a href="/readyz">/readyz</a>: whether this replica takes calls, and how its parts are</li>
   <li><a href="/healthz">/healthz</a>: whether the process is up</li>
   <li><a href="/metrics">/metrics</a>: for Prometheus</li>

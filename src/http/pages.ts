@@ -6,6 +6,8 @@ import type { NodeRequest, NodeResponse } from '../rpc/connect-response.ts';
 import { describeRefusal } from '../rpc/errors.ts';
 import { EVENTS_PATH } from './events.ts';
 import { landingPage, landingPolicy } from './landing.ts';
+import type { WebAssets } from './web-assets.ts';
+import { webAsset, webPage } from './web-page.ts';
 import { type Page, write } from './write-page.ts';
 
 /** Whether this replica takes calls, and its parts. `ready` is false only while it starts or leaves. */
@@ -24,6 +26,8 @@ export interface PagesOptions {
   metrics: () => Promise<{ contentType: string; body: string }>;
   readiness: () => Readiness;
   log: Logger;
+  /** The dashboard; undefined: it was not built, and the landing page stands in its place. */
+  web?: WebAssets | undefined;
   /** Takes events by POST; undefined: none are taken here. */
   events?: (request: NodeRequest, response: NodeResponse) => void;
 }
@@ -32,14 +36,17 @@ const json = 'application/json; charset=utf-8';
 
 /** Answers what is not an RPC: the pages that exist, 405 for other methods on them, 404 for the rest. */
 export function createPages(options: PagesOptions): (request: NodeRequest, response: NodeResponse) => void {
-  const landing = landingPage(options);
-  const pages: Record<string, () => Page | Promise<Page>> = {
-    '/': () => ({
-      status: 200,
-      contentType: 'text/html; charset=utf-8',
-      body: landing,
-      headers: { 'content-security-policy': landingPolicy, 'referrer-policy': 'no-referrer' },
-    }),
+  const { web } = options;
+  const landing = landingPage({ ...options, hasDashboard: web !== undefined });
+  const api = (): Page => ({
+    status: 200,
+    contentType: 'text/html; charset=utf-8',
+    body: landing,
+    headers: { 'content-security-policy': landingPolicy, 'referrer-policy': 'no-referrer' },
+  });
+  const pages: Record<string, (request: NodeRequest) => Page | Promise<Page>> = {
+    '/': api,
+    '/api': api,
     '/healthz': () => ({ status: 200, contentType: 'text/plain; charset=utf-8', body: 'ok\n' }),
     '/readyz': () => {
       const readiness = options.readiness();
@@ -57,12 +64,15 @@ export function createPages(options: PagesOptions): (request: NodeRequest, respo
       if (request.method === 'POST') return options.events(request, response);
       return notAllowed(request, response, `${path} takes events with POST`, 'POST');
     }
-    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    const own = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    // A file of the web page never stands before a page of ours, but for the start.
+    const asset = web === undefined || (own !== undefined && path !== '/') ? undefined : webAsset(web, path);
+    const page = asset === undefined ? own : () => webPage(asset, request);
     if (page === undefined) return notFound(path, request, response);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return notAllowed(request, response, `${path} is read with GET`, 'GET, HEAD');
     }
-    (async () => write(request, response, await page()))().catch((error: unknown) => {
+    (async () => write(request, response, await page(request)))().catch((error: unknown) => {
       options.log.error({ err: error, path }, 'a page could not be made');
       const body = JSON.stringify({ code: 'internal', message: 'the page could not be made' });
       write(request, response, { status: 500, contentType: json, body });

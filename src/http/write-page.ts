@@ -16,9 +16,10 @@ export function write(request: NodeRequest, response: NodeResponse, page: Page):
     writeHead(status: number, headers: Record<string, string | number>): void;
     end(body?: Buffer): void;
   };
+  // A 304 says nothing of a body that it has not (RFC 9110, 15.4.5).
+  const about = { 'content-type': page.contentType, 'content-length': body.byteLength };
   out.writeHead(page.status, {
-    'content-type': page.contentType,
-    'content-length': body.byteLength,
+    ...(page.status === 304 ? {} : about),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
     ...page.headers,
