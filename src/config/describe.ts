@@ -1,3 +1,4 @@
+import { describeBlock } from './blocks/describe.ts';
 import type { Config } from './config.ts';
 import { configPath, type KeySpec } from './key.ts';
 import { KEYS } from './schema.ts';
@@ -43,6 +44,10 @@ function valueAt(config: Config, key: KeySpec): unknown {
 }
 
 function written(key: KeySpec, value: unknown): JsonValue {
+  if (key.blocks !== undefined) {
+    const { fields } = key.blocks;
+    return (value as readonly Record<string, unknown>[]).map((block) => describeBlock(fields, block));
+  }
   if (Array.isArray(value)) return value.map(String);
   if (typeof value !== 'number') return key.secret === true ? blanked(key, String(value)) : String(value);
   // The requirements write these as plain numbers.

@@ -1,3 +1,5 @@
+import type { BlockSpec } from './blocks/spec.ts';
+
 /** How a key's value is written and checked. */
 export type Kind =
   /** A line of text. */
@@ -23,7 +25,9 @@ export type Kind =
   /** A store's URL, or the name of a logical database in the default store. */
   | 'database'
   /** Path of a file. */
-  | 'file';
+  | 'file'
+  /** A list of blocks with fields of their own, see `blocks`. In variables and flags as YAML or JSON text. */
+  | 'blocks';
 
 export interface KeySpec {
   /** Where it stands in YAML, under `orchestrator:`. */
@@ -42,6 +46,8 @@ export interface KeySpec {
   readonly doc: string;
   /** Its value may hold a password: never echoed as it is. */
   readonly secret?: boolean;
+  /** What the blocks of a list are. */
+  readonly blocks?: BlockSpec;
 }
 
 export const ENV_PREFIX = 'ORCHESTRATOR_';

@@ -1,3 +1,6 @@
+import { crossFaults } from './blocks/cross.ts';
+import type { RawNode } from './blocks/node.ts';
+import { type ParsedBlock, parseBlocks } from './blocks/parse.ts';
 import type { Config } from './config.ts';
 import { ConfigError, type ConfigFault, shown } from './errors.ts';
 import { configPath, ENV_PREFIX, envName, flagName, type KeySpec } from './key.ts';
@@ -5,7 +8,7 @@ import { brokenRules } from './rules.ts';
 import { KEYS, OTHER_VARIABLES } from './schema.ts';
 import { didYouMean } from './suggest.ts';
 import { parseValue, type Raw } from './values.ts';
-import { readConfigFile } from './yaml-file.ts';
+import { parseBlockText, readConfigFile } from './yaml-file.ts';
 
 export interface LoadOptions {
   /** Path of a YAML file; absent: ORCHESTRATOR_CONFIG, else none. */
@@ -26,6 +29,8 @@ interface Found {
   key: KeySpec;
   raw: Raw;
   typed: boolean;
+  /** Of a list of blocks that stood in a file. */
+  node?: RawNode | undefined;
   /** For a fault. */
   at: string;
   /** For `sources`. */
@@ -42,14 +47,29 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   ];
   const values = new Map<string, unknown>();
   const winners = new Map<string, Found>();
+  const lists = new Map<string, readonly ParsedBlock[]>();
   // Also a value that a later one overrides must be well-formed.
   for (const item of found) {
-    const parsed = parseValue(item.key, item.raw, item.typed);
     winners.set(item.key.path, item);
+    if (item.key.blocks !== undefined) {
+      const node =
+        item.node ?? parseBlockText(String(item.raw), { path: item.key.path, source: item.at }, faults);
+      if (node === undefined) continue;
+      const parsed = parseBlocks(item.key.path, item.key.blocks, node);
+      faults.push(...parsed.faults);
+      lists.set(item.key.path, parsed.blocks);
+      values.set(
+        item.key.path,
+        parsed.blocks.map((block) => block.values),
+      );
+      continue;
+    }
+    const parsed = parseValue(item.key, item.raw, item.typed);
     if ('fault' in parsed) faults.push({ path: item.key.path, source: item.at, message: parsed.fault });
     else values.set(item.key.path, parsed.value);
   }
   const config = assemble(values);
+  faults.push(...crossFaults(config, lists));
   for (const rule of brokenRules(config)) {
     // A key that is wrong by itself was replaced by its default, which says nothing about the rule.
     if (rule.paths.some((path) => faults.some((fault) => fault.path === path))) continue;
@@ -127,8 +147,6 @@ function assemble(values: ReadonlyMap<string, unknown>): Config {
     }
     parent[path.at(-1) ?? ''] = values.has(key.path) ? values.get(key.path) : defaultValue(key);
   }
-  Object.assign(root.alerts as Tree, { rules: [], sinks: [] });
-  root.services = [];
   for (const name of ['grpc', 'http']) {
     const listener = root[name] as Tree;
     const { certFile, keyFile } = listener.tls as Tree;
@@ -139,7 +157,7 @@ function assemble(values: ReadonlyMap<string, unknown>): Config {
 
 /** A key's default as Config holds it. */
 export function defaultValue(key: KeySpec): unknown {
-  if (key.default === undefined) return undefined;
+  if (key.default === undefined || key.kind === 'blocks') return key.default;
   const parsed = parseValue(key, key.default, true);
   if ('fault' in parsed) throw new Error(`the default of ${key.path} ${parsed.fault}`);
   return parsed.value;

@@ -1,3 +1,6 @@
+import { RULE_BLOCKS } from './blocks/rule.ts';
+import { SERVICE_BLOCKS } from './blocks/service.ts';
+import { SINK_BLOCKS } from './blocks/sink.ts';
 import type { KeySpec } from './key.ts';
 
 const SECOND = 1_000;
@@ -34,8 +37,20 @@ export const MONITORING_KEYS: readonly KeySpec[] = [
     ),
     zero: true,
   },
+  {
+    ...{ path: 'alerts.rules', kind: 'blocks', default: [], blocks: RULE_BLOCKS },
+    doc: 'Rules by the side of the built-in ones: [fields](#alertsrules).',
+  },
+  {
+    ...{ path: 'alerts.sinks', kind: 'blocks', default: [], blocks: SINK_BLOCKS },
+    doc: 'Where alerts and events are sent: [fields](#alertssinks).',
+  },
   time('alerts.retention', '7d', [MINUTE, 400 * DAY], 'How long alerts are kept that are over.'),
   time('alerts.resend', '1m', [SECOND, HOUR], 'Alertmanager hears again this often of what still fires.'),
+  {
+    ...{ path: 'services', kind: 'blocks', default: [], blocks: SERVICE_BLOCKS },
+    doc: 'Things that are no agents and are watched over: [fields](#services).',
+  },
   {
     path: 'report.at',
     kind: 'text',

@@ -1,3 +1,4 @@
+import { blockSections } from './blocks/reference.ts';
 import { formatDuration } from './duration.ts';
 import { envName, flagName, type KeySpec } from './key.ts';
 import { KEYS, OTHER_VARIABLES } from './schema.ts';
@@ -50,6 +51,8 @@ function typeWords(key: KeySpec): string {
       return 'URL';
     case 'database':
       return 'name or URL';
+    case 'blocks':
+      return `list of ${key.blocks?.noun}s`;
     default:
       return key.kind;
   }
@@ -58,11 +61,12 @@ function typeWords(key: KeySpec): string {
 function defaultWords(key: KeySpec): string {
   if (key.default === undefined) return '';
   if (typeof key.default === 'string' || typeof key.default === 'number') return String(key.default);
-  return `[${key.default.join(', ')}]`;
+  return key.kind === 'blocks' ? '[]' : `[${key.default.join(', ')}]`;
 }
 
 function rangeWords(key: KeySpec): string {
   if (key.choices !== undefined) return key.choices.join(', ');
+  if (key.blocks !== undefined) return `at most ${key.blocks.max}`;
   if (key.min === undefined || key.max === undefined) return '';
   const range = `${formatted(key, key.min)} to ${formatted(key, key.max)}`;
   if (key.kind === 'text') return `${range} characters`;
@@ -88,6 +92,7 @@ Rules between keys: \`session.lease\` is at least three times \`session.ping_int
 come together; the two listeners and the three databases differ; \`redis.min_replicas\` needs a Redis store,
 \`redis.sentinel_user\` and \`redis.sentinel_password\` one at \`redis+sentinel://\`.
 
+${blockSections(KEYS)}
 ## Other variables
 
 | variable | meaning |
@@ -124,6 +129,8 @@ flag is its path with dashes:
 - **Durations** are a number of seconds or have a unit: \`500ms\`, \`5s\`, \`2m\`, \`1h\`, \`${formatDuration(604_800_000)}\`, \`1h30m\`.
   \`alert_thresholds.communication_latency\` counts milliseconds if it has no unit.
 - **Lists** in variables and flags are separated by commas, \`relationships\` by semicolons (selectors hold commas).
+- **Lists of blocks** are lists of maps in the file, and the same as YAML or JSON text in variables and flags, where they take
+  the place of the whole list: \`ORCHESTRATOR_SERVICES='[{name: db, probe: tcp, target: "db:5432"}]'\`.
 - **Addresses** are \`host:port\`; IPv6 addresses stand in brackets: \`[::1]:50051\`. \`0.0.0.0\` or \`[::]\` is every interface.
 - **Selectors** have the syntax of Kubernetes: \`env=prod,tier in (a, b),!old\`.
 - **Empty variables** count as not set. Variables that Kubernetes adds for a Service called "orchestrator"

@@ -46,6 +46,11 @@ export function brokenRules(config: Config): BrokenRule[] {
     ['http.listen', 'grpc.listen'],
     'must differ from grpc.listen',
   );
+  rule(
+    config.report.at === '' || /^([01]\d|2[0-3]):[0-5]\d$/.test(config.report.at),
+    ['report.at'],
+    'must be "HH:MM" from 00:00 to 23:59, or empty',
+  );
   const stores = [config.store, ...Object.values(config.databases)];
   rule(
     config.redis.minReplicas === 0 || stores.some((store) => storeKind(store) === 'redis'),

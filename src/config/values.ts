@@ -20,6 +20,9 @@ export function parseValue(key: KeySpec, raw: Raw, typed: boolean): Parsed {
       return parseNumber(key, raw, typed);
     case 'duration':
       return parseTime(key, raw, 1_000);
+    case 'blocks':
+      // They are read as a tree: see blocks/parse.ts.
+      return { fault: 'must be a list of blocks' };
     case 'milliseconds':
       return parseTime(key, raw, 1);
     case 'choices':

@@ -10,6 +10,7 @@ import {
   type Pair,
   parseDocument,
 } from 'yaml';
+import { type NodeReader, type RawNode, readNode } from './blocks/node.ts';
 import type { ConfigFault } from './errors.ts';
 import { shown } from './errors.ts';
 import type { KeySpec } from './key.ts';
@@ -18,7 +19,7 @@ import { didYouMean } from './suggest.ts';
 import type { Raw } from './values.ts';
 
 export const MAX_FILE_BYTES = 65_536;
-/** Each is looked for in the whole document. Nothing unfolds: only known keys and one level of lists are entered. */
+/** Each is looked for in the whole document. Nothing unfolds: only known keys are entered, and lists of blocks four levels deep. */
 const MAX_ALIASES = 100;
 const MAX_FAULTS = 100;
 const ROOT = 'orchestrator';
@@ -26,6 +27,8 @@ const ROOT = 'orchestrator';
 export interface FileValue {
   key: KeySpec;
   raw: Raw;
+  /** Of a list of blocks, in place of `raw`. */
+  node?: RawNode;
   /** "file:line:column" of the value. */
   at: string;
   /** "file:<path>:<line>". */
@@ -73,20 +76,51 @@ function readBounded(file: string): string | ConfigFault {
 }
 
 export function parseConfigText(text: string, file: string): FileContent {
+  const parsed = parseYaml(text, file);
+  if (Array.isArray(parsed)) return { values: [], faults: parsed };
+  return new Walk({ ...parsed, file }).run();
+}
+
+/** A list of blocks as a variable or flag holds it: YAML, and so also JSON. Undefined: mistakes were added. */
+export function parseBlockText(
+  text: string,
+  { path, source }: { path: string; source: string },
+  faults: ConfigFault[],
+): RawNode | undefined {
+  if (Buffer.byteLength(text) > MAX_FILE_BYTES) {
+    faults.push({ path, source, message: `is larger than ${MAX_FILE_BYTES / 1_024} KiB` });
+    return undefined;
+  }
+  const parsed = parseYaml(text, source);
+  if (Array.isArray(parsed)) {
+    faults.push(...parsed.map((fault) => ({ ...fault, path })));
+    return undefined;
+  }
+  const walk = new Walk({ ...parsed, file: source });
+  const node = walk.tree();
+  faults.push(...walk.faults);
+  return node;
+}
+
+interface Parsed {
+  document: Document.Parsed;
+  lines: LineCounter;
+}
+
+function parseYaml(text: string, file: string): Parsed | ConfigFault[] {
   const lines = new LineCounter();
   let document: Document.Parsed;
   try {
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
   } catch {
     // The parser recurses: only nesting beyond the stack gets here.
-    return { values: [], faults: [{ path: '', source: file, message: 'is nested too deeply' }] };
+    return [{ path: '', source: file, message: 'is nested too deeply' }];
   }
   const faults = [...document.errors, ...document.warnings].map((problem) => {
     const { line, col } = lines.linePos(problem.pos[0]);
     return { path: '', source: `${file}:${line}:${col}`, message: yamlWords(problem.code, problem.message) };
   });
-  if (faults.length > 0) return { values: [], faults: faults.slice(0, MAX_FAULTS) };
-  return new Walk(document, lines, file).run();
+  return faults.length > 0 ? faults.slice(0, MAX_FAULTS) : { document, lines };
 }
 
 function yamlWords(code: string, message: string): string {
@@ -112,11 +146,28 @@ class Walk {
   readonly #file: string;
   readonly #content: FileContent = { values: [], faults: [] };
   #aliases = 0;
+  readonly #reader: NodeReader = {
+    resolve: (node, path) => this.#resolve(node, path),
+    keyName: (pair, path) => this.#keyName(pair, path),
+    at: (node) => {
+      const { line, col } = this.#position(node);
+      return `${this.#file}:${line}:${col}`;
+    },
+  };
 
-  constructor(document: Document.Parsed, lines: LineCounter, file: string) {
+  constructor({ document, lines, file }: Parsed & { file: string }) {
     this.#document = document;
     this.#lines = lines;
     this.#file = file;
+  }
+
+  get faults(): readonly ConfigFault[] {
+    return this.#content.faults;
+  }
+
+  /** All of the document, as a list of blocks. */
+  tree(): RawNode {
+    return readNode(this.#document.contents, '', this.#reader);
   }
 
   run(): FileContent {
@@ -159,7 +210,21 @@ class Walk {
     }
   }
 
+  #blocks(key: KeySpec, pair: Pair): void {
+    const node = readNode(pair.value, key.path, this.#reader);
+    if (node.kind === 'nothing') {
+      this.#fault(pair.key, key.path, 'has no value');
+      return;
+    }
+    const { line } = this.#position(pair.value);
+    this.#content.values.push({ key, raw: null, node, at: node.at, source: `file:${this.#file}:${line}` });
+  }
+
   #leaf(key: KeySpec, pair: Pair): void {
+    if (key.kind === 'blocks') {
+      this.#blocks(key, pair);
+      return;
+    }
     const node = this.#resolve(pair.value, key.path);
     if (node === undefined) {
       if (pair.value === null) this.#fault(pair.key, key.path, 'has no value');
