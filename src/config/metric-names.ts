@@ -49,27 +49,33 @@ export const METRIC_NAMES: readonly MetricName[] = [
 /** What the configuration has to know of a built-in rule; the rules themselves are the domain's. */
 export interface BuiltinRuleName {
   readonly name: string;
-  /** Empty: it fires from events, or from what the service sees of itself. */
-  readonly metric: string;
+  /** What it looks at: "own" is what the service sees by itself. */
+  readonly kind: 'metric' | 'events' | 'own';
+  readonly metric?: string;
   readonly below?: boolean;
+  /** What it crosses; absent: a key of `alert_thresholds` of its name says it. */
+  readonly threshold?: number;
 }
 
 /** Rules that are there without any configuration, and can be changed by their names. A test holds the domain's to it. */
 export const BUILTIN_RULE_NAMES: readonly BuiltinRuleName[] = [
-  { name: 'system_load', metric: 'system_load' },
-  { name: 'agent_health', metric: 'agent_health', below: true },
-  { name: 'resource_usage', metric: 'resource_usage' },
-  { name: 'communication_latency', metric: 'communication_latency' },
-  { name: 'orchestrator_load', metric: 'system_load' },
-  { name: 'store_commit_slow', metric: 'store_commit' },
-  { name: 'service_down', metric: 'service_up', below: true },
-  { name: 'agent_lost', metric: '' },
-  { name: 'agent_quarantined', metric: '' },
-  { name: 'brake_engaged', metric: '' },
-  { name: 'operation_stopped', metric: '' },
-  { name: 'dead_letters_growing', metric: '' },
-  { name: 'budget_spent', metric: '' },
-  { name: 'store_unavailable', metric: '' },
-  { name: 'sink_failing', metric: '' },
-  { name: 'observer_stalled', metric: '' },
+  { name: 'system_load', kind: 'metric', metric: 'system_load' },
+  { name: 'agent_health', kind: 'metric', metric: 'agent_health', below: true },
+  { name: 'resource_usage', kind: 'metric', metric: 'resource_usage' },
+  { name: 'communication_latency', kind: 'metric', metric: 'communication_latency' },
+  { name: 'orchestrator_load', kind: 'metric', metric: 'system_load', threshold: 0.9 },
+  { name: 'observer_stalled', kind: 'metric', metric: 'event_loop_delay', threshold: 1_000 },
+  { name: 'store_commit_slow', kind: 'metric', metric: 'store_commit', threshold: 500 },
+  { name: 'service_down', kind: 'metric', metric: 'service_up', below: true, threshold: 1 },
+  // Its metric is no one else's.
+  { name: 'sink_failing', kind: 'metric', metric: 'sink_up', below: true, threshold: 1 },
+  { name: 'dead_letters_growing', kind: 'metric', metric: 'dead_letters', threshold: 0 },
+  { name: 'agent_lost', kind: 'events' },
+  { name: 'agent_quarantined', kind: 'events' },
+  { name: 'brake_engaged', kind: 'events' },
+  { name: 'operation_stopped', kind: 'events' },
+  { name: 'budget_spent', kind: 'events' },
+  { name: 'common_cause', kind: 'own' },
+  { name: 'store_unavailable', kind: 'own' },
+  { name: 'alerts_limited', kind: 'own' },
 ];

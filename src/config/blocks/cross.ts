@@ -30,7 +30,7 @@ function unknownSinks(rules: readonly ParsedBlock[], sinks: readonly ParsedBlock
 /** Built-in rules get their thresholds from keys of their own, which a rule's `clear` must fit. */
 function clearsOfBuiltins(rules: readonly ParsedBlock[], config: Config): ConfigFault[] {
   const { systemLoad, agentHealth, resourceUsage, communicationLatencyMs } = config.alertThresholds;
-  const thresholds: Readonly<Record<string, number>> = {
+  const thresholds: Readonly<Record<string, number | undefined>> = {
     system_load: systemLoad,
     agent_health: agentHealth,
     resource_usage: resourceUsage,
@@ -38,13 +38,13 @@ function clearsOfBuiltins(rules: readonly ParsedBlock[], config: Config): Config
   };
   return rules.flatMap(({ path, values, at, wrong }): ConfigFault[] => {
     const builtin = BUILTIN_RULE_NAMES.find(({ name }) => name === values.name);
-    const threshold = thresholds[String(values.name)];
+    const threshold = builtin?.threshold ?? thresholds[String(values.name)];
     const { above, below, clear } = values;
     if (builtin === undefined || threshold === undefined || typeof clear !== 'number') return [];
     if (above !== undefined || below !== undefined || wrong.has('above') || wrong.has('below')) return [];
     if (builtin.below === true ? clear >= threshold : clear <= threshold) return [];
     const side = builtin.below === true ? 'below' : 'above';
-    const message = `is on the wrong side: it must not be ${side} alert_thresholds.${builtin.name}, ${threshold}`;
+    const message = `is on the wrong side: it must not be ${side} the threshold ${threshold}`;
     return [{ path: `${path}.clear`, source: at('clear'), message }];
   });
 }

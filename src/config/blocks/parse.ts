@@ -89,6 +89,9 @@ function parseBlock(
     values,
     has: (name) => written.has(name),
     wrong: (name) => wrong.has(name),
+    set: (to, value) => {
+      values[to] = value;
+    },
     fault: (name, message) => {
       wrong.add(name);
       fault(placeOf(name), `${path}.${name}`, message);

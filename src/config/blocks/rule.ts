@@ -1,5 +1,5 @@
 import { shown } from '../errors.ts';
-import { BUILTIN_RULE_NAMES, METRIC_NAMES, type ScopeName } from '../metric-names.ts';
+import { BUILTIN_RULE_NAMES, type BuiltinRuleName, METRIC_NAMES, type ScopeName } from '../metric-names.ts';
 import type { BlockSpec, CheckedBlock, FieldSpec } from './spec.ts';
 import {
   alertLabelFault,
@@ -110,49 +110,33 @@ export const RULE_BLOCKS: BlockSpec = {
 };
 
 const OF_METRICS = [
-  'scope',
-  'resource',
-  'selector',
-  'above',
-  'below',
-  'clear',
-  'for',
-  'clear_for',
-  'no_data',
+  ...['metric', 'scope', 'resource', 'selector', 'above', 'below', 'clear', 'for', 'clear_for', 'no_data'],
 ];
-const OF_EVENTS = ['clear_events', 'expire_after', 'event_count', 'event_window'];
+const OF_EVENTS = ['events', 'clear_events', 'expire_after', 'event_count', 'event_window'];
+const ALIEN = {
+  metric: [OF_EVENTS, 'belongs to rules of events'],
+  events: [OF_METRICS, 'belongs to rules of a metric'],
+  own: [[...OF_METRICS, ...OF_EVENTS], 'cannot be changed: this built-in rule sees by itself when it fires'],
+} as const;
 
 function checkRule(block: CheckedBlock): void {
   const { values } = block;
   const builtin = block.wrong('name')
     ? undefined
     : BUILTIN_RULE_NAMES.find(({ name }) => name === values.name);
-  const kind = kindOf(block, builtin);
+  const kind = builtin?.kind ?? kindOf(block);
   if (kind === undefined) return;
-  const alien = kind === 'metric' ? OF_EVENTS : OF_METRICS;
-  for (const name of alien) {
-    if (block.has(name)) {
-      block.fault(name, kind === 'metric' ? 'belongs to rules of events' : 'belongs to rules of a metric');
-    }
-  }
+  const [alien, why] = ALIEN[kind];
+  for (const name of alien) if (block.has(name)) block.fault(name, why);
   if (kind === 'metric') checkMetric(block, builtin);
-  else checkEvents(block, builtin !== undefined);
+  else if (kind === 'events') checkEvents(block, builtin !== undefined);
 }
 
 /** What a rule looks at; undefined: that is not clear, and was noted. */
-function kindOf(block: CheckedBlock, builtin: { name: string; metric: string } | undefined) {
+function kindOf(block: CheckedBlock): 'metric' | 'events' | undefined {
   const [metric, events] = [block.has('metric'), block.has('events')];
-  if (metric && events)
+  if (metric && events) {
     return void block.fault('events', 'cannot stand beside a metric: a rule has one of both');
-  if (builtin !== undefined) {
-    const own = builtin.metric === '' ? 'events' : 'metric';
-    if (own === 'metric' && events) {
-      return void block.fault('events', `cannot be: the built-in rule ${builtin.name} compares a metric`);
-    }
-    if (own === 'events' && metric) {
-      return void block.fault('metric', `cannot be: the built-in rule ${builtin.name} compares none`);
-    }
-    return own;
   }
   if (metric || events) return metric ? 'metric' : 'events';
   // A name that is wrong may have been meant for a built-in rule.
@@ -160,7 +144,7 @@ function kindOf(block: CheckedBlock, builtin: { name: string; metric: string } |
   return undefined;
 }
 
-function checkMetric(block: CheckedBlock, builtin: { metric: string; below?: boolean } | undefined): void {
+function checkMetric(block: CheckedBlock, builtin: BuiltinRuleName | undefined): void {
   const { values } = block;
   const above = block.has('above');
   const below = block.has('below');
@@ -178,19 +162,23 @@ function checkMetric(block: CheckedBlock, builtin: { metric: string; below?: boo
   if (block.wrong('metric')) return;
   const metric = METRIC_NAMES.find(({ name }) => name === (values.metric ?? builtin?.metric));
   if (metric === undefined || block.wrong('scope')) return;
-  const scope = (values.scope as ScopeName | undefined) ?? defaultScope(metric.scopes);
-  if (block.has('scope') && !metric.scopes.includes(scope)) {
+  // What is not said of a built-in rule stays as it is there.
+  if (builtin === undefined && !block.has('scope')) block.set('scope', defaultScope(metric.scopes));
+  const scope = values.scope as ScopeName | undefined;
+  if (scope !== undefined && !metric.scopes.includes(scope)) {
     block.fault('scope', `must be ${metric.scopes.join(', ')} for the metric ${metric.name}, not ${scope}`);
     return;
   }
   if (block.has('resource') && !metric.perResource) {
     block.fault('resource', `cannot be: the metric ${metric.name} is of no resource`);
   }
-  if (typeof values.selector === 'string') checkSelector(block, scope, values.selector);
+  if (typeof values.selector === 'string') {
+    checkSelector(block, scope ?? defaultScope(metric.scopes), values.selector);
+  }
 }
 
 /** Where a rule does not say. */
-export const defaultScope = (scopes: readonly ScopeName[]): ScopeName =>
+const defaultScope = (scopes: readonly ScopeName[]): ScopeName =>
   scopes.includes('fleet') ? 'fleet' : (scopes[0] ?? 'fleet');
 
 function checkSelector(block: CheckedBlock, scope: ScopeName, selector: string): void {

@@ -63,6 +63,8 @@ export interface CheckedBlock {
   has(name: string): boolean;
   /** Whether a field was written wrongly: nothing follows from it. */
   wrong(name: string): boolean;
+  /** Gives a field that was not written a value, by its name in Config. */
+  set(to: string, value: unknown): void;
   /** Notes a mistake in a field, or in the block if it has none of that name. */
   fault(name: string, message: string): void;
 }

@@ -145,6 +145,11 @@ describe('lists of blocks', () => {
     expect(services[0]).toEqual(config.services[0]);
   });
 
+  it('let a rule of a metric that only replicas have be one of replicas', () => {
+    const { config } = load('orchestrator: { alerts: { rules: [{ name: r, metric: cpu, above: 2 }] } }');
+    expect(config.alerts.rules).toEqual([{ name: 'r', metric: 'cpu', scope: 'replica', above: 2 }]);
+  });
+
   it('come from a variable or flag as JSON or YAML, in place of the list of the file', () => {
     const { config, sources } = load(WHOLE, {
       env: { ORCHESTRATOR_SERVICES: '[{"name":"db","probe":"tcp","target":"db:1"}]' },
@@ -249,16 +254,21 @@ describe('lists of blocks', () => {
     [rule('metric: cpu, above: 1, above: 2'), /this key stands there twice/],
     [rule('metric: cpu, above: 1, "above": 2'), /this key stands there twice/],
     [
-      'orchestrator: { alerts: { rules: [{ name: agent_lost, metric: cpu, above: 1 }] } }',
-      /metric: cannot be: the built-in rule agent_lost compares none/,
+      'orchestrator: { alerts: { rules: [{ name: agent_lost, above: 1 }] } }',
+      /above: belongs to rules of a metric/,
     ],
     [
-      'orchestrator: { alerts: { rules: [{ name: system_load, events: [a.b], expire_after: 1m }] } }',
-      /events: cannot be: the built-in rule system_load compares a metric/,
+      'orchestrator: { alerts: { rules: [{ name: system_load, events: [a.b] }] } }',
+      /events: belongs to rules of events/,
     ],
     [
       'orchestrator: { alerts: { rules: [{ name: system_load, clear: 0.9 }] } }',
-      /clear: is on the wrong side: it must not be above alert_thresholds.system_load, 0.8/,
+      /clear: is on the wrong side: it must not be above the threshold 0.8/,
+    ],
+    ['orchestrator: { alerts: { rules: [{ name: store_unavailable, for: 1m }] } }', /for: cannot be changed/],
+    [
+      'orchestrator: { alerts: { rules: [{ name: service_down, clear: 0.5 }] } }',
+      /must not be below the threshold 1/,
     ],
     [sink('kind: webhook'), /url: is missing: a webhook has one/],
     [sink('kind: webhook, url: "http:h"'), /url: must be a URL/],
