@@ -5,6 +5,7 @@ import { PollSessions } from './domain/agent/poll-sessions.ts';
 import type { SessionProtocolOptions } from './domain/agent/session-ports.ts';
 import { TELL_REFUSALS_MS } from './domain/coordination/links/refusals.ts';
 import { EventLog } from './domain/monitoring/event-log.ts';
+import { LiveStreams } from './domain/monitoring/live/live-streams.ts';
 import { REPLICA_BEAT_MS, Replicas } from './domain/monitoring/replicas.ts';
 import { SystemStatusReader } from './domain/monitoring/status.ts';
 import { namespaceOf } from './domain/namespaces.ts';
@@ -229,6 +230,15 @@ async function start(
       replicas,
       commitP99Ms: () => commits.value(),
     });
+    const live = new LiveStreams({
+      ...{ clock, log, replicaId: config.id, events },
+      ...{ views: fleet.views, directory: fleet.directory, observations: fleet.observations },
+      counts: {
+        deliveries: (namespace, agentId) => fleet.mailboxes.count(namespace, agentId),
+        tasks: (namespace, agentId) => fleet.tasks.view.on(namespace, agentId).size,
+      },
+      status: (namespace) => status.read(namespace),
+    });
     const described = describeConfig(config, sources);
     const gated = gateServices(config.capabilities, {
       agent_management: [
@@ -267,6 +277,7 @@ async function start(
         createMonitoringService({
           status,
           events,
+          live,
           config: described,
           updateIntervalMs: config.updateIntervalMs,
         }),

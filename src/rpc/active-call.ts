@@ -31,6 +31,7 @@ export class ActiveCall implements CallContext {
   readonly protocol: Protocol;
   readonly listener: CallInfo['listener'];
   readonly peer: string;
+  readonly json: boolean;
   readonly startMs: number;
   readonly observation: RpcObservation;
   principal: Principal = anonymous;
@@ -52,6 +53,8 @@ export class ActiveCall implements CallContext {
     this.listener = info.listener;
     this.peer = info.peer;
     this.observation = options.observation;
+    this.json =
+      info.method.methodKind === 'server_streaming' && /json/i.test(info.header('content-type') ?? '');
     this.#info = info.method.methodKind === 'unary' ? info : undefined;
     this.#nowMs = options.nowMs;
     this.#onEnded = options.onEnded;

@@ -9,6 +9,7 @@ import {
   WatchSystemStatusResponseSchema,
 } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { EventLog } from '../domain/monitoring/event-log.ts';
+import type { LiveStreams } from '../domain/monitoring/live/live-streams.ts';
 import type { SystemStatusReader } from '../domain/monitoring/status.ts';
 import { DomainError } from '../lib/errors.ts';
 import { msFromDuration } from '../lib/proto-time.ts';
@@ -17,6 +18,7 @@ import { bindService, type ServiceBinding } from './service.ts';
 export interface MonitoringServiceOptions {
   status: SystemStatusReader;
   events: EventLog;
+  live: LiveStreams;
   /** The effective configuration, secrets blanked, and where it came from. */
   config: { config: JsonObject; sources: Record<string, string> };
   /** At the latest after this the status is sent again, changed or not. */
@@ -30,7 +32,7 @@ const toCome = (): never => {
 };
 
 export function createMonitoringService(options: MonitoringServiceOptions): ServiceBinding {
-  const { status, events, config, updateIntervalMs } = options;
+  const { status, events, live, config, updateIntervalMs } = options;
   return bindService(MonitoringService, {
     getSystemStatus: async (request) =>
       create(GetSystemStatusResponseSchema, { status: status.read(request.namespace) }),
@@ -47,7 +49,7 @@ export function createMonitoringService(options: MonitoringServiceOptions): Serv
     getTopology: toCome,
     diagnose: toCome,
     getReport: toCome,
-    watchLive: toCome,
+    watchLive: (request, context) => live.watch(request, context.json === true, context.signal),
     getConfig: async () => create(GetConfigResponseSchema, config),
   });
 }

@@ -16,6 +16,8 @@ export interface CallContext {
   peer: string;
   /** Fires when the caller goes away, its deadline passes or the server leaves. Its reason is a DomainError where one fits. */
   signal: AbortSignal;
+  /** Of server streams: the caller reads JSON, so that messages must be whole; else what is encoded already may be passed on. */
+  json?: boolean;
   /** The W3C trace context of a unary call; empty: it brought none, or one that is not well-formed. */
   trace(): { traceparent: string; tracestate: string };
   /** Milliseconds until the caller's deadline, or undefined. */

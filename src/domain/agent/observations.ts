@@ -19,6 +19,14 @@ export interface ObservationsOptions {
   sessions: Sessions;
 }
 
+/** Which reading of an agent somebody has seen. */
+export interface SeenReading {
+  epoch: bigint;
+  /** -1: none. */
+  beats: number;
+  attached: boolean;
+}
+
 /** Slices that a flush interval is cut into, so that encoding never holds up the event loop for long. */
 const SLICES = 20;
 
@@ -65,6 +73,25 @@ export class Observations implements View {
     const attached = isAttached(agentOf(known.record).liveness) && record.epoch === known.record.sessionEpoch;
     const stored = fromBinary(ObservationRecordSchema, record.value);
     return observationOf(stored, context.clock.wallMs() - stored.observeMs, attached);
+  }
+
+  /** Whether `of` tells something else than when `seen` was made, but for what time does to it; brings `seen` up to date. */
+  isNews(known: KnownAgent, seen: SeenReading): boolean {
+    const session = this.#options.sessions.get(known.namespace, known.id);
+    const record = session === undefined ? this.#elsewhere.get(`${known.namespace}/${known.id}`) : undefined;
+    const epoch = session?.epoch ?? record?.epoch ?? 0n;
+    const beats = session?.heartbeats ?? record?.sequence ?? -1;
+    const attached = session !== undefined || isAttached(agentOf(known.record).liveness);
+    if (seen.beats === beats && seen.attached === attached && seen.epoch === epoch) return false;
+    seen.epoch = epoch;
+    seen.beats = beats;
+    seen.attached = attached;
+    return true;
+  }
+
+  /** When an agent that is attached here was last heard, monotonic milliseconds. */
+  heardMs(known: KnownAgent): number | undefined {
+    return this.#options.sessions.get(known.namespace, known.id)?.lastHeardMs;
   }
 
   /** Keeps the last reading of a session that has ended. */

@@ -1,0 +1,70 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type SystemStatus,
+  SystemStatusSchema,
+  WatchLiveRequest_Part,
+} from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import { encode } from '../../../lib/encode.ts';
+import type { LiveNews, LivePart, PartContext } from './live-part.ts';
+
+export interface StatusPartOptions extends PartContext {
+  clock: Clock;
+  read(): { status: SystemStatus; bytes: Uint8Array };
+}
+
+/** The whole status at each interval: it is small, and what it says of its age is part of it. */
+export class StatusPart implements LivePart {
+  readonly part = WatchLiveRequest_Part.STATUS;
+  readonly #options: StatusPartOptions;
+  #nextMs = 0;
+
+  constructor(options: StatusPartOptions) {
+    this.#options = options;
+  }
+
+  take(): LiveNews | undefined {
+    const { clock, intervalMs, json, read } = this.#options;
+    const nowMs = clock.monoMs();
+    if (nowMs < this.#nextMs) return undefined;
+    this.#nextMs = nowMs + intervalMs;
+    const { status, bytes } = read();
+    return json ? { case: 'status', value: status } : { case: 'status', bytes };
+  }
+
+  dueMs(): number {
+    return this.#nextMs;
+  }
+
+  close(): void {}
+}
+
+/** Two readings of a status are at least so far apart, however many watch it. */
+const SHARED_MS = 200;
+
+/** Reads the status of each namespace once for all that watch it. */
+export class SharedStatus {
+  readonly #clock: Clock;
+  readonly #read: (namespace: string) => SystemStatus;
+  readonly #last = new Map<string, { atMs: number; status: SystemStatus; bytes: Uint8Array }>();
+
+  constructor(options: { clock: Clock; read: (namespace: string) => SystemStatus }) {
+    this.#clock = options.clock;
+    this.#read = options.read;
+  }
+
+  get(namespace: string): { status: SystemStatus; bytes: Uint8Array } {
+    const nowMs = this.#clock.monoMs();
+    const last = this.#last.get(namespace);
+    if (last !== undefined && nowMs - last.atMs < SHARED_MS) return last;
+    const status = create(SystemStatusSchema, this.#read(namespace));
+    const made = { atMs: nowMs, status, bytes: encode(SystemStatusSchema, status) };
+    this.#last.set(namespace, made);
+    return made;
+  }
+
+  /** Nobody watches a namespace any more. */
+  forget(namespace: string): void {
+    this.#last.delete(namespace);
+  }
+}
