@@ -1,0 +1,259 @@
+import { clone, create } from '@bufbuild/protobuf';
+import { type Alert, AlertSchema } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import type { Background } from '../../../lib/background.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import type { Logger } from '../../../lib/logger.ts';
+import { type Store, StoreFullError, StoreUnavailableError } from '../../../state/store.ts';
+import { noticeOf } from './envelopes.ts';
+import type { SinkGate } from './gate.ts';
+import type { AlertRecords, KeptAlert, Notice, SenderLease, SinkAdapter, SinkError, Told } from './ports.ts';
+import { pendingOf, resendOf, storeTold } from './tellings.ts';
+
+export interface AlertQueueOptions {
+  sink: string;
+  adapter: SinkAdapter;
+  gate: SinkGate;
+  records: AlertRecords;
+  lease: SenderLease;
+  store: Store;
+  storeMs: () => number;
+  clock: Clock;
+  background: Background;
+  log: Logger;
+  resendMs: number;
+}
+
+/** An alert that waits for the sink, or is on its way. */
+interface Item {
+  namespace: string;
+  alertId: string;
+  /** Told without the store, which is away. */
+  direct: { alert: Alert; what: Told } | undefined;
+  busy: boolean;
+  tries: number;
+  /** Refusals of this one. */
+  refusals: number;
+  retryAtMs: number;
+  /** What the sink has, while it could not be stored that it has it. */
+  has: Told | undefined;
+  lastTryMs: number;
+  error: string;
+}
+
+/** A try of one item. */
+interface Parcel {
+  item: Item;
+  what: Told;
+  notice: Notice;
+  /** As it was read for this; undefined: told without the store. */
+  kept: KeptAlert | undefined;
+  again: boolean;
+}
+
+/** How a delivery goes, beyond what is stored of it. */
+export interface Progress {
+  tries: number;
+  lastTryMs: number;
+  error: string;
+}
+
+/** Told without the store at most. */
+const MAX_DIRECT = 64;
+const STORE_RETRY_MS = 1000;
+
+/** What one sink is still to be told of alerts. All of it can be made anew from the records; it holds ids alone. */
+export class AlertQueue {
+  readonly #options: AlertQueueOptions;
+  readonly #items = new Map<string, Item>();
+  /** Where it was stored that the sink has it, until the view shows that. */
+  readonly #stored = new Map<string, { epoch: bigint; revision: bigint }>();
+  /** When sinks that forget were last told, by the store's clock. */
+  readonly #last = new Map<string, number>();
+
+  constructor(options: AlertQueueOptions) {
+    this.#options = options;
+  }
+
+  /** What waits, or is on its way, and is news. */
+  get waiting(): number {
+    return this.#items.size;
+  }
+
+  /** An alert may have something to be told. */
+  offer(namespace: string, alertId: string): void {
+    const key = keyOf(namespace, alertId);
+    if (this.#items.has(key) || this.#pending(key, namespace, alertId) === undefined) return;
+    this.#items.set(key, newItem(namespace, alertId));
+  }
+
+  /** Tells it although nothing can be stored. A later one of the same alert takes its place. */
+  offerNow(alert: Alert, what: Told): void {
+    const key = `! ${alert.id}`;
+    const known = this.#items.get(key);
+    const direct = { alert: clone(AlertSchema, alert), what };
+    if (known !== undefined) known.direct = direct;
+    else if ([...this.#items.values()].filter((item) => item.direct !== undefined).length < MAX_DIRECT) {
+      this.#items.set(key, { ...newItem(alert.namespace, alert.id), direct });
+    }
+  }
+
+  /** Looks through all alerts that this replica sends: after a takeover nobody tells of them. */
+  sweep(): void {
+    const { records, lease } = this.#options;
+    const kept = new Set<string>();
+    for (const namespace of records.namespaces()) {
+      if (lease.held(namespace) === undefined) continue;
+      for (const [alertId, found] of records.records(namespace)) {
+        const key = keyOf(namespace, alertId);
+        kept.add(key);
+        this.offer(namespace, alertId);
+        if (this.#resend(key, found) !== undefined && !this.#items.has(key)) {
+          this.#items.set(key, newItem(namespace, alertId));
+        }
+      }
+    }
+    for (const key of this.#last.keys()) if (!kept.has(key)) this.#last.delete(key);
+    for (const key of this.#stored.keys()) if (!kept.has(key)) this.#stored.delete(key);
+  }
+
+  /** Begins as many tries as may be under way. */
+  pump(): void {
+    const { gate, adapter, background } = this.#options;
+    while (gate.open('alerts')) {
+      const parcels = this.#next(adapter.batch);
+      if (parcels.length === 0) return;
+      for (const { item } of parcels) item.busy = true;
+      background.run('send alerts', () => this.#send(parcels));
+    }
+  }
+
+  progress(namespace: string, alertId: string): Progress | undefined {
+    return this.#items.get(keyOf(namespace, alertId));
+  }
+
+  /** Those whose turn has come; what has nothing to tell any more goes. */
+  #next(most: number): Parcel[] {
+    const nowMs = this.#options.clock.monoMs();
+    const parcels: Parcel[] = [];
+    for (const [key, item] of this.#items) {
+      if (item.busy || item.retryAtMs > nowMs) continue;
+      // One that was refused may be what spoils a whole batch: it goes alone.
+      if (item.refusals > 0 && parcels.length > 0) continue;
+      const parcel = this.#parcel(key, item);
+      if (parcel === undefined) {
+        this.#items.delete(key);
+        continue;
+      }
+      if (parcel === 'store') continue;
+      parcels.push(parcel);
+      if (parcels.length === most || item.refusals > 0) break;
+    }
+    return parcels;
+  }
+
+  #parcel(key: string, item: Item): Parcel | 'store' | undefined {
+    const { namespace, alertId, direct } = item;
+    if (direct !== undefined) {
+      const { alert, what } = direct;
+      return { item, what, notice: noticeOf(alert, what), kept: undefined, again: false };
+    }
+    const { records, lease, background } = this.#options;
+    const kept = records.record(namespace, alertId);
+    if (kept === undefined || lease.held(namespace) === undefined) return undefined;
+    const pending = this.#pending(key, namespace, alertId);
+    if (pending !== undefined && pending === item.has) {
+      item.busy = true;
+      background.run('store what was told', () => this.#store(key, item, pending, kept));
+      return 'store';
+    }
+    const what = pending ?? this.#resend(key, kept);
+    if (what === undefined) return undefined;
+    const alert = clone(AlertSchema, kept.record.alert ?? create(AlertSchema));
+    Object.assign(alert, { id: alertId, namespace, revision: kept.revision });
+    return { item, what, notice: noticeOf(alert, what), kept, again: pending === undefined };
+  }
+
+  #pending(key: string, namespace: string, alertId: string): Told | undefined {
+    const { records, store, sink } = this.#options;
+    const kept = records.record(namespace, alertId);
+    if (kept === undefined) return undefined;
+    const stored = this.#stored.get(key);
+    if (stored !== undefined) {
+      // The view lags: it does not show yet what was stored.
+      if (stored.epoch === store.status().epoch && kept.revision < stored.revision) return undefined;
+      this.#stored.delete(key);
+    }
+    return pendingOf(kept, sink);
+  }
+
+  #resend(key: string, kept: KeptAlert): Told | undefined {
+    const { adapter, sink, storeMs, resendMs } = this.#options;
+    if (!adapter.resends) return undefined;
+    return resendOf(kept, sink, { storeMs: storeMs(), resendMs, lastMs: this.#last.get(key) });
+  }
+
+  async #send(parcels: readonly Parcel[]): Promise<void> {
+    const { gate, adapter } = this.#options;
+    const notices = parcels.map(({ notice }) => notice);
+    const error = await gate.attempt('alerts', notices.length, (signal) =>
+      adapter.sendAlerts(notices, signal),
+    );
+    await Promise.all(parcels.map((parcel) => this.#settle(parcel, error)));
+    this.pump();
+  }
+
+  async #settle({ item, what, kept, again }: Parcel, error: SinkError | undefined): Promise<void> {
+    const { gate, clock, storeMs } = this.#options;
+    const { namespace, alertId } = item;
+    item.tries += 1;
+    item.lastTryMs = clock.wallMs();
+    item.busy = false;
+    if (error !== undefined) {
+      item.error = error.message;
+      if (!error.refused) return;
+      item.refusals += 1;
+      item.retryAtMs = clock.monoMs() + gate.backoffMs(item.refusals);
+      return;
+    }
+    if (item.direct !== undefined) {
+      // Unless it has changed in the meantime.
+      if (item.direct.what === what) this.#items.delete(`! ${alertId}`);
+      return;
+    }
+    const key = keyOf(namespace, alertId);
+    this.#last.set(key, storeMs());
+    if (again || kept === undefined) this.#items.delete(key);
+    else {
+      item.busy = true;
+      await this.#store(key, item, what, kept);
+    }
+  }
+
+  async #store(key: string, item: Item, what: Told, kept: KeptAlert): Promise<void> {
+    const { store, lease, sink, storeMs, clock, log } = this.#options;
+    const { namespace, alertId } = item;
+    item.has = what;
+    try {
+      const stored = await storeTold({
+        ...{ store, lease, namespace, alertId, sink, what, kept, storeMs: storeMs() },
+      });
+      if (stored.kind === 'stored') this.#stored.set(key, stored);
+      this.#items.delete(key);
+      // It may have changed meanwhile, and the view shown that before.
+      this.offer(namespace, alertId);
+    } catch (error) {
+      const isAway = error instanceof StoreUnavailableError || error instanceof StoreFullError;
+      if (!isAway) log.warn({ sink, alert: alertId, err: error }, 'what was told could not be stored');
+      item.retryAtMs = clock.monoMs() + STORE_RETRY_MS;
+    } finally {
+      item.busy = false;
+    }
+  }
+}
+
+const keyOf = (namespace: string, alertId: string): string => `${namespace} ${alertId}`;
+
+const newItem = (namespace: string, alertId: string): Item => ({
+  ...{ namespace, alertId, direct: undefined, busy: false, tries: 0, refusals: 0, retryAtMs: 0 },
+  ...{ has: undefined, lastTryMs: 0, error: '' },
+});

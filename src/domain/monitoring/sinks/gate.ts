@@ -1,0 +1,167 @@
+import type { Clock } from '../../../lib/clock.ts';
+import { SinkError } from './ports.ts';
+
+export interface SinkGateOptions {
+  clock: Clock;
+  random: () => number;
+  timeoutMs: number;
+  retryMinMs: number;
+  retryMaxMs: number;
+  /** Of alerts that may be under way at a time. */
+  concurrency: number;
+  /** Told of each try: what became of it and how long it took. */
+  onTry?: ((outcome: 'sent' | 'refused' | 'failed', elapsedMs: number) => void) | undefined;
+}
+
+/** How a sink is, as this replica sees it. Times by the wall clock; undefined: never. */
+export interface GateStatus {
+  healthy: boolean;
+  successMs: number | undefined;
+  failureMs: number | undefined;
+  error: string;
+  /** Failed tries in a row. */
+  failures: number;
+  /** Until the next try; undefined: there is no pause. */
+  retryInMs: number | undefined;
+  sent: number;
+}
+
+/** `alerts` go ahead of what a feed has to tell, and never wait for it. */
+export type Lane = 'alerts' | 'feed';
+
+/** Of a feed's events that may be under way at a time, one a namespace. */
+export const FEED_CONCURRENCY = 2;
+/** Share of a pause by which it varies: replicas and sinks do not come back in step. */
+const JITTER = 0.2;
+
+interface Attempt {
+  startMs: number;
+  giveUp(): void;
+}
+
+/**
+ * Before a sink: bounds what is under way and how long a try may take, and keeps away for a while from one that does not
+ * take things, twice as long each time. After a failure a single try shows whether it is back.
+ */
+export class SinkGate {
+  readonly #options: SinkGateOptions;
+  readonly #attempts = new Set<Attempt>();
+  readonly #underway: Record<Lane, number> = { alerts: 0, feed: 0 };
+  #failuresInRow = 0;
+  /** Of these, those for which the sink itself is to blame. */
+  #down = 0;
+  #retryAtMs = 0;
+  #successMs: number | undefined;
+  #failureMs: number | undefined;
+  #error = '';
+  #healthy = true;
+  #sent = 0;
+  #closed = false;
+
+  constructor(options: SinkGateOptions) {
+    this.#options = options;
+  }
+
+  /** Whether one more try may begin. */
+  open(lane: Lane): boolean {
+    if (this.#closed || this.#options.clock.monoMs() < this.#retryAtMs) return false;
+    if (this.#down > 0) return this.#attempts.size === 0;
+    return this.#underway[lane] < (lane === 'alerts' ? this.#options.concurrency : FEED_CONCURRENCY);
+  }
+
+  /** Tries once; resolves with why it failed, or with nothing. @param count what is sent with it */
+  async attempt(
+    lane: Lane,
+    count: number,
+    send: (signal: AbortSignal) => Promise<void>,
+  ): Promise<SinkError | undefined> {
+    const { clock, onTry, timeoutMs } = this.#options;
+    const controller = new AbortController();
+    const startMs = clock.monoMs();
+    const failure = await new Promise<unknown>((resolve) => {
+      const attempt: Attempt = {
+        startMs,
+        giveUp: () => {
+          controller.abort();
+          this.#attempts.delete(attempt);
+          // It may be deaf to the signal: nobody waits for it any longer.
+          resolve(new SinkError({ message: `no answer within ${timeoutMs} ms` }));
+        },
+      };
+      this.#attempts.add(attempt);
+      this.#underway[lane] += 1;
+      const end = (error?: unknown): void => {
+        this.#attempts.delete(attempt);
+        resolve(error);
+      };
+      // Also what throws before its first await.
+      (async () => send(controller.signal))().then(
+        () => end(),
+        (error: unknown) => end(error ?? new Error('failed')),
+      );
+    });
+    this.#underway[lane] -= 1;
+    const elapsedMs = clock.monoMs() - startMs;
+    if (failure === undefined) {
+      this.#succeeded(count);
+      onTry?.('sent', elapsedMs);
+      return undefined;
+    }
+    // Texts of other errors may hold anything.
+    const error = failure instanceof SinkError ? failure : new SinkError({ message: 'failed unexpectedly' });
+    this.#failed(error);
+    onTry?.(error.refused ? 'refused' : 'failed', elapsedMs);
+    return error;
+  }
+
+  /** Gives up tries that take too long. */
+  tick(): void {
+    const { clock, timeoutMs } = this.#options;
+    const nowMs = clock.monoMs();
+    for (const attempt of [...this.#attempts]) if (nowMs - attempt.startMs >= timeoutMs) attempt.giveUp();
+  }
+
+  /** Gives up all tries, and lets none begin any more. */
+  close(): void {
+    this.#closed = true;
+    for (const attempt of [...this.#attempts]) attempt.giveUp();
+  }
+
+  status(): GateStatus {
+    const pauseMs = this.#retryAtMs - this.#options.clock.monoMs();
+    return {
+      ...{ healthy: this.#healthy, successMs: this.#successMs, failureMs: this.#failureMs },
+      ...{ error: this.#healthy ? '' : this.#error, failures: this.#failuresInRow, sent: this.#sent },
+      retryInMs: pauseMs > 0 ? pauseMs : undefined,
+    };
+  }
+
+  #succeeded(count: number): void {
+    this.#healthy = true;
+    this.#failuresInRow = 0;
+    this.#down = 0;
+    this.#retryAtMs = 0;
+    this.#sent += count;
+    this.#successMs = this.#options.clock.wallMs();
+  }
+
+  #failed(error: SinkError): void {
+    const { clock } = this.#options;
+    this.#healthy = false;
+    this.#failuresInRow += 1;
+    this.#error = error.message;
+    this.#failureMs = clock.wallMs();
+    // It answers: what others have to tell may be taken.
+    if (error.refused) return;
+    this.#down += 1;
+    const pauseMs = Math.max(this.backoffMs(this.#down), error.retryAfterMs ?? 0);
+    this.#retryAtMs = Math.max(this.#retryAtMs, clock.monoMs() + pauseMs);
+  }
+
+  /** The pause after so many failures in a row. */
+  backoffMs(failures: number): number {
+    const { retryMinMs, retryMaxMs, random } = this.#options;
+    const pauseMs = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(failures - 1, 30));
+    return pauseMs * (1 + JITTER * (random() - 0.5));
+  }
+}
