@@ -6,6 +6,7 @@ import type { Page } from './write-page.ts';
 export const webPolicy = [
   "default-src 'none'",
   "script-src 'self'",
+  "worker-src 'self'",
   "style-src 'self'",
   "connect-src 'self'",
   "img-src 'self' data:",

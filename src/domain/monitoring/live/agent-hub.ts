@@ -53,6 +53,9 @@ const SILENT_AGAIN_MS = 2000;
 /** …and so many a look: in a mass failure the rest has its turn later. */
 const SILENT_AT_ONCE = 200;
 
+/** An encoded reading tells its age as it was then. */
+const MAX_BYTES_AGE_MS = 1000;
+
 /** The agents of a namespace, for all that watch them live: each change and each reading is encoded once for all. */
 export class AgentHub {
   readonly changes = new KeyedFeed();
@@ -138,10 +141,12 @@ export class AgentHub {
   }
 
   sampleBytes(entry: FeedEntry): Uint8Array | undefined {
-    if (entry.bytes !== undefined) return entry.bytes;
+    const nowMs = this.#options.clock.monoMs();
+    if (entry.bytes !== undefined && nowMs - entry.madeMs < MAX_BYTES_AGE_MS) return entry.bytes;
     const sample = entry.removed ? undefined : this.sample(entry.key);
     if (sample === undefined) return undefined;
     entry.bytes = encode(AgentSampleSchema, sample);
+    entry.madeMs = nowMs;
     return entry.bytes;
   }
 
@@ -178,8 +183,9 @@ export function brief(agent: Agent): Agent {
 /** As told of one agent among thousands: how it is, without where it comes from and what it works on in detail. */
 function briefReading(observation: Observation): Observation {
   const brief = create(ObservationSchema);
-  const { observeTime, attachTime, health, roundTrip, clockOffset, report, reportTime } = observation;
+  const { observeTime, age, attachTime, health, roundTrip, clockOffset, report, reportTime } = observation;
   if (observeTime !== undefined) brief.observeTime = observeTime;
+  if (age !== undefined) brief.age = age;
   if (attachTime !== undefined) brief.attachTime = attachTime;
   if (health !== undefined) brief.health = health;
   if (clockOffset !== undefined) brief.clockOffset = clockOffset;

@@ -7,6 +7,8 @@ export interface FeedEntry {
   removed: boolean;
   /** As encoded since it last changed; undefined: not yet. */
   bytes: Uint8Array | undefined;
+  /** When it was encoded; for those whose bytes age. */
+  madeMs: number;
 }
 
 /**
@@ -31,7 +33,7 @@ export class KeyedFeed {
     const entry = this.#entries.get(key);
     this.#seq += 1;
     if (entry === undefined) {
-      this.#entries.set(key, { key, seq: this.#seq, removed: false, bytes: undefined });
+      this.#entries.set(key, { key, seq: this.#seq, removed: false, bytes: undefined, madeMs: 0 });
       return;
     }
     if (entry.removed) this.#removed -= 1;
