@@ -45,6 +45,7 @@ const results = [
   run('protobuf lint', 'buf', ['lint']),
   generatedIsCurrent(),
   run('types', 'tsc', ['--noEmit']),
+  run('types of the dashboard', 'tsc', ['--noEmit', '-p', 'web/tsconfig.json']),
   run('lockfile', 'node', ['scripts/complete-lock.mjs', '--check']),
 ];
 process.exit(results.every(Boolean) ? 0 : 1);

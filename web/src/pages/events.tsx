@@ -1,0 +1,5 @@
+import { Empty } from '../components/card.tsx';
+
+export function EventsPage() {
+  return <Empty title="This page is to come" />;
+}

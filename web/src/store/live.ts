@@ -1,0 +1,162 @@
+// What the stream brought, part by part. Pages read these signals; `wanted` says which parts the shown page needs.
+import { batch, signal } from '@preact/signals';
+import type { Agent } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { Operation } from '../../../gen/mycosoft/orchestrator/coordination/v1/fleet_operation_service_pb.ts';
+import type { Task } from '../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
+import type { Alert, Silence } from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import type {
+  Event,
+  GetTopologyResponse,
+  LiveFault,
+  SystemStatus,
+} from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import type { GetUsageResponse } from '../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
+import type { AgentNews, AgentRow } from '../live/agent-row.ts';
+import { onNews, watchLive } from '../live/client.ts';
+import { type PartNews, steadyNow, type WatchSpec } from '../live/protocol.ts';
+import { KeyedPart } from './keyed-part.ts';
+import { heardAt, link, now, offsetMs } from './link.ts';
+
+/** A part that comes as a whole, and when it came (by `steadyNow`). */
+export interface Whole<T> {
+  value: T;
+  at: number;
+}
+
+export const status = signal<Whole<SystemStatus> | undefined>(undefined);
+export const usage = signal<Whole<GetUsageResponse> | undefined>(undefined);
+export const topology = signal<Whole<GetTopologyResponse> | undefined>(undefined);
+/** Parts that cannot be served now, by their number. */
+export const faults = signal<ReadonlyMap<number, LiveFault>>(new Map());
+
+/** Agents of the namespace as a table shows them. */
+export const agents = new KeyedPart<AgentRow>();
+/** Whole records of agents that were asked for by id. */
+export const wholeAgents = new KeyedPart<Agent>();
+export const alerts = new KeyedPart<Alert>();
+export const silences = new KeyedPart<Silence>();
+export const tasks = new KeyedPart<Task>();
+export const operations = new KeyedPart<Operation>();
+/** Newest first, at most `MAX_EVENTS`. */
+export const events = signal<readonly Event[]>([]);
+/** Whether the events that went before are all there. */
+export const eventsSynced = signal(false);
+
+const MAX_EVENTS = 1_000;
+
+let watch = 0;
+let current: WatchSpec | undefined;
+
+/** Has the stream bring just this. What was brought before stays, with its age, until there is news of it. */
+export function want(spec: WatchSpec): void {
+  if (current !== undefined && JSON.stringify(current) === JSON.stringify(spec)) return;
+  const moved = current !== undefined && current.namespace !== spec.namespace;
+  const narrowed = JSON.stringify(current?.agentIds ?? []) !== JSON.stringify(spec.agentIds);
+  current = spec;
+  batch(() => {
+    if (moved) forgetAll();
+    // What is known of all agents is not what is known of a few of them.
+    if (narrowed) agents.setComplete(false);
+    watch = watchLive(spec);
+  });
+}
+
+function forgetAll(): void {
+  for (const part of [agents, wholeAgents, alerts, silences, tasks, operations]) part.clear();
+  status.value = undefined;
+  usage.value = undefined;
+  topology.value = undefined;
+  events.value = [];
+  eventsSynced.value = false;
+}
+
+onNews((news) => {
+  batch(() => {
+    if (news.kind === 'link') {
+      link.value = news.link;
+      now.value = steadyNow();
+    } else if (news.kind === 'heard') {
+      heardAt.value = news.at;
+      offsetMs.value = news.offsetMs;
+    } else if (news.kind === 'begin') begin(news.watch);
+    else if (news.kind === 'agents' && news.watch === watch) takeAgents(news);
+    else if (news.kind === 'part' && news.watch === watch) takePart(news);
+  });
+});
+
+function begin(of: number): void {
+  if (of !== watch) return;
+  for (const part of [agents, wholeAgents, alerts, silences, tasks]) part.begin();
+  // They come as they are now; those that are not mentioned have ended before.
+  operations.begin();
+  faults.value = new Map();
+  eventsSynced.value = false;
+}
+
+function takeAgents(news: AgentNews): void {
+  for (const { id, reading } of news.samples) {
+    const row = agents.get(id);
+    if (row !== undefined) row.reading = reading;
+  }
+  for (const row of news.upserts) {
+    // A change may come without what was measured.
+    row.reading ??= agents.get(row.id)?.reading;
+    agents.put(row.id, row);
+  }
+  for (const id of news.removed) {
+    agents.delete(id);
+    wholeAgents.delete(id);
+  }
+  for (const agent of news.whole) wholeAgents.put(agent.id, agent);
+  if (news.synced) {
+    if ((current?.agentIds.length ?? 0) === 0) agents.sweep();
+    wholeAgents.sweep();
+  }
+  agents.changed();
+  wholeAgents.changed();
+}
+
+function takePart(news: PartNews): void {
+  const at = steadyNow();
+  switch (news.part) {
+    case 'status':
+      status.value = { value: news.value, at };
+      break;
+    case 'usage':
+      usage.value = { value: news.value, at };
+      break;
+    case 'topology':
+      topology.value = { value: news.value, at };
+      break;
+    case 'alerts':
+      alerts.take(news.value.alerts, news.value.removedIds, news.value.synced);
+      silences.take(news.value.silences, news.value.removedSilenceIds, news.value.synced);
+      break;
+    case 'operations':
+      operations.take(news.value.operations, [], false);
+      break;
+    case 'tasks': {
+      const { changes, synced } = news.value;
+      tasks.take(
+        changes.flatMap(({ task }) => (task === undefined ? [] : [task])),
+        [],
+        synced,
+      );
+      break;
+    }
+    case 'events':
+      takeEvents(news.value.events);
+      if (news.value.synced) eventsSynced.value = true;
+      break;
+    case 'fault':
+      faults.value = new Map(faults.value).set(news.value.part, news.value);
+      break;
+  }
+}
+
+function takeEvents(fresh: readonly Event[]): void {
+  if (fresh.length === 0) return;
+  const known = new Set(events.value.map(({ id }) => id));
+  const added = fresh.filter(({ id }) => !known.has(id)).reverse();
+  events.value = [...added, ...events.value].slice(0, MAX_EVENTS);
+}
