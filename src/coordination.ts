@@ -153,6 +153,7 @@ export function createCoordination(options: CoordinationOptions) {
       operations: new Operations({ store, directory, view: operationView, events }),
       reader: new OperationReader({ store, view: operationView }),
     },
+    operationView,
     refusals,
     linkPolicies: new LinkPolicies({
       ...{ store, storeTime, directory, events, view: linkPolicyView },

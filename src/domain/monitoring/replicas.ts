@@ -10,7 +10,7 @@ import {
 import type { Clock } from '../../lib/clock.ts';
 import { encode } from '../../lib/encode.ts';
 import type { Logger } from '../../lib/logger.ts';
-import { durationFromMs, timestampFromMs } from '../../lib/proto-time.ts';
+import { durationFromMs, msFromTimestamp, timestampFromMs } from '../../lib/proto-time.ts';
 import type { LiveRecord, Store } from '../../state/store.ts';
 import type { Shares } from '../agent/rebalancing.ts';
 import { SYSTEM_NAMESPACE } from '../namespaces.ts';
@@ -24,6 +24,21 @@ export interface SelfReading {
   memoryBytes: number;
   pingIntervalMs: number;
   draining: boolean;
+  /** Undefined: there were no commits. */
+  commitP99Ms?: number | undefined;
+  heartbeatsRate?: number | undefined;
+}
+
+/** How a replica is, with what its public status does not show. */
+export interface MeasuredReplica {
+  id: string;
+  ageMs: number;
+  sessions: number;
+  eventLoopDelayP99Ms: number;
+  cpuCores: number;
+  memoryBytes: number;
+  commitP99Ms: number | undefined;
+  heartbeatsRate: number;
 }
 
 export interface ReplicasOptions {
@@ -57,6 +72,8 @@ interface KnownReplica {
   live: LiveRecord;
   /** When its record arrived here, on this replica's clock: others' clocks may differ. */
   heardMs: number;
+  /** What its wall clock was ahead of ours then; undefined: that record may have been written long before. */
+  offsetMs: number | undefined;
 }
 
 /** The replicas that share the store: each writes a soft record every second, and hears those of the others. */
@@ -96,7 +113,11 @@ export class Replicas {
       } else {
         this.#left.delete(id);
         const record = fromBinary(ReplicaRecordSchema, value);
-        this.#others.set(id, { record, live, heardMs: clock.monoMs() });
+        // The first one is what the store had kept.
+        const isNews = this.#others.get(id)?.live.epoch === epoch;
+        const offsetMs =
+          isNews && record.time !== undefined ? msFromTimestamp(record.time) - clock.wallMs() : undefined;
+        this.#others.set(id, { record, live, heardMs: clock.monoMs(), offsetMs });
       }
     }
   }
@@ -169,6 +190,29 @@ export class Replicas {
     return [this.own(), ...others.map(({ record, heardMs }) => statusOf(record, nowMs - heardMs))];
   }
 
+  /** All that are there, this one first. */
+  measured(): MeasuredReplica[] {
+    const nowMs = this.#options.clock.monoMs();
+    const others = [...this.#others.values()].filter((other) => this.#silenceMs(other) < GONE_MS);
+    return [
+      measuredOf(this.#own(), 0),
+      ...others.map(({ record, heardMs }) => measuredOf(record, nowMs - heardMs)),
+    ];
+  }
+
+  /** Whether any other replica is there. */
+  hasOthers(): boolean {
+    for (const other of this.#others.values()) if (this.#silenceMs(other) < GONE_MS) return true;
+    return false;
+  }
+
+  /** What the wall clocks of the others are ahead of ours, less the time that their records took to arrive. */
+  clockOffsets(): { id: string; offsetMs: number }[] {
+    return [...this.#others].flatMap(([id, { offsetMs }]) =>
+      offsetMs === undefined ? [] : [{ id, offsetMs }],
+    );
+  }
+
   /** Looked at with every beat: when the store came or went is told by the wall clock, which may be set at any time. */
   #lookAtStore(): { available: boolean; changedMs: number } {
     const { clock, store } = this.#options;
@@ -218,6 +262,8 @@ export class Replicas {
       pingIntervalNanos: nanos(reading.pingIntervalMs),
       maxPingsPerSecond,
       draining: reading.draining,
+      heartbeatsRate: reading.heartbeatsRate ?? 0,
+      ...(reading.commitP99Ms === undefined ? {} : { commitP99Nanos: nanos(reading.commitP99Ms) }),
       version,
     });
   }
@@ -238,6 +284,15 @@ function statusOf(record: ReplicaRecord, ageMs: number): ReplicaStatus {
     draining: record.draining,
     version: record.version,
   });
+}
+
+function measuredOf(record: ReplicaRecord, ageMs: number): MeasuredReplica {
+  const { id, sessions, cpuCores, memoryBytes, commitP99Nanos, heartbeatsRate } = record;
+  return {
+    ...{ id, ageMs, sessions, cpuCores, heartbeatsRate, memoryBytes: Number(memoryBytes) },
+    eventLoopDelayP99Ms: Number(record.eventLoopDelayP99Nanos) / 1e6,
+    commitP99Ms: commitP99Nanos === undefined ? undefined : Number(commitP99Nanos) / 1e6,
+  };
 }
 
 const nanos = (ms: number): bigint => BigInt(Math.round((Number.isFinite(ms) ? ms : 0) * 1e6));

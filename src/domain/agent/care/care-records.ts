@@ -69,6 +69,11 @@ export class CareRecords implements View {
     return this.#namespaces.get(namespace)?.leases.get(leaseKey(duty));
   }
 
+  /** Who has which duty. */
+  *leases(namespace: string): IterableIterator<LeaseRecord> {
+    for (const { record } of this.#namespaces.get(namespace)?.leases.values() ?? []) yield record;
+  }
+
   freeze(namespace: string): Kept<FreezeRecord> | undefined {
     return this.#namespaces.get(namespace)?.freeze;
   }

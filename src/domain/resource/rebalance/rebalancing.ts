@@ -80,6 +80,12 @@ export class Rebalancing {
     return create(PlanRebalanceResponseSchema, { plan });
   }
 
+  /** What moves would help, without keeping the plan. @throws DomainError LIMIT_REACHED */
+  dry(namespace: string): Promise<RebalancePlan> {
+    const { plans, storeTime } = this.#options;
+    return plans.make({ namespace, goals: [], maxMoves: 0, storeMs: storeTime.ms() });
+  }
+
   /** @throws DomainError PLAN_NOT_FOUND, PLAN_STALE, REQUEST_ID_REUSED; StoreUnavailableError, StoreFullError */
   async apply(request: ApplyRebalanceRequest, caller: Caller): Promise<ApplyRebalanceResponse> {
     const { store, directory } = this.#options;
