@@ -23,6 +23,7 @@ import { type Ids, systemIds } from './lib/ids.ts';
 import { RollingP99 } from './lib/rolling-p99.ts';
 import { useNodeTextEncoding } from './lib/text-encoding.ts';
 import { packageVersion } from './lib/version.ts';
+import { createMonitoring } from './monitoring.ts';
 import { createAgentService } from './rpc/agent-service.ts';
 import { callerOf } from './rpc/caller.ts';
 import { ErrorMapper } from './rpc/errors.ts';
@@ -137,6 +138,8 @@ async function start(
           memoryBytes: reading.rssBytes,
           pingIntervalMs: fleet.pacing().intervalMs,
           draining: state === 'leaving',
+          commitP99Ms: commits.value(),
+          heartbeatsRate: monitoring.figures.heartbeatsRate(),
         };
       },
     });
@@ -154,6 +157,11 @@ async function start(
       shares: () => replicas.shares(),
     });
     let state: 'starting' | 'ready' | 'leaving' = 'starting';
+
+    const events = new EventLog({ store, views: fleet.views, retentionMs: config.events.retentionMs });
+    const monitoring = createMonitoring({
+      ...{ config, stores, store, fleet, replicas, events, clock, ids, log, background, loop, version },
+    });
 
     await fleet.views.start();
     closing.push('views', () => fleet.views.stop());
@@ -173,7 +181,6 @@ async function start(
     closing.push('verdicts', () => fleet.verdicts.close());
     closing.push('process exits', () => fleet.exits.close());
 
-    const events = new EventLog({ store, views: fleet.views, retentionMs: config.events.retentionMs });
     for (const [name, intervalMs, work] of [
       ['announce replica', REPLICA_BEAT_MS, () => replicas.beat()],
       ['flush observations', fleet.observations.intervalMs, () => fleet.observations.flush()],
@@ -185,6 +192,8 @@ async function start(
     ] as const) {
       closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));
     }
+
+    monitoring.start(closing);
 
     const mapper = new ErrorMapper({ log, ids });
     const pipeline = new Pipeline({
@@ -278,6 +287,7 @@ async function start(
           status,
           events,
           live,
+          diagnosis: monitoring.diagnosis,
           config: described,
           updateIntervalMs: config.updateIntervalMs,
         }),
@@ -336,6 +346,7 @@ async function start(
       state = 'leaving';
       health.setServing(false);
       log.info({ sessions: fleet.sessions.size }, 'leaving: sending agents away');
+      await monitoring.leave().catch((error: unknown) => onCloseError('monitoring', error));
       await fleet.observations.flushAll().catch((error: unknown) => onCloseError('observations', error));
       await fleet.tasks.scheduling.leave().catch((error: unknown) => onCloseError('leases', error));
       await fleet.care.leave().catch((error: unknown) => onCloseError('leases', error));

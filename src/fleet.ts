@@ -193,6 +193,7 @@ export function createFleet(options: FleetOptions) {
     responsibleFor,
     onEnded: (session) => {
       observed.current?.ended(session);
+      context.measuring?.ended(session);
       deliveries.ended(session);
     },
     onProcess: (session) => exits.reported(session),

@@ -36,6 +36,7 @@ const PAGE = 256;
  */
 export class Views {
   readonly #options: ViewsOptions;
+  readonly #views: View[];
   readonly #positions = new Map<string, Position>();
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #waiters = new Map<string, Set<Waiter>>();
@@ -43,6 +44,12 @@ export class Views {
 
   constructor(options: ViewsOptions) {
     this.#options = options;
+    this.#views = [...options.views];
+  }
+
+  /** Before `start`: one more view, after all others. */
+  add(view: View): void {
+    this.#views.push(view);
   }
 
   /** Loads every namespace; afterwards the views are current and stay so. */
@@ -51,7 +58,7 @@ export class Views {
       batch: (batch) => this.#apply(batch),
       snapshot: (namespace, position, entries) => this.#reset(namespace, position, entries),
       live: (records) => {
-        for (const view of this.#options.views) view.live?.(records);
+        for (const view of this.#views) view.live?.(records);
       },
     });
   }
@@ -189,13 +196,13 @@ export class Views {
   }
 
   #apply(batch: ChangeBatch): void {
-    for (const view of this.#options.views) view.apply(batch);
+    for (const view of this.#views) view.apply(batch);
     this.#moveTo(batch.namespace, { epoch: batch.epoch, revision: batch.revision });
     for (const listener of this.#listeners.get(batch.namespace) ?? []) listener.batch(batch);
   }
 
   #reset(namespace: string, position: Position, entries: readonly Entry[]): void {
-    for (const view of this.#options.views) view.reset(namespace, position, entries);
+    for (const view of this.#views) view.reset(namespace, position, entries);
     this.#moveTo(namespace, position);
     // Also where the namespace was unknown here: its commits so far were not passed on one by one.
     for (const listener of this.#listeners.get(namespace) ?? []) listener.reset(position);

@@ -124,6 +124,17 @@ export class Observations implements View {
     }
   }
 
+  /** Writes the readings of some sessions at once. @throws StoreUnavailableError */
+  async write(sessions: Iterable<Session>): Promise<void> {
+    const records: LiveRecord[] = [];
+    for (const session of sessions) {
+      if (session.ended || !this.#isStored(session)) continue;
+      this.#flushed.set(session, session.heartbeats);
+      records.push(this.#record(session));
+    }
+    if (records.length > 0) await this.#options.store.putLive(records);
+  }
+
   /** Writes all that changed; for shutdown. */
   async flushAll(): Promise<void> {
     for (let slice = 0; slice < SLICES; slice += 1) await this.flush();

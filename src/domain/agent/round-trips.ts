@@ -1,4 +1,5 @@
 const WINDOW = 128;
+const P95 = 0.95;
 
 /** A summary of round trips, in milliseconds. */
 export interface RoundTripSummary {
@@ -23,6 +24,9 @@ export class RoundTrips {
   #last = 0;
   #smoothed = 0;
   #variation = 0;
+  /** The 95th percentile as last reckoned; it stands until a sample above it comes or goes. */
+  #p95 = 0;
+  #p95Stands = false;
 
   get count(): number {
     return this.#count;
@@ -51,9 +55,15 @@ export class RoundTrips {
       this.#next = this.#count;
       this.#ring = grown;
     }
-    this.#ring[this.#next] = rttMs;
+    const full = this.#count === this.#ring.length;
+    const gone = full ? (this.#ring[this.#next] ?? 0) : 0;
+    const stored = Math.fround(rttMs);
+    this.#ring[this.#next] = stored;
     this.#next = (this.#next + 1) % this.#ring.length;
-    if (this.#count < this.#ring.length) this.#count += 1;
+    if (!full) this.#count += 1;
+    // Its rank from the top is the same as long as the window is full, and moves one sample in twenty before.
+    const moved = full ? gone >= this.#p95 : fromTop(this.#count) !== fromTop(this.#count - 1);
+    if (moved || stored > this.#p95) this.#p95Stands = false;
   }
 
   /** The last `limit` samples, newest last. */
@@ -81,6 +91,14 @@ export class RoundTrips {
     return { mean, deviation: Math.sqrt(Math.max(0, squares / n - mean * mean)) };
   }
 
+  /** The 95th percentile of the window; 0 before the first sample. Nearly always known already. */
+  p95Ms(): number {
+    if (this.#p95Stands) return this.#p95;
+    this.#p95 = quantile(this.#ring.slice(0, this.#count).sort(), P95);
+    this.#p95Stands = true;
+    return this.#p95;
+  }
+
   /** Undefined before the first sample. */
   summary(): RoundTripSummary | undefined {
     if (this.#count === 0) return undefined;
@@ -90,12 +108,15 @@ export class RoundTrips {
       smoothedMs: this.#smoothed,
       variationMs: this.#variation,
       p50Ms: quantile(sorted, 0.5),
-      p95Ms: quantile(sorted, 0.95),
+      p95Ms: quantile(sorted, P95),
       p99Ms: quantile(sorted, 0.99),
       samples: this.#count,
     };
   }
 }
+
+/** How many samples of `count` the 95th percentile is from the largest. */
+const fromTop = (count: number): number => count - Math.ceil(P95 * count);
 
 /** The nearest-rank quantile of sorted samples. */
 function quantile(sorted: Float32Array, q: number): number {

@@ -18,6 +18,13 @@ export interface SessionMetrics {
   verdict(liveness: string): void;
 }
 
+/** Whoever keeps figures of what sessions measure. On the hot path. */
+export interface SessionMeasuring {
+  /** A heartbeat was heard. @param rttMs undefined: it gave no round trip */
+  heard(session: Session, rttMs: number | undefined, nowMs: number): void;
+  ended(session: Session): void;
+}
+
 /** What all sessions of a replica share. */
 export interface SessionContext {
   clock: Clock;
@@ -26,6 +33,8 @@ export interface SessionContext {
   replicaId: string;
   self: SelfWatch;
   metrics: SessionMetrics;
+  /** Undefined: nobody keeps figures. */
+  measuring?: SessionMeasuring | undefined;
   /** How long agents of this replica that live have left pings unanswered. */
   silences: Silences;
   /** The interval and lease that hold for this fleet now. */

@@ -140,26 +140,41 @@ export class Session implements WheelTask {
       if (report.process !== undefined) this.#owner.processReported(this);
     }
     if (this.report !== undefined) this.reportWallMs = this.lastHeardWallMs;
+    const rttMs = this.#answered(echo, heldMs, agentWallMs, nowMs);
+    context.measuring?.heard(this, rttMs, nowMs);
+  }
+
+  /** The round trip, if the answer gives one. */
+  #answered(
+    echo: number,
+    heldMs: number,
+    agentWallMs: number | undefined,
+    nowMs: number,
+  ): number | undefined {
+    const context = this.#context;
     const { sinceMs } = this.probes;
     const sentMs = echo === 0 ? undefined : this.probes.answered(echo);
-    if (sentMs === undefined) return;
+    if (sentMs === undefined) return undefined;
     this.#learn(this.#waitedMs(sinceMs, nowMs));
+    let rttMs: number | undefined;
     // A round trip that spans a stall of our own says nothing about the agent.
     if (context.self.stallMs(sentMs, nowMs) === 0) {
       const elapsedMs = nowMs - sentMs;
       const held = Math.min(heldMs, elapsedMs);
-      this.roundTrips.add(elapsedMs - held);
-      context.metrics.heartbeat(elapsedMs - held);
+      rttMs = elapsedMs - held;
+      this.roundTrips.add(rttMs);
+      context.metrics.heartbeat(rttMs);
       if (agentWallMs !== undefined) {
         this.clockOffset ??= new ClockOffset();
         this.clockOffset.add(this.lastHeardWallMs - elapsedMs, this.lastHeardWallMs, agentWallMs, held);
       }
     }
-    if (this.probes.outstanding > 0) return;
+    if (this.probes.outstanding > 0) return rttMs;
     context.wheel.schedule(this, this.#nextPingMs);
     if (this.liveness === Agent_Liveness.SUSPECT) {
       this.#judge(Agent_Liveness.CONNECTED, 'answered', 'it answers again', nowMs);
     }
+    return rttMs;
   }
 
   /** Suspicion now. */

@@ -110,6 +110,12 @@ export class VerdictWriter {
     return this.#pending.get(key) ?? this.#writing.get(key);
   }
 
+  /** All that is judged but not stored yet; of an agent judged again meanwhile, both. */
+  *waiting(): IterableIterator<Judgement> {
+    yield* this.#writing.values();
+    yield* this.#pending.values();
+  }
+
   /** Stops trying; what waits is dropped (agents are judged anew at the next start). */
   close(): void {
     this.#closed = true;

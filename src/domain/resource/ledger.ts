@@ -136,7 +136,7 @@ export function poolAgent({ id, record }: KnownAgent): PoolAgent {
   const agent = agentOf(record);
   const { spec, liveness, phase } = agent;
   const labels = spec?.labels ?? {};
-  const why = unavailable(liveness, phase);
+  const why = unavailableWhy(liveness, phase);
   return {
     id,
     uid: agent.uid,
@@ -149,7 +149,8 @@ export function poolAgent({ id, record }: KnownAgent): PoolAgent {
   };
 }
 
-function unavailable(liveness: Agent_Liveness, phase: Agent_Phase): string {
+/** Why an agent may not be given work now; empty: it may. */
+export function unavailableWhy(liveness: Agent_Liveness, phase: Agent_Phase): string {
   if (phase !== Agent_Phase.ACTIVE && phase !== Agent_Phase.REGISTERED) return phaseWord(phase);
   return liveness === Agent_Liveness.CONNECTED ? '' : livenessWords(liveness).name;
 }

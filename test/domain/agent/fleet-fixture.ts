@@ -76,6 +76,8 @@ export interface TestFleetOptions {
   replicaAlive?: (id: string) => boolean;
   flags?: Record<string, string>;
   seed?: number;
+  /** Called before the views start, as the service adds to what it has made. */
+  beforeStart?(fleet: ReturnType<typeof createFleet> & { store: MemoryStore; clock: FakeClock }): void;
 }
 
 export type TestFleet = Awaited<ReturnType<typeof startFleet>>;
@@ -115,6 +117,7 @@ export async function startFleet(options: TestFleetOptions = {}) {
     shares: () => undefined,
     lossHooks: options.lossHooks ?? [],
   });
+  options.beforeStart?.({ ...fleet, store, clock });
   await fleet.views.start();
 
   const record = (agentId: string, namespace = 'default'): AgentRecord | undefined => {

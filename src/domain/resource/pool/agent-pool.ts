@@ -7,6 +7,7 @@ import { explainPlacement } from './explain.ts';
 import { type AgentEntry, Fleet } from './fleet.ts';
 import { News } from './news.ts';
 import { sameAgent, sameFilter, sameHold } from './same.ts';
+import { type PoolSums, sumsOf } from './sums.ts';
 import type {
   AgentFigures,
   Choice,
@@ -180,6 +181,11 @@ export class AgentPool {
   /** What there is, is held and is used, of the agents that the selector picks. */
   usage(options: { selector?: LabelSelector | undefined } = {}): PoolUsage {
     return usageOf(this.#fleet, options.selector);
+  }
+
+  /** Capacity and what is reserved of it, over agents that may be given work: far cheaper than usage(). */
+  sums(): PoolSums {
+    return sumsOf(this.#fleet);
   }
 
   /** The same of one agent. */

@@ -86,6 +86,10 @@ export class Fleet {
     return this.#tables.get(resource);
   }
 
+  tables(): IterableIterator<ResourceTable> {
+    return this.#tables.values();
+  }
+
   entryFor(id: string): AgentEntry {
     const known = this.#entries.get(id);
     if (known !== undefined) return known;

@@ -25,6 +25,10 @@ export class ResourceTable {
     return this.#rows.get(slot);
   }
 
+  slotAt(row: number): number {
+    return this.#slots[row] ?? -1;
+  }
+
   /** How much may be reserved in all on the agent in this slot. */
   reservableOn(slot: number): number {
     const row = this.#rows.get(slot);

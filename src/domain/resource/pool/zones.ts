@@ -9,6 +9,11 @@ export class ZoneIndex {
     return this.#next;
   }
 
+  /** Each zone that has agents, with its index. */
+  *entries(): IterableIterator<[zone: string, index: number]> {
+    for (const [zone, { index }] of this.#zones) yield [zone, index];
+  }
+
   indexOf(zone: string): number | undefined {
     return this.#zones.get(zone)?.index;
   }
