@@ -8,6 +8,7 @@ import {
   type WatchSystemStatusResponse,
   WatchSystemStatusResponseSchema,
 } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import type { Diagnosis } from '../domain/monitoring/diagnosis/diagnosis.ts';
 import type { EventLog } from '../domain/monitoring/event-log.ts';
 import type { LiveStreams } from '../domain/monitoring/live/live-streams.ts';
 import type { SystemStatusReader } from '../domain/monitoring/status.ts';
@@ -19,6 +20,7 @@ export interface MonitoringServiceOptions {
   status: SystemStatusReader;
   events: EventLog;
   live: LiveStreams;
+  diagnosis: Pick<Diagnosis, 'run'>;
   /** The effective configuration, secrets blanked, and where it came from. */
   config: { config: JsonObject; sources: Record<string, string> };
   /** At the latest after this the status is sent again, changed or not. */
@@ -32,7 +34,7 @@ const toCome = (): never => {
 };
 
 export function createMonitoringService(options: MonitoringServiceOptions): ServiceBinding {
-  const { status, events, live, config, updateIntervalMs } = options;
+  const { status, events, live, diagnosis, config, updateIntervalMs } = options;
   return bindService(MonitoringService, {
     getSystemStatus: async (request) =>
       create(GetSystemStatusResponseSchema, { status: status.read(request.namespace) }),
@@ -43,11 +45,11 @@ export function createMonitoringService(options: MonitoringServiceOptions): Serv
     },
     listEvents: (request) => events.list(request),
     watchEvents: (request, context) => events.watch(request, context.signal),
-    getEvent: toCome,
+    getEvent: (request) => events.chain(request),
     queryMetrics: toCome,
     listMetrics: toCome,
     getTopology: toCome,
-    diagnose: toCome,
+    diagnose: (request) => diagnosis.run(request),
     getReport: toCome,
     watchLive: (request, context) => live.watch(request, context.json === true, context.signal),
     getConfig: async () => create(GetConfigResponseSchema, config),

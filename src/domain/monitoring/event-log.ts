@@ -3,6 +3,8 @@ import { ErrorReason } from '../../../gen/mycosoft/orchestrator/common/v1/error_
 import {
   type Event,
   type EventFilter,
+  type GetEventRequest,
+  type GetEventResponse,
   type ListEventsRequest,
   type ListEventsResponse,
   ListEventsResponseSchema,
@@ -18,6 +20,7 @@ import type { Position, SeriesEntry, Store } from '../../state/store.ts';
 import type { Views } from '../../state/views.ts';
 import { cursorPosition } from '../cursors.ts';
 import { namespaceOf } from '../namespaces.ts';
+import { eventChain } from './event-chain.ts';
 import { EVENT_SERIES, readEvent } from './events.ts';
 
 export interface EventLogOptions {
@@ -69,6 +72,11 @@ export class EventLog {
       if (entries.length < CHUNK) return page(events, '');
     }
     return page(events, before === undefined ? '' : tokenFor(print, before));
+  }
+
+  /** @throws DomainError EVENT_NOT_FOUND */
+  chain(request: GetEventRequest): Promise<GetEventResponse> {
+    return eventChain(this.#options.store, request);
   }
 
   async *watch(
