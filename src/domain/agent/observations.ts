@@ -6,7 +6,7 @@ import type { ChangeBatch, LiveRecord, Store } from '../../state/store.ts';
 import type { View } from '../../state/views.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { isAttached } from './liveness.ts';
-import { observationOf, readSession } from './observation.ts';
+import { observationOf, readSession, sessionHealth } from './observation.ts';
 import { agentIdOf, agentKey, agentOf, isAgentKey } from './record.ts';
 import type { Session } from './session.ts';
 import type { SessionContext } from './session-context.ts';
@@ -87,6 +87,14 @@ export class Observations implements View {
     seen.beats = beats;
     seen.attached = attached;
     return true;
+  }
+
+  /** The health score alone, at a fraction of what `of` costs; undefined: nothing was measured. */
+  health(known: KnownAgent): number | undefined {
+    const { sessions, context } = this.#options;
+    const session = sessions.get(known.namespace, known.id);
+    if (session === undefined) return this.of(known)?.health?.score;
+    return sessionHealth(session, context, context.clock.monoMs()).score;
   }
 
   /** When an agent that is attached here was last heard, monotonic milliseconds. */

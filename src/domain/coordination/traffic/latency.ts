@@ -36,6 +36,16 @@ export class Latency {
     for (let at = 0; at < BUCKETS; at += 1) this.#buckets[at] = (this.#buckets[at] ?? 0) / 2;
   }
 
+  /** The values of another one too. */
+  merge(other: Latency): void {
+    for (let at = 0; at < BUCKETS; at += 1) {
+      this.#buckets[at] = (this.#buckets[at] ?? 0) + (other.#buckets[at] ?? 0);
+    }
+    this.#weight += other.#weight;
+    this.#count += other.#count;
+    this.#maxMs = Math.max(this.#maxMs, other.#maxMs);
+  }
+
   /** The value below which a share of the values lies, milliseconds; undefined without any. */
   quantile(share: number): number | undefined {
     if (this.#count === 0) return undefined;

@@ -26,6 +26,22 @@ interface Counts {
   used: boolean;
   takeOnLatency: Latency | undefined;
   doneLatency: Latency | undefined;
+  /** The minute of the Unix epoch that `inMinute` is of; `before` is of the one before. */
+  minute: number;
+  inMinute: number;
+  before: number;
+}
+
+/** One pair of sender and receiver, as the topology needs it. */
+export interface LinkFigures {
+  sender: string;
+  receiver: string;
+  sent: number;
+  failed: number;
+  /** Messages a second over the last minute. */
+  rate: number;
+  /** From storing to the end, of those that are done. */
+  doneLatency: Latency | undefined;
 }
 
 /** One step of a message, as the counts need it. */
@@ -71,6 +87,8 @@ export class LinkCounts {
       case S.REROUTED:
       case S.MOVED:
         counts.sent += 1;
+        atMinute(counts, counted.timeMs);
+        counts.inMinute += 1;
         counts.bytes += counted.bytes;
         if (!isNew) counts.inFlight += 1;
         break;
@@ -127,6 +145,15 @@ export class LinkCounts {
     return found.sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1)).map(shown);
   }
 
+  /** Every pair of a namespace, in no particular order. */
+  *figures(namespace: string, nowMs: number): IterableIterator<LinkFigures> {
+    for (const counts of this.#links.values()) {
+      if (counts.namespace !== namespace) continue;
+      const { sender, receiver, sent, failed, doneLatency } = counts;
+      yield { sender, receiver, sent, failed, rate: rateOf(counts, nowMs), doneLatency };
+    }
+  }
+
   #of({ namespace, sender, receiver }: Pick<Counted, 'namespace' | 'sender' | 'receiver'>) {
     const key = keyOf(namespace, sender, receiver);
     const found = this.#links.get(key);
@@ -150,6 +177,9 @@ export class LinkCounts {
       takeOnLatency: undefined,
       doneLatency: undefined,
       used: true,
+      minute: 0,
+      inMinute: 0,
+      before: 0,
     };
     this.#links.set(key, counts);
     if (this.#links.size > this.#max) this.#forgetOne();
@@ -184,6 +214,29 @@ const keyOf = (namespace: string, sender: string, receiver: string): string =>
 /** A link's place among those of its namespace. */
 export const placeOf = ({ sender, receiver }: { sender: string; receiver: string }): string =>
   `${sender} ${receiver}`;
+
+const MINUTE_MS = 60_000;
+
+function atMinute(counts: Counts, timeMs: number): void {
+  const minute = Math.floor(timeMs / MINUTE_MS);
+  if (minute === counts.minute) return;
+  counts.before = minute === counts.minute + 1 ? counts.inMinute : 0;
+  counts.inMinute = 0;
+  counts.minute = minute;
+}
+
+/** A second: this minute, and of the one before the share that is not a minute ago yet. */
+function rateOf(counts: Counts, nowMs: number): number {
+  const minute = Math.floor(nowMs / MINUTE_MS);
+  const passed = nowMs / MINUTE_MS - minute;
+  // The clocks of the store and of its reckoning here may differ a little.
+  if (minute < counts.minute) return counts.inMinute / 60;
+  const [before, inMinute] =
+    minute === counts.minute
+      ? [counts.before, counts.inMinute]
+      : [minute === counts.minute + 1 ? counts.inMinute : 0, 0];
+  return (before * (1 - passed) + inMinute) / 60;
+}
 
 const NO_LATENCY = new Latency();
 
