@@ -1,0 +1,240 @@
+import { MetricScope } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
+import type { AlertRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import { msFromTimestamp, timestampFromMs } from '../../../lib/proto-time.ts';
+import { matches } from '../../agent/label-selector.ts';
+import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
+import type { Reading } from '../ports.ts';
+import { alertOf, fingerprintOf, isFiring, isOpen } from './alert-record.ts';
+import type { Draft, Drafts } from './drafts.ts';
+import { Elapsed } from './elapsed.ts';
+import { GrowthWindows } from './growth.ts';
+import { judge, type Next, type Standing } from './judge.ts';
+import { holdsIn, type MetricRule } from './rule.ts';
+import { Samples } from './samples.ts';
+import { summaryOf } from './summaries.ts';
+import { addSamples, fire, resolve, startMsOf } from './transitions.ts';
+
+/** Now, by the clocks that matter. */
+export interface Moment {
+  storeMs: number;
+  monoMs: number;
+}
+
+export interface MetricRulesOptions {
+  namespace: string;
+  rules: readonly MetricRule[];
+  /** The figures of the catalogue, and others that only rules know. */
+  each(namespace: string, metric: string, scope: MetricScope): Iterable<Reading>;
+  /** The labels of an agent; undefined: there is none of that id. */
+  agentLabels(namespace: string, agentId: string): { readonly [key: string]: string } | undefined;
+  /** Whether what a figure was of is known to be gone: then no data will come any more. */
+  isGone(namespace: string, scope: MetricScope, id: string): boolean;
+}
+
+/** A stored figure of an open alert is renewed this often. */
+const REFRESH_MS = 30_000;
+
+/** Figures of all agents take long: they are judged less often than the others. */
+export type Lane = 'few' | 'all';
+
+/** Judges the figures of a namespace by the rules. */
+export class MetricRules {
+  readonly #options: MetricRulesOptions;
+  readonly #elapsed = new Elapsed();
+  readonly #samples = new Samples();
+  readonly #growth = new GrowthWindows();
+  readonly #refreshed = new Map<string, number>();
+
+  constructor(options: MetricRulesOptions) {
+    const { rules, namespace } = options;
+    this.#options = { ...options, rules: rules.filter((rule) => isJudgedIn(rule, namespace)) };
+  }
+
+  /** What it was seen to last and measured before counts no more: another replica judged meanwhile. */
+  begin(): void {
+    this.#elapsed.clear();
+    this.#samples.clear();
+  }
+
+  /** Alerts that are over need not be remembered. */
+  forget(id: string): void {
+    this.#elapsed.forget(startKey(id));
+    this.#elapsed.forget(clearKey(id));
+    this.#refreshed.delete(id);
+  }
+
+  judge(drafts: Drafts, lane: Lane, now: Moment): void {
+    const { namespace, rules, each } = this.#options;
+    const silent = lane === 'all' ? this.#openByRule(drafts) : undefined;
+    for (const rule of rules) {
+      const { metric, scope } = rule.condition;
+      if (lane === 'few' && scope === MetricScope.AGENT) continue;
+      const unheard = silent?.get(rule.name);
+      for (const reading of each(namespace, metric, scope)) {
+        if (!this.#concerns(rule, reading)) continue;
+        const subject = subjectOf(scope, reading);
+        const fingerprint = fingerprintOf(rule.name, subject);
+        const before = drafts.about(fingerprint);
+        if (before !== undefined) unheard?.delete(alertOf(before).id);
+        this.#judgeOne(drafts, rule, { fingerprint, subject, reading, before }, now);
+      }
+      for (const id of unheard ?? []) this.#judgeUnheard(drafts, rule, id, now);
+    }
+  }
+
+  #concerns({ condition }: MetricRule, { id, resource }: Reading): boolean {
+    const { scope, selector } = condition;
+    if (condition.resource !== '' && resource !== condition.resource) return false;
+    if (selector === undefined || scope === MetricScope.FLEET) return true;
+    if (scope !== MetricScope.AGENT) return matches(selector, { name: id });
+    const labels = this.#options.agentLabels(this.#options.namespace, id);
+    return labels !== undefined && matches(selector, labels);
+  }
+
+  /** An open alert without a figure: nothing is known, or what it was about is gone. */
+  #judgeUnheard(drafts: Drafts, rule: MetricRule, id: string, now: Moment): void {
+    const record = drafts.peek(id);
+    if (record === undefined) return;
+    const alert = alertOf(record);
+    const { scope } = rule.condition;
+    const name = nameOf(scope, alert.labels);
+    if (this.#options.isGone(this.#options.namespace, scope, name)) {
+      const draft = drafts.edit(id);
+      if (isFiring(alert)) resolve(draft, 'subject_removed', now.storeMs);
+      else draft.removed = true;
+      return;
+    }
+    const reading = { metric: rule.condition.metric, scope, id: name, resource: alert.labels.resource ?? '' };
+    const given = { ...reading, value: undefined, ageMs: 0, samples: 0 };
+    const { fingerprint } = record;
+    this.#judgeOne(drafts, rule, { fingerprint, subject: {}, reading: given, before: record }, now);
+  }
+
+  #judgeOne(drafts: Drafts, rule: MetricRule, judged: Judged, now: Moment): void {
+    const { condition } = rule;
+    const { fingerprint, subject, before } = judged;
+    const open = before !== undefined && isOpen(alertOf(before)) ? before : undefined;
+    const reading =
+      condition.growthMs === 0
+        ? judged.reading
+        : {
+            ...judged.reading,
+            value: this.#growth.of(fingerprint, judged.reading.value, condition.growthMs, now),
+          };
+    // Of all agents that are well nothing is remembered.
+    if (reading.value !== undefined && (open !== undefined || condition.scope !== MetricScope.AGENT))
+      this.#samples.add(fingerprint, reading.value, now);
+    const standing = open && this.#standing(open, now);
+    const next = judge(standing, reading.value, condition);
+    if (next.state === 'none' && open === undefined) return;
+    const fresh = open === undefined ? undefined : alertOf(open);
+    if (open !== undefined && fresh !== undefined && !this.#isNews(open, next, reading.value, now)) return;
+    const draft = fresh === undefined ? drafts.begin(rule, subject, now.storeMs) : drafts.edit(fresh.id);
+    this.#apply(draft, { rule, next, reading, fingerprint, before }, now);
+  }
+
+  #standing(record: AlertRecord, now: Moment): Standing {
+    const alert = alertOf(record);
+    const last = alert.samples.at(-1)?.time;
+    return {
+      fired: isFiring(alert),
+      heldMs: this.#elapsed.since(startKey(alert.id), startMsOf(alert), now),
+      clearMs:
+        record.clearMs === 0n
+          ? undefined
+          : this.#elapsed.since(clearKey(alert.id), Number(record.clearMs), now),
+      noData: alert.noData,
+      gapMs: last === undefined ? 0 : Math.max(0, now.storeMs - msFromTimestamp(last)),
+      flapping: alert.flapping,
+      byNoData: alert.threshold === undefined,
+    };
+  }
+
+  /** Whether it is to be stored: it stands otherwise, or its figure was stored long ago. */
+  #isNews(record: AlertRecord, next: Next, value: number | undefined, now: Moment): boolean {
+    const alert = alertOf(record);
+    const fired = isFiring(alert);
+    if (next.state !== (fired ? 'firing' : 'pending') || next.restarts) return true;
+    if (next.noData !== alert.noData || next.isClear !== (record.clearMs !== 0n)) return true;
+    if (value === undefined || value === alert.value) return false;
+    const atMs = this.#refreshed.get(alert.id);
+    if (atMs === undefined) this.#refreshed.set(alert.id, now.monoMs);
+    return atMs !== undefined && now.monoMs - atMs >= REFRESH_MS;
+  }
+
+  #apply(draft: Draft, given: Given, now: Moment): void {
+    const { rule, next, reading, fingerprint, before } = given;
+    const alert = alertOf(draft.record);
+    this.#refreshed.set(alert.id, now.monoMs);
+    addSamples(alert, this.#samples.of(fingerprint));
+    if (next.state === 'none') {
+      draft.removed = true;
+      this.forget(alert.id);
+      return;
+    }
+    if (next.restarts) alert.startTime = timestampFromMs(now.storeMs);
+    const isNew = draft.revision === 0n && alert.summary === '';
+    if (isNew && !next.noData) alert.threshold = rule.condition.threshold;
+    if (next.state !== 'resolved' && (!next.isClear || isNew)) {
+      if (reading.value !== undefined || isNew) alert.summary = summaryOf(rule.condition, reading);
+    }
+    alert.noData = next.noData;
+    if (!next.isClear) draft.record.clearMs = 0n;
+    else if (draft.record.clearMs === 0n) draft.record.clearMs = BigInt(Math.round(now.storeMs));
+    if (next.state === 'firing' && !isFiring(alert)) fire(draft, before, now.storeMs);
+    if (next.state === 'resolved') {
+      resolve(draft, 'cleared', now.storeMs);
+      this.forget(alert.id);
+    }
+  }
+
+  #openByRule(drafts: Drafts): Map<string, Set<string>> {
+    const found = new Map(this.#options.rules.map(({ name }) => [name, new Set<string>()]));
+    for (const record of drafts.open()) {
+      const { rule, id } = alertOf(record);
+      found.get(rule)?.add(id);
+    }
+    return found;
+  }
+}
+
+interface Judged {
+  fingerprint: string;
+  subject: Readonly<Record<string, string>>;
+  reading: Reading;
+  /** The open one about the same, or the last. */
+  before: AlertRecord | undefined;
+}
+
+interface Given extends Pick<Judged, 'fingerprint' | 'reading' | 'before'> {
+  rule: MetricRule;
+  next: Next;
+}
+
+const startKey = (id: string): string => `${id}/start`;
+const clearKey = (id: string): string => `${id}/clear`;
+
+/** Figures of replicas and services are in the namespace of the service itself, all others in those of agents. */
+function isJudgedIn(rule: MetricRule, namespace: string): boolean {
+  const { scope } = rule.condition;
+  const ofSystem = scope === MetricScope.REPLICA || scope === MetricScope.SERVICE;
+  return ofSystem === (namespace === SYSTEM_NAMESPACE) && holdsIn(rule, namespace);
+}
+
+const LABELS: Readonly<Record<number, string>> = {
+  [MetricScope.ZONE]: 'zone',
+  [MetricScope.AGENT]: 'agent_id',
+  [MetricScope.REPLICA]: 'replica',
+  [MetricScope.SERVICE]: 'service',
+};
+
+function subjectOf(scope: MetricScope, { id, resource, metric }: Reading): Record<string, string> {
+  const subject: Record<string, string> = {};
+  const label = metric === 'sink_up' ? 'sink' : LABELS[scope];
+  if (label !== undefined) subject[label] = id;
+  if (resource !== '') subject.resource = resource;
+  return subject;
+}
+
+const nameOf = (scope: MetricScope, labels: Readonly<Record<string, string>>): string =>
+  labels.sink ?? labels[LABELS[scope] ?? ''] ?? '';
