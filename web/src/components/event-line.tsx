@@ -22,8 +22,13 @@ export function EventLine({ event, withAgent = true }: { event: Event; withAgent
             <a href={href(['agents', event.agentId])}>{event.agentId}</a>{' '}
           </>
         )}
-        {event.message}
+        {withAgent ? withoutName(event) : event.message}
       </span>
     </div>
   );
+}
+
+/** Most messages begin with the agent, which stands before them as a link already. */
+function withoutName({ agentId, message }: Event): string {
+  return agentId !== '' && message.startsWith(`${agentId} `) ? message.slice(agentId.length + 1) : message;
 }

@@ -40,6 +40,8 @@ export interface AgentRow {
   labels: Record<string, string>;
   /** All that a search looks at, in lower case. */
   haystack: string;
+  /** The id with its numbers filled up, so that a plain comparison has "web-2" before "web-10". */
+  sortKey: string;
   revision: number;
   reading: Reading | undefined;
 }
@@ -79,6 +81,7 @@ export function rowOf(agent: Agent, heardAt: number): AgentRow {
     capabilities,
     labels,
     haystack: [agent.id, name, kind, ...capabilities, ...pairs].join(' ').toLowerCase(),
+    sortKey: agent.id.replace(/\d+/g, (digits) => digits.padStart(12, '0')),
     revision: Number(agent.revision),
     reading: readingOf(agent.observation, heardAt),
   };

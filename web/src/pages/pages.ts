@@ -28,7 +28,10 @@ export interface PageEntry {
   detail?: Pick<PageEntry, 'page' | 'parts' | 'spec'>;
 }
 
-const one: NonNullable<PageEntry['spec']> = ({ path }) => ({ agentIds: path.slice(1, 2) });
+const one: NonNullable<PageEntry['spec']> = ({ path }) => ({
+  agentIds: path.slice(1, 2),
+  eventFilter: { agentIds: path.slice(1, 2) },
+});
 
 export const PAGES: readonly PageEntry[] = [
   {
@@ -45,7 +48,7 @@ export const PAGES: readonly PageEntry[] = [
     key: 'a',
     page: AgentsPage,
     parts: [Part.AGENTS],
-    detail: { page: AgentPage, parts: [Part.AGENTS], spec: one },
+    detail: { page: AgentPage, parts: [Part.AGENTS, Part.EVENTS], spec: one },
   },
   { path: 'topology', title: 'Topology', key: 't', page: TopologyPage, parts: [Part.TRAFFIC] },
   { path: 'tasks', title: 'Tasks', key: 'k', page: TasksPage, parts: [Part.TASKS] },

@@ -11,6 +11,7 @@ import { livenessState, phaseState } from '../../components/states.ts';
 import { count, millis, plural } from '../../lib/format.ts';
 import { durationMs } from '../../lib/time.ts';
 import { href } from '../../router.ts';
+import { livenessName, phaseName } from '../agents/filter.ts';
 
 const ORDER: readonly Liveness[] = [
   Liveness.CONNECTED,
@@ -48,7 +49,7 @@ export function FleetCard({ status, at }: { status: SystemStatus; at: number }) 
       <ul class="legend">
         {parts.map(({ liveness, tone, mark, word, count: many }) => (
           <li key={word} class={many === 0 ? 'none' : ''}>
-            <a href={href(['agents'], { liveness: String(liveness) })}>
+            <a href={href(['agents'], { liveness: livenessName(liveness) })}>
               <span class={`legend-mark tone-${tone}`}>
                 <Shape mark={mark} />
               </span>
@@ -64,7 +65,7 @@ export function FleetCard({ status, at }: { status: SystemStatus; at: number }) 
         <Fact name="Deliveries pending">{count(status.pendingDeliveries)}</Fact>
         {PHASES.filter((phase) => (phases.get(phase) ?? 0) > 0).map((phase) => (
           <Fact key={phase} name={phaseState(phase).word}>
-            <a href={href(['agents'], { phase: String(phase) })}>{count(phases.get(phase) ?? 0)}</a>
+            <a href={href(['agents'], { phase: phaseName(phase) })}>{count(phases.get(phase) ?? 0)}</a>
           </Fact>
         ))}
         <Fact name="Oldest reading">{oldest === undefined ? '–' : <Age at={at - oldest} />}</Fact>
