@@ -29,7 +29,14 @@ class LongFirst implements TestSequencer {
   }
 }
 
-/** Unit tests stand alone; contract and e2e tests start real servers and mostly wait for them: after the others, two at a time. */
+/** They count the timers that are left under fake time: another file's would be among them. */
+const ALONE = ['test/client/**/*.test.ts', 'test/supervisor/**/*.test.ts'];
+const SERVERS = 'test/{contract,e2e}/**/*.test.ts';
+
+/**
+ * Unit tests share their worker's modules, of which loading them takes longer than most tests. Contract and e2e tests start
+ * real servers and wait for them half of the time: after the others, three at a time on two cores.
+ */
 export default defineConfig({
   test: {
     testTimeout: 20_000,
@@ -38,15 +45,21 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/{contract,e2e,interop}/**'] },
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/{browser,interop}/**', SERVERS, ...ALONE],
+          isolate: false,
+        },
       },
+      { extends: true, test: { name: 'unit-alone', include: ALONE } },
       {
         extends: true,
         test: {
           name: 'servers',
-          include: ['test/{contract,e2e}/**/*.test.ts'],
+          include: [SERVERS],
           globalSetup: ['test/support/global-setup.ts'],
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,
         },
