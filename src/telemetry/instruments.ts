@@ -32,6 +32,8 @@ export interface Instruments {
   taskAssigned(waitedMs: number): void;
   /** A task ended ("succeeded", "failed", "cancelled", "timed_out"), so long after its submission. */
   taskEnded(state: string, elapsedMs: number): void;
+  /** A try to send alerts or an event to a sink of this kind: "sent", "refused" or "failed". */
+  sinkTried(kind: string, outcome: string): void;
   connectionRejected(reason: string): void;
   /** `system`: "lmdb" or "redis". */
   storeOperation(operation: StoreOperation, system: string): void;
@@ -117,6 +119,7 @@ export function createInstruments(meter: Meter): Instruments {
     DELIVERY_BUCKETS,
   );
   const messages = tally(METRIC.messages, 'Messages, each receiver counted.', '{message}');
+  const sinkSends = tally(METRIC.sinkSends, 'Tries to send alerts and events to sinks.', '{try}');
   const taskWait = histogram(METRIC.taskWait, 'How long tasks waited for an agent.', TASK_BUCKETS);
   const taskDuration = histogram(
     METRIC.taskDuration,
@@ -175,6 +178,9 @@ export function createInstruments(meter: Meter): Instruments {
     taskAssigned: (waitedMs) => taskWait.record(waitedMs / 1_000),
     taskEnded: (state, elapsedMs) => taskDuration.record(elapsedMs / 1_000, { [ATTR.taskState]: state }),
     verdict: (liveness) => verdicts.add(1, { [ATTR.liveness]: liveness }),
+    sinkTried: (kind, outcome) => {
+      sinkSends(`${kind} ${outcome}`, 1, () => ({ [ATTR.sinkKind]: kind, [ATTR.sinkOutcome]: outcome }));
+    },
     connectionRejected: (reason) => rejected.add(1, { [ATTR.reason]: reason }),
     storeOperation: (operation, system) => {
       storeDuration.record(operation.elapsedMs / 1_000, {

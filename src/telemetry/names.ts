@@ -56,6 +56,10 @@ export const ATTR = {
   messageOutcome: 'orchestrator.message.outcome',
   /** "pending", "succeeded"… */
   taskState: 'orchestrator.task.state',
+  /** "webhook", "alertmanager", "command" or "log". */
+  sinkKind: 'orchestrator.sink.kind',
+  /** "sent", "refused" or "failed". */
+  sinkOutcome: 'orchestrator.sink.outcome',
   taskId: 'orchestrator.task.id',
   taskAttempt: 'orchestrator.task.attempt',
   capability: 'orchestrator.capability',
@@ -81,6 +85,7 @@ export const METRIC = {
   taskDuration: 'orchestrator.task.duration',
   tasks: 'orchestrator.tasks',
   agents: 'orchestrator.agents',
+  sinkSends: 'orchestrator.sink.sends',
   watches: 'orchestrator.watches',
   connectionsRejected: 'orchestrator.connections.rejected',
   storeDuration: 'db.client.operation.duration',

@@ -81,6 +81,7 @@ function useEverything({ instruments }: Telemetry): void {
   instruments.sessionClosed('left');
   instruments.sessionCutOff('slow');
   instruments.verdict('SUSPECT');
+  instruments.sinkTried('webhook', 'sent');
   instruments.connectionRejected('too_many');
   instruments.storeOperation({ name: 'commit', elapsedMs: 0.2, outcome: 'committed' }, 'lmdb');
   instruments.storeOperation({ name: 'commit', elapsedMs: 900, outcome: 'StoreUnavailableError' }, 'redis');
@@ -117,6 +118,7 @@ describe('/metrics', () => {
       'orchestrator_sessions_closed_total',
       'orchestrator_sessions_cut_off_total',
       'orchestrator_sessions_opened_total',
+      'orchestrator_sink_sends_total',
       'orchestrator_store_available',
       'orchestrator_watches',
       'process_cpu_seconds_total',
