@@ -238,6 +238,7 @@ async function start(
       mailboxes: fleet.mailboxes,
       replicas,
       commitP99Ms: () => commits.value(),
+      services: () => monitoring.services.statuses(),
     });
     const live = new LiveStreams({
       ...{ clock, log, replicaId: config.id, events },

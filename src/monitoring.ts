@@ -3,6 +3,7 @@ import { createDiagnosis } from './diagnosis.ts';
 import type { EventLog } from './domain/monitoring/event-log.ts';
 import { createFigures, FIGURES_TICK_MS } from './domain/monitoring/figures/create-figures.ts';
 import type { Replicas } from './domain/monitoring/replicas.ts';
+import { SERVICES_TICK_MS } from './domain/monitoring/services/services.ts';
 import type { Fleet } from './fleet.ts';
 import type { Background } from './lib/background.ts';
 import type { Clock } from './lib/clock.ts';
@@ -13,6 +14,7 @@ import type { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Store } from './state/store.ts';
 import { type Stores, unlessStoreAway } from './stores.ts';
+import { createSystemServices } from './system-services.ts';
 
 export interface MonitoringOptions {
   config: Config;
@@ -50,6 +52,10 @@ export function createMonitoring(options: MonitoringOptions) {
     heard: (session, _rttMs, nowMs) => figures.measuring.heard(session, nowMs),
     ended: (session) => figures.measuring.ended(session),
   };
+  const services = createSystemServices({
+    ...{ config, store: options.store, fleet, figures, clock, ids: options.ids, log, background },
+    replicaAlive: (id) => replicas.isAlive(id),
+  });
   const diagnosis = createDiagnosis({
     config,
     stores: options.stores,
@@ -62,15 +68,22 @@ export function createMonitoring(options: MonitoringOptions) {
   return {
     diagnosis,
     figures,
+    services,
     /** Begins what is done again and again; what is pushed to `closing` ends it. */
     start: (closing: CloseStack): void => {
       const repeat = (name: string, intervalMs: number, work: () => Promise<void>): void =>
         closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));
       repeat('tell figures', FIGURES_TICK_MS, async () => figures.tick());
       repeat('publish figures', FIGURES_TICK_MS, () => figures.publish());
+      background.run(
+        'read services',
+        unlessStoreAway(() => services.load()),
+      );
+      repeat('ask services', SERVICES_TICK_MS, async () => services.tick());
     },
     /** Before the sessions are sent away. */
     leave: async (): Promise<void> => {
+      await services.leave();
       await figures.leave();
     },
   };

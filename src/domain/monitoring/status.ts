@@ -7,6 +7,8 @@ import {
   LivenessCountSchema,
   PhaseCountSchema,
   type ReplicaStatus,
+  type ServiceStatus,
+  ServiceStatus_State,
   type StoreStatus,
   StoreStatusSchema,
   type SystemStatus,
@@ -35,6 +37,8 @@ export interface SystemStatusOptions {
   replicas: Replicas;
   outlook: Pick<Outlook, 'brakes' | 'freezes'>;
   mailboxes: Pick<Mailboxes, 'total'>;
+  /** Things that are no agents; see Services. */
+  services(): ServiceStatus[];
   /** 99th percentile of the commits of the last ten seconds; undefined if there was none. */
   commitP99Ms(): number | undefined;
 }
@@ -62,12 +66,14 @@ export class SystemStatusReader {
     const freezes = outlook.freezes(only);
     const store = this.#store();
     const replica = replicas.own();
+    const services = this.#options.services();
     const reasons = [
       ...storeReasons(store),
       ...brakes.map(({ detail }) => `mass failure: ${detail}`),
       ...freezes.map(freezeReason),
       ...fleetReasons(fleet, config),
       ...replicaReasons(replica),
+      ...services.flatMap(serviceReasons),
     ];
     const critical = !store.available;
     const state = critical
@@ -90,6 +96,7 @@ export class SystemStatusReader {
       brakes,
       freezes,
       pendingDeliveries: mailboxes.total(only),
+      services,
     });
   }
 
@@ -217,6 +224,11 @@ function replicaReasons(replica: ReplicaStatus): string[] {
   const delayMs = replica.eventLoopDelayMax === undefined ? 0 : msFromDuration(replica.eventLoopDelayMax);
   if (delayMs <= SLOW_LOOP_MS) return [];
   return [`replica ${replica.id} stood still for ${delayMs.toFixed(0)} ms in the last ten seconds`];
+}
+
+function serviceReasons({ name, state, detail }: ServiceStatus): string[] {
+  if (state === ServiceStatus_State.DOWN) return [`service ${name} is down: it ${detail}`];
+  return state === ServiceStatus_State.SLOW ? [`service ${name} is slow: it ${detail}`] : [];
 }
 
 const byKey = ([a]: readonly [number, number], [b]: readonly [number, number]): number => a - b;

@@ -6,7 +6,12 @@ import {
   Agent_Phase,
   ReportSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import { SystemStatus_State } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import {
+  type ServiceStatus,
+  ServiceStatus_State,
+  ServiceStatusSchema,
+  SystemStatus_State,
+} from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { AgentReader } from '../../../src/domain/agent/agent-reader.ts';
 import type { KnownAgent } from '../../../src/domain/agent/directory.ts';
 import { Replicas, type SelfReading } from '../../../src/domain/monitoring/replicas.ts';
@@ -186,9 +191,11 @@ describe('replicas', () => {
 describe('the system status', () => {
   let fleet: TestFleet;
   let self: SelfReading;
+  let services: ServiceStatus[];
   beforeEach(async () => {
     fleet = await startFleet();
     self = { ...reading };
+    services = [];
   });
   afterEach(() => fleet.stop());
 
@@ -205,6 +212,7 @@ describe('the system status', () => {
       outlook: fleet.outlook,
       mailboxes: fleet.mailboxes,
       replicas,
+      services: () => services,
       commitP99Ms: () => 3,
     });
   };
@@ -294,6 +302,26 @@ describe('the system status', () => {
     expect(reasons.join('\n')).toMatch(
       /1 of 2 agents are lost[\s\S]*health [\d.]+ is below 0.9[\s\S]*load 1.00 is above 0.8[\s\S]*stood still for 700 ms/,
     );
+  });
+
+  it('shows the system services, and is DEGRADED while one is down or slow, not while nothing is known', () => {
+    const { OK, SLOW, DOWN, STALE, UNSPECIFIED } = ServiceStatus_State;
+    const details = { [DOWN]: 'refuses connections', [SLOW]: 'took 900 ms to answer' } as Record<
+      number,
+      string
+    >;
+    services = [OK, SLOW, DOWN, STALE, UNSPECIFIED].map((state) =>
+      create(ServiceStatusSchema, { name: `s${state}`, state, detail: details[state] ?? 'x' }),
+    );
+    const status = read();
+    expect(status.services).toEqual(services);
+    expect([status.state, status.reasons]).toEqual([
+      SystemStatus_State.DEGRADED,
+      [
+        `service s${SLOW} is slow: it took 900 ms to answer`,
+        `service s${DOWN} is down: it refuses connections`,
+      ],
+    ]);
   });
 
   it('is CRITICAL while the store is away, counts the verdicts that wait, and still answers', async () => {

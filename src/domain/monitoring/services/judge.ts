@@ -57,7 +57,7 @@ export function judge(before: Judged, outcome: ProbeOutcome, limits: Limits, now
     failures: outcome.ok ? 0 : before.failures + 1,
     probeMs: nowMs,
     latencyMs: outcome.ok ? outcome.latencyMs : before.latencyMs,
-    detail: detailOf(outcome, limits.slowMs),
+    detail: detailOf(outcome, limits.slowMs, state === State.DOWN),
     availability: counted(before.availability, nowMs, outcome.ok),
   };
 }
@@ -72,8 +72,9 @@ function needed(state: Judged['state'], finding: Finding, failures: number): num
   return state === State.UNSPECIFIED ? 1 : Math.min(2, failures);
 }
 
-function detailOf(outcome: ProbeOutcome, slowMs: number): string {
+function detailOf(outcome: ProbeOutcome, slowMs: number, isDown: boolean): string {
   if (!outcome.ok) return outcome.detail;
+  if (isDown) return 'has answered again, once so far';
   if (outcome.latencyMs <= slowMs) return '';
   return `took ${Math.round(outcome.latencyMs)} ms to answer, more than ${slowMs} ms`;
 }

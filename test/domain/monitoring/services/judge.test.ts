@@ -81,6 +81,8 @@ describe('a service', () => {
       detail: 'gone',
     });
     judged = judge(judged, { ok: true, latencyMs: 700 }, { failures: 2, slowMs: 500 }, 4_000);
+    expect(judged.detail).toBe('has answered again, once so far');
+    judged = judge(judged, { ok: true, latencyMs: 700 }, { failures: 2, slowMs: 500 }, 5_000);
     expect(judged.detail).toBe('took 700 ms to answer, more than 500 ms');
   });
 
