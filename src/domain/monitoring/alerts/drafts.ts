@@ -46,13 +46,15 @@ export class Drafts {
   readonly #options: DraftsOptions;
   readonly #byId = new Map<string, Draft>();
   readonly #byFingerprint = new Map<string, Draft>();
+  /** Silences that are over for long. */
+  readonly oldSilences: Check[] = [];
 
   constructor(options: DraftsOptions) {
     this.#options = options;
   }
 
   get size(): number {
-    return this.#byId.size;
+    return this.#byId.size + this.oldSilences.length;
   }
 
   all(): Iterable<Draft> {

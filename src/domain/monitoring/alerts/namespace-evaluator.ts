@@ -155,12 +155,13 @@ export class NamespaceEvaluator {
       const changes = Drafts.changes(chunk, events, (draft) => this.#prepare(draft, now));
       // With the last chunk all that these events led to is stored; until then they would be judged again.
       const isLast = index === chunks.length - 1;
+      const old = isLast ? drafts.oldSilences : [];
       const value = this.#progressRecord(isLast ? upTo : undefined, now);
       const outcome = await store.commit({
         namespace,
-        checks: [fence, { key: PROGRESS_KEY, revision: progress }, ...changes.checks],
+        checks: [fence, { key: PROGRESS_KEY, revision: progress }, ...changes.checks, ...old],
         puts: [...changes.puts, { key: PROGRESS_KEY, value }],
-        deletes: changes.deletes,
+        deletes: [...changes.deletes, ...old.map(({ key }) => key)],
         appends: changes.appends,
       });
       if (outcome.kind === 'conflict') {

@@ -1,9 +1,10 @@
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
-import { alertOf, isFiring, isOpen } from './alert-record.ts';
+import { alertOf, isFiring, isOpen, silenceKey } from './alert-record.ts';
 import type { AlertView } from './alert-view.ts';
 import type { Drafts } from './drafts.ts';
 import type { Moment } from './metric-rules.ts';
 import { holdsIn, type Rule } from './rule.ts';
+import { endMsOf } from './silencing.ts';
 import { resolve } from './transitions.ts';
 
 export interface UpkeepOptions {
@@ -64,6 +65,14 @@ export class Upkeep {
       if (isOpen(alert) || alert.resolveTime === undefined || drafts.has(id)) continue;
       if (now.storeMs - msFromTimestamp(alert.resolveTime) < retentionMs) continue;
       drafts.edit(id).removed = true;
+      removed += 1;
+      if (removed === TRIMMED) return;
+    }
+    for (const known of view.silences()) {
+      const { silence } = known.record;
+      if (known.namespace !== namespace || silence === undefined) continue;
+      if (now.storeMs - endMsOf(silence) < retentionMs) continue;
+      drafts.oldSilences.push({ key: silenceKey(known.id), revision: known.revision });
       removed += 1;
       if (removed === TRIMMED) return;
     }
