@@ -31,10 +31,10 @@ const BATCH = 64;
 /** Tells an Alertmanager what fires and what is over; it groups, routes and silences as it is configured itself. */
 export function createAlertmanager(options: AlertmanagerOptions): SinkAdapter {
   const { config, http, wallMs, resendMs } = options;
-  const { url, headers, secrets } = httpTarget(config, '/api/v2/alerts');
+  const { shown, url, headers, secrets } = httpTarget(config, '/api/v2/alerts');
   return {
     kind: 'alertmanager',
-    target: url.origin + url.pathname.slice(0, -'/api/v2/alerts'.length),
+    target: shown,
     batch: BATCH,
     concurrency: 1,
     resends: true,

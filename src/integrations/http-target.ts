@@ -1,6 +1,8 @@
 import { Secrets } from './secrets.ts';
 
 export interface HttpTarget {
+  /** The configured URL, to be shown: of path and query there is only that they are there. */
+  shown: string;
   /** Without user and password. */
   url: URL;
   /** What goes along with each call: those of the configuration, and the user and password of the URL (RFC 7617). */
@@ -32,13 +34,10 @@ export function httpTarget(
   // Hooks of chat services have their token in the path or the query.
   for (const part of url.pathname.split('/')) if (part.length >= TOKEN) secrets.add(part);
   for (const value of url.searchParams.values()) secrets.add(value);
+  const shown = url.origin + (url.pathname === '/' && url.search === '' ? '' : '/…');
   url.pathname = url.pathname.replace(/\/+$/, '') + path || '/';
-  return { url, headers, secrets };
+  return { shown, url, headers, secrets };
 }
 
 /** A part of a path that is so long may be a token. */
 const TOKEN = 16;
-
-/** A URL to be shown: of path and query there is only that they are there. */
-export const shownUrl = (url: URL): string =>
-  url.origin + (url.pathname === '/' && url.search === '' ? '' : '/…');

@@ -4,7 +4,7 @@ import type { CloudEvent } from '../domain/monitoring/sinks/envelopes.ts';
 import { type Notice, type SinkAdapter, SinkError } from '../domain/monitoring/sinks/ports.ts';
 import type { HttpClient } from './http-client.ts';
 import { callError, checkAnswer } from './http-errors.ts';
-import { httpTarget, shownUrl } from './http-target.ts';
+import { httpTarget } from './http-target.ts';
 import { SecretFile } from './secret-file.ts';
 
 export interface WebhookOptions {
@@ -25,7 +25,7 @@ export function signatureOf(secret: string, seconds: number, body: string): stri
 /** POSTs each alert and event as a CloudEvent in the structured mode. */
 export function createWebhook(options: WebhookOptions): SinkAdapter {
   const { config, http, wallMs } = options;
-  const { url, headers, secrets } = httpTarget(config);
+  const { shown, url, headers, secrets } = httpTarget(config);
   const file = config.secretFile === undefined ? undefined : new SecretFile(config.secretFile);
   secrets.add(config.secret);
   const secretNow = async (): Promise<string | undefined> => {
@@ -62,7 +62,7 @@ export function createWebhook(options: WebhookOptions): SinkAdapter {
   };
   return {
     kind: 'webhook',
-    target: shownUrl(url),
+    target: shown,
     batch: 1,
     concurrency: WEBHOOK_CONCURRENCY,
     resends: false,

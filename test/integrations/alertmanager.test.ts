@@ -60,7 +60,7 @@ describe('an Alertmanager', () => {
     expect(first[1].labels.alertname).toBe('other');
     expect(second[0].labels).toEqual(first[0].labels);
     expect([second[0].startsAt, second[0].endsAt]).toEqual([first[0].startsAt, '2026-08-03T12:04:01.000Z']);
-    expect(sink.target).toBe(`http://127.0.0.1:${target.port}/prefix`);
+    expect(sink.target).toBe(`http://127.0.0.1:${target.port}/…`);
   });
 
   it('is told the time at which an alert was resolved', async () => {
