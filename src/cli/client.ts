@@ -9,6 +9,7 @@ import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/loc
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import { TaskService } from '../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
+import { AlertService } from '../../gen/mycosoft/orchestrator/monitoring/v1/alert_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { ResourceService } from '../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 import { UsageError } from './errors.ts';
@@ -27,6 +28,7 @@ export interface Connection {
   /** As shown to people. */
   readonly address: string;
   readonly agents: Client<typeof AgentService>;
+  readonly alerts: Client<typeof AlertService>;
   readonly locks: Client<typeof LockService>;
   readonly messages: Client<typeof MessageService>;
   readonly monitoring: Client<typeof MonitoringService>;
@@ -67,6 +69,7 @@ export function createConnection(options: ConnectionOptions): Connection {
   return {
     address: url.protocol === 'https:' ? url.origin : url.host,
     agents: createClient(AgentService, transport),
+    alerts: createClient(AlertService, transport),
     locks: createClient(LockService, transport),
     messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),

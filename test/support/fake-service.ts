@@ -19,6 +19,7 @@ import { LockService } from '../../gen/mycosoft/orchestrator/coordination/v1/loc
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { StateService } from '../../gen/mycosoft/orchestrator/coordination/v1/state_service_pb.ts';
 import { TaskService } from '../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
+import { AlertService } from '../../gen/mycosoft/orchestrator/monitoring/v1/alert_service_pb.ts';
 import {
   type Event,
   MonitoringService,
@@ -36,6 +37,7 @@ export interface FakeServiceOptions {
   /** Methods that answer otherwise. */
   agent?: Partial<ServiceImpl<typeof AgentService>>;
   monitoring?: Partial<ServiceImpl<typeof MonitoringService>>;
+  alerts?: Partial<ServiceImpl<typeof AlertService>>;
   state?: Partial<ServiceImpl<typeof StateService>>;
   locks?: Partial<ServiceImpl<typeof LockService>>;
   operations?: Partial<ServiceImpl<typeof FleetOperationService>>;
@@ -74,6 +76,7 @@ export async function startFakeService(options: FakeServiceOptions = {}): Promis
         deregisterAgent: ({ agentId }) => ({ agent: find(agents, agentId), revision: 8n }),
         ...options.agent,
       });
+      router.service(AlertService, options.alerts ?? {});
       router.service(StateService, options.state ?? {});
       router.service(LockService, options.locks ?? {});
       router.service(FleetOperationService, options.operations ?? {});

@@ -6,12 +6,14 @@ import {
   Event_SeveritySchema,
   type EventFilter,
   EventFilterSchema,
+  GetEventResponseSchema,
   type ListEventsResponse,
   ListEventsResponseSchema,
   WatchEventsResponseSchema,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Context, Runner } from '../context.ts';
-import { type ExitCode, exitCodes, summarize, UsageError } from '../errors.ts';
+import { CommandError, type ExitCode, exitCodes, summarize, UsageError } from '../errors.ts';
+import { renderChain } from '../output/event-chain.ts';
 import { eventCells, eventColumns, eventLine, wideEventColumns } from '../output/event-lines.ts';
 import { enumChoices } from '../output/names.ts';
 import { renderTable } from '../output/table.ts';
@@ -28,6 +30,8 @@ interface EventOptions {
   limit?: number;
   follow?: boolean;
   cursor?: string;
+  cause?: string;
+  actor?: string;
 }
 
 const pageSize = 500;
@@ -36,9 +40,9 @@ const usualTail = 10;
 
 export function addEventsCommand(program: Command, run: Runner): void {
   const moment = (text: string) => parseMoment(text, Date.now());
-  program
+  const events = program
     .command('events')
-    .description('what happened, newest first')
+    .description('what happened, newest first; events get: one with what led to it and what came of it')
     .option('--agent <id>', 'of these agents', collectList)
     .option('--type <type>', "of these types; 'agent.*' means all that begin so", collectList)
     .addOption(
@@ -46,6 +50,8 @@ export function addEventsCommand(program: Command, run: Runner): void {
         .choices(enumChoices(Event_SeveritySchema))
         .argParser(parseEnum(Event_SeveritySchema)),
     )
+    .option('--cause <event>', 'only what this event led to directly')
+    .option('--actor <actor>', "only what they did; 'rule:*' means all that begin so")
     .option('--since <time>', 'not before: 2026-08-03T14:00:00Z, or how long ago: 10m', moment)
     .option('--until <time>', 'before', moment)
     .option(
@@ -64,10 +70,30 @@ export function addEventsCommand(program: Command, run: Runner): void {
         options.follow === true ? followEvents(context, options) : listEvents(context, options),
       ),
     );
+
+  events
+    .command('get')
+    .description('an event, what led to it and what came of it')
+    .argument('<event>', 'its id, as events --output wide shows it')
+    .action((eventId: string, _options: unknown, command: Command) =>
+      run(command, (context) => getEvent(context, eventId)),
+    );
+}
+
+/** The chain as a tree: causes above, consequences below, each under what led to it. */
+async function getEvent(context: Context, eventId: string): Promise<void> {
+  const { connection, namespace, call, format, style } = context;
+  const response = await connection.monitoring.getEvent({ namespace, eventId }, call);
+  if (format === 'json') return context.json(GetEventResponseSchema, response, 'document');
+  const { event } = response;
+  if (event === undefined) throw new CommandError('the service answered without an event');
+  context.print(renderChain(response, event, style));
 }
 
 function eventFilter(options: EventOptions): EventFilter {
   const filter = create(EventFilterSchema, { agentIds: options.agent ?? [], types: options.type ?? [] });
+  filter.causeId = options.cause ?? '';
+  filter.actor = options.actor ?? '';
   if (options.severity !== undefined) filter.minSeverity = options.severity;
   if (options.since !== undefined) filter.startTime = timestampFromMs(options.since);
   if (options.until !== undefined) filter.endTime = timestampFromMs(options.until);

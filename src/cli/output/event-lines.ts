@@ -46,7 +46,7 @@ export function eventLine(event: Event): Line {
   ];
 }
 
-function severitySpan(severity: Event_Severity): Span {
+export function severitySpan(severity: Event_Severity): Span {
   const tones: Partial<Record<Event_Severity, Tone>> = {
     [Event_Severity.WARNING]: 'warn',
     [Event_Severity.ERROR]: 'bad',

@@ -9,6 +9,7 @@ import {
 import { livenessSpan, phaseSpan, shareTone } from './agent-cells.ts';
 import { heldLines } from './brakes.ts';
 import { enumName } from './names.ts';
+import { monitoringFields, serviceTable } from './status-monitoring.ts';
 import { renderFields, renderTable } from './table.ts';
 import {
   bad,
@@ -55,6 +56,7 @@ export function renderStatus(status: SystemStatus, style: Style): string[] {
         ...(status.fleet === undefined ? [] : fleetFields(status.fleet)),
         ...(status.store === undefined ? [] : [storeField(status.store, nowMs)]),
         ...pending(status.pendingDeliveries),
+        ...monitoringFields(status, nowMs),
         ['serves', [plain(status.capabilities.join(', ') || 'nothing')]],
       ],
       style,
@@ -63,6 +65,8 @@ export function renderStatus(status: SystemStatus, style: Style): string[] {
   const replicas =
     status.replicas.length > 0 ? status.replicas : status.replica === undefined ? [] : [status.replica];
   if (replicas.length > 0) lines.push('', ...replicaTable(replicas, status.replica?.id, nowMs, style));
+  const services = serviceTable(status.services, nowMs, style);
+  if (services.length > 0) lines.push('', ...services);
   return lines;
 }
 
@@ -124,7 +128,7 @@ function storeField(store: StoreStatus, nowMs: number): [string, Line] {
   return ['store', line];
 }
 
-function replicaTable(
+export function replicaTable(
   replicas: readonly ReplicaStatus[],
   answering: string | undefined,
   nowMs: number,
