@@ -5,7 +5,6 @@ import { PollSessions } from './domain/agent/poll-sessions.ts';
 import type { SessionProtocolOptions } from './domain/agent/session-ports.ts';
 import { TELL_REFUSALS_MS } from './domain/coordination/links/refusals.ts';
 import { EventLog } from './domain/monitoring/event-log.ts';
-import { LiveStreams } from './domain/monitoring/live/live-streams.ts';
 import { REPLICA_BEAT_MS, Replicas } from './domain/monitoring/replicas.ts';
 import { SystemStatusReader } from './domain/monitoring/status.ts';
 import { namespaceOf } from './domain/namespaces.ts';
@@ -23,8 +22,11 @@ import { type Ids, systemIds } from './lib/ids.ts';
 import { RollingP99 } from './lib/rolling-p99.ts';
 import { useNodeTextEncoding } from './lib/text-encoding.ts';
 import { packageVersion } from './lib/version.ts';
+import { createLive } from './live.ts';
 import { createMonitoring } from './monitoring.ts';
+import { observeMonitoring } from './monitoring-gauges.ts';
 import { createAgentService } from './rpc/agent-service.ts';
+import { createAlertService } from './rpc/alert-service.ts';
 import { callerOf } from './rpc/caller.ts';
 import { ErrorMapper } from './rpc/errors.ts';
 import { createFleetOperationService } from './rpc/fleet-operation-service.ts';
@@ -114,8 +116,9 @@ async function start(
       clock,
       log,
       closing,
-      onOperation: (operation, kind) => {
-        if (operation.name === 'commit') commits.add(operation.elapsedMs);
+      onOperation: (operation, kind, role) => {
+        // History is written in large pieces, for which nobody waits.
+        if (operation.name === 'commit' && role !== 'monitoring') commits.add(operation.elapsedMs);
         instruments.storeOperation(operation, kind);
       },
     });
@@ -161,6 +164,8 @@ async function start(
     const events = new EventLog({ store, views: fleet.views, retentionMs: config.events.retentionMs });
     const monitoring = createMonitoring({
       ...{ config, stores, store, fleet, replicas, events, clock, ids, log, background, loop, version },
+      metrics: instruments,
+      env: overrides.env ?? process.env,
     });
 
     await fleet.views.start();
@@ -239,14 +244,11 @@ async function start(
       replicas,
       commitP99Ms: () => commits.value(),
       services: () => monitoring.services.statuses(),
+      sinks: () => monitoring.sinks.status(),
+      alerts: (namespace) => monitoring.alerting.present.counts(namespace),
     });
-    const live = new LiveStreams({
-      ...{ clock, log, replicaId: config.id, events },
-      ...{ views: fleet.views, directory: fleet.directory, observations: fleet.observations },
-      counts: {
-        deliveries: (namespace, agentId) => fleet.mailboxes.count(namespace, agentId),
-        tasks: (namespace, agentId) => fleet.tasks.view.on(namespace, agentId).size,
-      },
+    const { live, topology } = createLive({
+      ...{ replicaId: config.id, clock, log, fleet, events },
       status: (namespace) => status.read(namespace),
     });
     const described = describeConfig(config, sources);
@@ -288,10 +290,12 @@ async function start(
           status,
           events,
           live,
+          topology,
           diagnosis: monitoring.diagnosis,
           config: described,
           updateIntervalMs: config.updateIntervalMs,
         }),
+        createAlertService(monitoring.alerting),
       ],
     });
     const health = createHealth(gated);
@@ -312,6 +316,12 @@ async function start(
     instruments.observeEventLoop(loop);
     instruments.observeTasks(() => fleet.tasks.view.openCounts());
     instruments.observeAgents(() => fleet.directory.livenessCounts());
+    observeMonitoring({
+      instruments,
+      readings: () => monitoring.figures.figures.readings(undefined),
+      alerts: () => monitoring.alerting.present.counts(undefined),
+      services: () => monitoring.services.statuses(),
+    });
 
     // An agent that vanished leaves its connection without a call once it is LOST.
     const maxConnectionIdleMs = config.session.leaseMs;

@@ -152,6 +152,7 @@ export function createCoordination(options: CoordinationOptions) {
       }),
       operations: new Operations({ store, directory, view: operationView, events }),
       reader: new OperationReader({ store, view: operationView }),
+      view: operationView,
     },
     operationView,
     refusals,

@@ -12,6 +12,7 @@ import type { Diagnosis } from '../domain/monitoring/diagnosis/diagnosis.ts';
 import type { EventLog } from '../domain/monitoring/event-log.ts';
 import type { LiveStreams } from '../domain/monitoring/live/live-streams.ts';
 import type { SystemStatusReader } from '../domain/monitoring/status.ts';
+import type { Topology } from '../domain/monitoring/topology/topology.ts';
 import { DomainError } from '../lib/errors.ts';
 import { msFromDuration } from '../lib/proto-time.ts';
 import { bindService, type ServiceBinding } from './service.ts';
@@ -20,6 +21,7 @@ export interface MonitoringServiceOptions {
   status: SystemStatusReader;
   events: EventLog;
   live: LiveStreams;
+  topology: Topology;
   diagnosis: Pick<Diagnosis, 'run'>;
   /** The effective configuration, secrets blanked, and where it came from. */
   config: { config: JsonObject; sources: Record<string, string> };
@@ -34,7 +36,7 @@ const toCome = (): never => {
 };
 
 export function createMonitoringService(options: MonitoringServiceOptions): ServiceBinding {
-  const { status, events, live, diagnosis, config, updateIntervalMs } = options;
+  const { status, events, live, topology, diagnosis, config, updateIntervalMs } = options;
   return bindService(MonitoringService, {
     getSystemStatus: async (request) =>
       create(GetSystemStatusResponseSchema, { status: status.read(request.namespace) }),
@@ -48,7 +50,7 @@ export function createMonitoringService(options: MonitoringServiceOptions): Serv
     getEvent: (request) => events.chain(request),
     queryMetrics: toCome,
     listMetrics: toCome,
-    getTopology: toCome,
+    getTopology: (request) => topology.get(request),
     diagnose: (request) => diagnosis.run(request),
     getReport: toCome,
     watchLive: (request, context) => live.watch(request, context.json === true, context.signal),

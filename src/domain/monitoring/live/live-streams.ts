@@ -1,24 +1,37 @@
-import type {
-  SystemStatus,
-  WatchLiveRequest,
-  WatchLiveResponse,
+import type { Message } from '@bufbuild/protobuf';
+import {
+  type SystemStatus,
+  type WatchLiveRequest,
+  WatchLiveRequest_Part,
+  type WatchLiveResponse,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import { WatchLiveRequest_Part } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Logger } from '../../../lib/logger.ts';
 import { msFromDuration } from '../../../lib/proto-time.ts';
 import type { Views } from '../../../state/views.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import type { Observations } from '../../agent/observations.ts';
+import type { OperationReader } from '../../coordination/operations/operation-reader.ts';
+import type { OperationView } from '../../coordination/operations/operation-view.ts';
+import type { TaskReader } from '../../coordination/tasks/task-reader.ts';
+import type { TaskView } from '../../coordination/tasks/task-view.ts';
 import { namespaceOf } from '../../namespaces.ts';
 import type { EventLog } from '../event-log.ts';
+import type { Topology } from '../topology/topology.ts';
 import { type AgentCounts, AgentHub } from './agent-hub.ts';
 import { AgentsPart } from './agents-part.ts';
 import { EventsPart, SharedEvents } from './events-part.ts';
+import { FeedPart } from './feed-part.ts';
+import { Hubs } from './hubs.ts';
 import type { LivePart, PartContext } from './live-part.ts';
 import { NamedAgentsPart } from './named-agents-part.ts';
+import { OPERATIONS_SHAPE, OperationHub } from './operation-hub.ts';
+import { PulledPart } from './pulled-part.ts';
 import { SharedStatus, StatusPart } from './status-part.ts';
+import { TASKS_SHAPE, TaskHub } from './task-hub.ts';
 import { watchLive } from './watch-live.ts';
+import { SharedWholes, WholePart } from './whole-part.ts';
+import { type UsageSource, wholeTopology, wholeUsage } from './wholes.ts';
 
 export interface LiveStreamsOptions {
   clock: Clock;
@@ -29,34 +42,61 @@ export interface LiveStreamsOptions {
   observations: Observations;
   counts: AgentCounts;
   events: EventLog;
+  tasks: { view: TaskView; reader: Pick<TaskReader, 'show'> };
+  operations: { view: OperationView; reader: Pick<OperationReader, 'show'> };
+  usage: UsageSource;
+  topology: Pick<Topology, 'get'>;
   status(namespace: string): SystemStatus;
+  /** Watches alerts of a namespace and of the service; undefined: there are none here. */
+  alerts?(namespace: string, signal: AbortSignal): AsyncIterable<Message>;
 }
 
+const Part = WatchLiveRequest_Part;
 const DEFAULT_INTERVAL_MS = 1000;
-
-interface Hub {
-  hub: AgentHub;
-  /** To be woken when something about the agents changed. */
-  wakers: Set<() => void>;
-}
+const USAGE_EVERY_MS = 2000;
+const TOPOLOGY_EVERY_MS = 3000;
+/** Wholes that several watchers want at about the same time are made once. */
+const WHOLE_KEPT_MS = 1500;
 
 /** Serves live streams; what several of them show is made once for all. */
 export class LiveStreams {
   readonly #options: LiveStreamsOptions;
-  readonly #hubs = new Map<string, Hub>();
+  readonly #agents: Hubs<AgentHub>;
+  readonly #tasks: Hubs<TaskHub>;
+  readonly #operations: Hubs<OperationHub>;
   readonly #events = new SharedEvents();
   readonly #status: SharedStatus;
+  readonly #wholes: SharedWholes;
 
   constructor(options: LiveStreamsOptions) {
     this.#options = options;
-    this.#status = new SharedStatus({ clock: options.clock, read: options.status });
-    options.directory.listen({
+    const { clock, directory, observations, counts, tasks, operations } = options;
+    this.#status = new SharedStatus({ clock, read: options.status });
+    this.#wholes = new SharedWholes({ clock, keptMs: WHOLE_KEPT_MS });
+    this.#agents = new Hubs({
+      open: (namespace) => new AgentHub({ namespace, clock, directory, observations, counts }),
+    });
+    this.#tasks = new Hubs({
+      open: (namespace, wake) =>
+        new TaskHub({ namespace, clock, tasks: tasks.view, reader: tasks.reader, wake }),
+      close: (hub) => hub.close(),
+    });
+    this.#operations = new Hubs({
+      open: (namespace) =>
+        new OperationHub({ namespace, clock, operations: operations.view, reader: operations.reader }),
+    });
+    directory.listen({
       changed: (before, after) => {
-        const found = this.#hubs.get((after ?? before)?.namespace ?? '');
-        if (found === undefined) return;
-        found.hub.changed(before, after);
-        for (const wake of found.wakers) wake();
+        const { namespace = '' } = after ?? before ?? {};
+        const hub = this.#agents.get(namespace);
+        if (hub === undefined) return;
+        hub.changed(before, after);
+        this.#agents.wake(namespace);
       },
+    });
+    operations.view.listen((namespace) => {
+      this.#operations.get(namespace)?.touch();
+      this.#operations.wake(namespace);
     });
   }
 
@@ -78,45 +118,61 @@ export class LiveStreams {
 
   /** Namespaces of which something is kept for those that watch. */
   watched(): string[] {
-    return [...this.#hubs.keys()];
+    return [this.#agents, this.#tasks, this.#operations].flatMap((hubs) => hubs.namespaces());
   }
 
   #open(part: WatchLiveRequest_Part, request: WatchLiveRequest, context: PartContext): LivePart | undefined {
-    const { clock, views, events } = this.#options;
+    const { clock, views, events, usage, topology, alerts } = this.#options;
+    const { namespace, wake } = context;
     switch (part) {
-      case WatchLiveRequest_Part.STATUS:
+      case Part.STATUS:
         return new StatusPart({ ...context, clock, read: () => this.#status.get(request.namespace) });
-      case WatchLiveRequest_Part.AGENTS:
-        return this.#agents(request, context);
-      case WatchLiveRequest_Part.EVENTS:
+      case Part.AGENTS:
+        return this.#openAgents(request, context);
+      case Part.EVENTS:
         return new EventsPart({
           ...{ ...context, views, log: events, shared: this.#events },
           filter: request.eventFilter,
           recent: request.recentEvents,
         });
+      case Part.TASKS:
+        return new FeedPart({ ...context, ...this.#tasks.join(namespace, wake), shape: TASKS_SHAPE, clock });
+      case Part.OPERATIONS:
+        return new FeedPart({
+          ...{ ...context, ...this.#operations.join(namespace, wake) },
+          ...{ shape: OPERATIONS_SHAPE, clock },
+        });
+      case Part.USAGE:
+        return new WholePart({
+          ...{ ...context, part, case: 'usage', clock, everyMs: USAGE_EVERY_MS },
+          read: () => this.#wholes.get(`usage/${namespace}`, () => wholeUsage(usage, namespace)),
+        });
+      case Part.TRAFFIC: {
+        const { agentIds } = request;
+        const scope = { namespace, agentIds, selector: '', groupBy: '', maxNodes: 0 };
+        return new WholePart({
+          ...{ ...context, part, case: 'topology', clock, everyMs: TOPOLOGY_EVERY_MS },
+          read: () =>
+            this.#wholes.get(`topology/${namespace}/${agentIds.join('/')}`, () =>
+              wholeTopology(topology, scope),
+            ),
+        });
+      }
+      case Part.ALERTS: {
+        if (alerts === undefined) return undefined;
+        const open = (signal: AbortSignal) => alerts(request.namespace, signal);
+        return new PulledPart({ ...context, part, case: 'alerts', open });
+      }
       default:
         return undefined;
     }
   }
 
-  #agents({ agentIds }: WatchLiveRequest, context: PartContext): LivePart {
+  #openAgents({ agentIds }: WatchLiveRequest, context: PartContext): LivePart {
     const { clock, directory, observations, counts } = this.#options;
-    const { namespace, wake } = context;
     if (agentIds.length > 0) {
       return new NamedAgentsPart({ ...context, agentIds, clock, directory, observations, counts });
     }
-    let found = this.#hubs.get(namespace);
-    if (found === undefined) {
-      const hub = new AgentHub({ namespace, clock, directory, observations, counts });
-      found = { hub, wakers: new Set() };
-      this.#hubs.set(namespace, found);
-    }
-    const { hub, wakers } = found;
-    wakers.add(wake);
-    const closed = (): void => {
-      wakers.delete(wake);
-      if (wakers.size === 0 && this.#hubs.get(namespace)?.hub === hub) this.#hubs.delete(namespace);
-    };
-    return new AgentsPart({ ...context, hub, clock, closed });
+    return new AgentsPart({ ...context, ...this.#agents.join(context.namespace, context.wake), clock });
   }
 }

@@ -8,11 +8,25 @@ import {
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { EventLog } from '../../../../src/domain/monitoring/event-log.ts';
 import { LiveStreams, type LiveStreamsOptions } from '../../../../src/domain/monitoring/live/live-streams.ts';
+import { Topology } from '../../../../src/domain/monitoring/topology/topology.ts';
 import { encode } from '../../../../src/lib/encode.ts';
 import type { TestFleet } from '../../agent/fleet-fixture.ts';
 
+type LiveFleet = Pick<
+  TestFleet,
+  | 'clock'
+  | 'log'
+  | 'views'
+  | 'directory'
+  | 'observations'
+  | 'mailboxes'
+  | 'store'
+  | 'coordination'
+  | 'resources'
+> & { tasks: Pick<TestFleet['tasks'], 'view' | 'reader'> };
+
 /** Live streams of a fleet. The fleet's clock moves on for them as real time passes. */
-export function liveStreams(fleet: TestFleet, overrides: Partial<LiveStreamsOptions> = {}): LiveStreams {
+export function liveStreams(fleet: LiveFleet, overrides: Partial<LiveStreamsOptions> = {}): LiveStreams {
   const startMs = performance.now();
   return new LiveStreams({
     clock: {
@@ -29,6 +43,17 @@ export function liveStreams(fleet: TestFleet, overrides: Partial<LiveStreamsOpti
       tasks: (namespace, agentId) => fleet.tasks.view.on(namespace, agentId).size,
     },
     events: new EventLog({ store: fleet.store, views: fleet.views, retentionMs: 60_000 }),
+    tasks: fleet.tasks,
+    operations: fleet.coordination.operations,
+    usage: fleet.resources.usage,
+    topology: new Topology({
+      clock: fleet.clock,
+      views: fleet.views,
+      directory: fleet.directory,
+      links: fleet.coordination.traffic.counts,
+      health: (known) => fleet.observations.health(known),
+      storeMs: () => fleet.clock.wallMs(),
+    }),
     status: () => create(SystemStatusSchema, { version: '1.2.3' }),
     ...overrides,
   });
