@@ -74,6 +74,21 @@ function spoken({ series, format }: ChartProps): string {
   return parts.join('; ');
 }
 
+const dayMark = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+const timeMark = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+const wholeMark = new Intl.DateTimeFormat('en-GB', {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+});
+
+/** The day where days are shown, else the time of day. */
+function clockMark(seconds: number, [from, to]: readonly [number, number]): string {
+  return (to - from > 2 * 86_400 ? dayMark : timeMark).format(seconds * 1_000);
+}
+
 function optionsOf(latest: { current: ChartProps }, width: number): uPlot.Options {
   const { series, format, height = 190, top, fixed = false } = latest.current;
   const muted = resolved('--muted');
@@ -92,7 +107,15 @@ function optionsOf(latest: { current: ChartProps }, width: number): uPlot.Option
       },
     },
     axes: [
-      { stroke: muted, grid: { show: false }, ticks: { ...grid, size: 4 }, font, space: 70, size: 28 },
+      {
+        stroke: muted,
+        grid: { show: false },
+        ticks: { ...grid, size: 4 },
+        font,
+        space: 70,
+        size: 28,
+        values: (_plot, marks) => marks.map((mark) => clockMark(mark, latest.current.range)),
+      },
       {
         stroke: muted,
         grid,
@@ -103,13 +126,16 @@ function optionsOf(latest: { current: ChartProps }, width: number): uPlot.Option
       },
     ],
     series: [
-      { label: 'time', value: '{HH}:{mm}:{ss}' },
+      {
+        label: 'time',
+        value: (_plot: uPlot, at: number | null) => (at === null ? '–' : wholeMark.format(at * 1_000)),
+      },
       ...series.map(({ label, colour, dash }) => ({
         label,
         stroke: resolved(colour),
         width: 1.6,
         ...(dash === undefined ? {} : { dash }),
-        points: { show: false },
+        points: { size: 4 },
         spanGaps: false,
         value: (_plot: uPlot, value: number | null) => (value === null ? '–' : format(value)),
       })),

@@ -72,7 +72,11 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
       <table class="table" aria-rowcount={rows.length + 1}>
         <colgroup>
           {columns.map((column) => (
-            <col key={column.id} class={classOf(column)} style={{ width: column.width }} />
+            <col
+              key={column.id}
+              class={`col-${column.id.replace(/\W/g, '-')} ${classOf(column)}`}
+              style={{ '--width': column.width }}
+            />
           ))}
         </colgroup>
         <thead>

@@ -1,9 +1,7 @@
-import { useState } from 'preact/hooks';
 import type { Agent } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import { Dialog } from '../../components/dialog.tsx';
-import { say } from '../../components/toasts.tsx';
+import { FormDialog, TextField, textOf } from '../../components/form.tsx';
 import { toDuration } from '../../lib/time.ts';
-import { CallFailed, call, requestId } from '../../live/client.ts';
+import { call, requestId } from '../../live/client.ts';
 
 export type Act = 'drain' | 'resume' | 'restart' | 'stop' | 'quarantine';
 
@@ -62,72 +60,40 @@ const WORDING: Readonly<Record<Act, Wording>> = {
 /** Asks once more, with a reason for the event, and does it. */
 export function ActDialog({ act, agent, onClose }: { act: Act; agent: Agent; onClose(): void }) {
   const { title, effect, button, done, danger, minutes } = WORDING[act];
-  const [failure, setFailure] = useState('');
-  const [busy, setBusy] = useState(false);
-  const submit = (form: HTMLFormElement) => {
-    const data = new FormData(form);
-    setBusy(true);
-    setFailure('');
-    perform(act, agent, data).then(
-      () => {
-        say(`${agent.id} ${done}.`);
-        onClose();
-      },
-      (error: unknown) => {
-        setBusy(false);
-        setFailure(error instanceof CallFailed ? error.message : String(error));
-      },
-    );
-  };
   return (
-    <Dialog title={`${title} ${agent.id}`} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          submit(event.currentTarget);
-        }}
-      >
-        <p>{effect}</p>
+    <FormDialog
+      title={`${title} ${agent.id}`}
+      button={button}
+      danger={danger}
+      onClose={onClose}
+      submit={async (data) => {
+        await perform(act, agent, data);
+        return `${agent.id} ${done}.`;
+      }}
+    >
+      <p>{effect}</p>
+      <TextField name="reason" label="Reason" note="For the agent, the event and whoever looks later" />
+      {minutes !== undefined && (
         <div class="field">
-          <label for="act-reason">Reason</label>
-          <input id="act-reason" name="reason" maxLength={1_024} autocomplete="off" />
-          <span class="field-note">For the agent, the event and whoever looks later</span>
+          <label for="act-minutes">{minutes.label}</label>
+          <input
+            id="act-minutes"
+            name="minutes"
+            type="number"
+            min="0.02"
+            max="43200"
+            step="any"
+            inputMode="decimal"
+          />
+          <span class="field-note">{minutes.note}</span>
         </div>
-        {minutes !== undefined && (
-          <div class="field">
-            <label for="act-minutes">{minutes.label}</label>
-            <input
-              id="act-minutes"
-              name="minutes"
-              type="number"
-              min="0.02"
-              max="43200"
-              step="any"
-              inputMode="decimal"
-            />
-            <span class="field-note">{minutes.note}</span>
-          </div>
-        )}
-        {act === 'drain' && (
-          <label class="check">
-            <input type="checkbox" name="mandatory" /> Also when it refuses
-          </label>
-        )}
-        {failure !== '' && (
-          <p class="failure" role="alert">
-            {failure}
-          </p>
-        )}
-        <div class="dialog-buttons">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class={danger ? 'danger' : 'primary'} disabled={busy}>
-            {busy ? 'Asking…' : button}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+      )}
+      {act === 'drain' && (
+        <label class="check">
+          <input type="checkbox" name="mandatory" /> Also when it refuses
+        </label>
+      )}
+    </FormDialog>
   );
 }
 
@@ -139,7 +105,7 @@ async function perform(act: Act, agent: Agent, data: FormData): Promise<void> {
     namespace: agent.namespace,
     agentId: agent.id,
     requestId: requestId(),
-    reason: String(data.get('reason') ?? ''),
+    reason: textOf(data, 'reason'),
   };
   if (act === 'drain') {
     const mandatory = data.get('mandatory') !== null;

@@ -31,7 +31,7 @@ export const AGENT_COLUMNS: readonly Column<AgentRow>[] = [
   {
     id: 'phase',
     title: 'Phase',
-    width: '8.5rem',
+    width: '9.2rem',
     hide: 's',
     sortable: true,
     cell: ({ phase, drain }) => (
