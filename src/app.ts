@@ -248,7 +248,7 @@ async function start(
       alerts: (namespace) => monitoring.alerting.present.counts(namespace),
     });
     const { live, topology } = createLive({
-      ...{ replicaId: config.id, clock, log, fleet, events },
+      ...{ replicaId: config.id, clock, log, fleet, events, alerting: monitoring.alerting },
       status: (namespace) => status.read(namespace),
     });
     const described = describeConfig(config, sources);

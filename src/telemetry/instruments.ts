@@ -14,6 +14,14 @@ export interface FinishedRpc {
   listener: Protocol;
 }
 
+export interface FigureReading {
+  metric: string;
+  /** Empty: it is of no resource. */
+  resource: string;
+  /** Undefined: nothing is known. */
+  value?: number | undefined;
+}
+
 /** What the rest of the service tells telemetry. Reasons are words from the code: never input, never ids. */
 export interface Instruments {
   rpcFinished(call: FinishedRpc): void;
@@ -46,6 +54,12 @@ export interface Instruments {
   observeAgents(read: () => Iterable<readonly [liveness: string, count: number]>): void;
   /** How many tasks are pending, assigned and running. */
   observeTasks(read: () => Iterable<readonly [state: string, count: number]>): void;
+  /** The four figures that have thresholds, of all namespaces together, as `FiguresReader.readings` gives them. */
+  observeFigures(read: () => Iterable<FigureReading>): void;
+  /** How many alerts call for somebody, of each state and severity. */
+  observeAlerts(read: () => Iterable<readonly [state: string, severity: string, count: number]>): void;
+  /** The system services of the configuration, and whether each works. */
+  observeServices(read: () => Iterable<readonly [name: string, up: boolean]>): void;
   observeStore(read: () => { kind: string; available: boolean }): void;
   observeEventLoop(monitor: Pick<EventLoopMonitor, 'reading' | 'totalStallMs'>): void;
 }
@@ -148,6 +162,9 @@ export function createInstruments(meter: Meter): Instruments {
   const watches = gauge(METRIC.watches, 'Open watch streams on this replica.', '{stream}');
   const agents = gauge(METRIC.agents, 'Registered agents, by liveness.', '{agent}');
   const tasks = gauge(METRIC.tasks, 'Tasks that have not ended, by state.', '{task}');
+  const figures = figureGauges(meter);
+  const alerts = gauge(METRIC.alerts, 'Alerts that call for somebody, by state and severity.', '{alert}');
+  const services = gauge(METRIC.serviceUp, 'Whether a system service works: 1 or 0.', '{state}');
   const available = gauge(METRIC.storeAvailable, 'Whether the store answers: 1 or 0.', '{state}');
   const loop = eventLoopGauges(meter);
 
@@ -200,6 +217,16 @@ export function createInstruments(meter: Meter): Instruments {
       tasks((result) => {
         for (const [state, count] of read()) result.observe(count, { [ATTR.taskState]: state });
       }),
+    observeFigures: figures,
+    observeAlerts: (read) =>
+      alerts((result) => {
+        for (const [state, severity, count] of read())
+          result.observe(count, { [ATTR.alertState]: state, [ATTR.alertSeverity]: severity });
+      }),
+    observeServices: (read) =>
+      services((result) => {
+        for (const [name, up] of read()) result.observe(up ? 1 : 0, { [ATTR.service]: name });
+      }),
     observeStore: (read) =>
       available((result) => {
         const { kind, available: answers } = read();
@@ -242,5 +269,43 @@ function eventLoopGauges(meter: Meter): Instruments['observeEventLoop'] {
   );
   return (monitor) => {
     source = monitor;
+  };
+}
+
+/** Resources are named by agents: no more of them become labels. */
+const MOST_RESOURCES = 50;
+
+function figureGauges(meter: Meter): Instruments['observeFigures'] {
+  const gauge = (name: string, unit: string, description: string) =>
+    meter.createObservableGauge(name, { description, unit });
+  const load = gauge(METRIC.systemLoad, '1', 'What agents report of their load, weighted by capacity.');
+  const health = gauge(METRIC.agentHealth, '1', 'Health of the agents that should work, averaged.');
+  const usage = gauge(METRIC.resourceUsage, '1', 'Reserved or used over capacity, the larger, by resource.');
+  const latency = gauge(
+    METRIC.communicationLatency,
+    's',
+    'Round trips, 95th percentile over agents of theirs.',
+  );
+  const kinds = {
+    system_load: { gauge: load, scale: 1 },
+    agent_health: { gauge: health, scale: 1 },
+    resource_usage: { gauge: usage, scale: 1 },
+    communication_latency: { gauge: latency, scale: 0.001 },
+  };
+  let source: (() => Iterable<FigureReading>) | undefined;
+  meter.addBatchObservableCallback(
+    (result) => {
+      let resources = 0;
+      for (const { metric, resource, value } of source?.() ?? []) {
+        const kind = Object.hasOwn(kinds, metric) ? kinds[metric as keyof typeof kinds] : undefined;
+        if (kind === undefined || value === undefined) continue;
+        if (resource !== '' && ++resources > MOST_RESOURCES) continue;
+        result.observe(kind.gauge, value * kind.scale, resource === '' ? {} : { [ATTR.resource]: resource });
+      }
+    },
+    [load, health, usage, latency],
+  );
+  return (read) => {
+    source = read;
   };
 }

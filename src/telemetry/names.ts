@@ -60,6 +60,14 @@ export const ATTR = {
   sinkKind: 'orchestrator.sink.kind',
   /** "sent", "refused" or "failed". */
   sinkOutcome: 'orchestrator.sink.outcome',
+  /** "firing" or "acknowledged". */
+  alertState: 'orchestrator.alert.state',
+  /** "info", "warning" or "critical". */
+  alertSeverity: 'orchestrator.alert.severity',
+  /** As agents name it: "slots", "gpu". */
+  resource: 'orchestrator.resource',
+  /** As the configuration names it. */
+  service: 'orchestrator.service',
   taskId: 'orchestrator.task.id',
   taskAttempt: 'orchestrator.task.attempt',
   capability: 'orchestrator.capability',
@@ -85,6 +93,12 @@ export const METRIC = {
   taskDuration: 'orchestrator.task.duration',
   tasks: 'orchestrator.tasks',
   agents: 'orchestrator.agents',
+  systemLoad: 'orchestrator.system.load',
+  agentHealth: 'orchestrator.agent.health',
+  resourceUsage: 'orchestrator.resource.usage',
+  communicationLatency: 'orchestrator.communication.latency',
+  alerts: 'orchestrator.alerts',
+  serviceUp: 'orchestrator.service.up',
   sinkSends: 'orchestrator.sink.sends',
   watches: 'orchestrator.watches',
   connectionsRejected: 'orchestrator.connections.rejected',

@@ -92,6 +92,16 @@ function useEverything({ instruments }: Telemetry): void {
     ['CONNECTED', 12],
     ['LOST', 1],
   ]);
+  instruments.observeFigures(() => [
+    { metric: 'system_load', resource: '', value: 0.5 },
+    { metric: 'agent_health', resource: '', value: undefined },
+    { metric: 'agent_health', resource: '', value: 0.9 },
+    { metric: 'resource_usage', resource: 'gpu', value: 0.25 },
+    { metric: 'communication_latency', resource: '', value: 120 },
+    { metric: 'constructor', resource: '', value: 1 },
+  ]);
+  instruments.observeAlerts(() => [['firing', 'critical', 2]]);
+  instruments.observeServices(() => [['llm', false]]);
   instruments.observeStore(() => ({ kind: 'redis', available: false }));
   instruments.observeEventLoop(new EventLoopMonitor({ clock: systemClock }));
 }
@@ -102,16 +112,21 @@ describe('/metrics', () => {
     useEverything(telemetry);
     const families = parse(await telemetry.renderMetrics());
     expect([...families.keys()].sort()).toEqual([
+      'orchestrator_agent_health_ratio',
       'orchestrator_agent_verdicts_total',
       'orchestrator_agents',
+      'orchestrator_alerts',
       'orchestrator_build_info',
+      'orchestrator_communication_latency_seconds',
       'orchestrator_connections_rejected_total',
       'orchestrator_db_client_operation_duration_seconds',
       'orchestrator_nodejs_eventloop_delay_max_seconds',
       'orchestrator_nodejs_eventloop_delay_p99_seconds',
       'orchestrator_process_stall_time_seconds_total',
+      'orchestrator_resource_usage_ratio',
       'orchestrator_rpc_in_flight',
       'orchestrator_rpc_server_call_duration_seconds',
+      'orchestrator_service_up',
       'orchestrator_session_heartbeat_rtt_seconds',
       'orchestrator_session_missed_pings_total',
       'orchestrator_sessions',
@@ -120,6 +135,7 @@ describe('/metrics', () => {
       'orchestrator_sessions_opened_total',
       'orchestrator_sink_sends_total',
       'orchestrator_store_available',
+      'orchestrator_system_load_ratio',
       'orchestrator_watches',
       'process_cpu_seconds_total',
       'process_open_fds',
