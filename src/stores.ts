@@ -11,14 +11,19 @@ export interface OpenStoresOptions {
   config: Pick<Config, 'store' | 'databases' | 'redis'>;
   clock: Clock;
   log: Logger;
-  onOperation: (operation: StoreOperation, kind: string) => void;
+  /** `role`: whose store it is; of one that stands for two, the first's. */
+  onOperation: (operation: StoreOperation, kind: string, role: Role) => void;
   closing: CloseStack;
 }
+
+export type Role = 'agents' | 'system' | 'monitoring';
 
 /** The stores behind the three databases; two names may stand for one store. */
 export interface Stores {
   system: Store;
   agents: Store;
+  /** History only: nothing that others wait for. */
+  monitoring: Store;
 }
 
 /**
@@ -27,25 +32,29 @@ export interface Stores {
  */
 export async function openStores(options: OpenStoresOptions): Promise<Stores> {
   const opened = new Map<string, Store>();
-  const open = async (role: 'system' | 'agents'): Promise<Store> => {
+  const open = async (role: Role): Promise<Store> => {
     const value = options.config.databases[role];
     const isUrl = storeKind(value) !== undefined;
     const place = { url: isUrl ? value : options.config.store, database: isUrl ? role : value };
     const key = `${place.url} ${place.database}`;
     const known = opened.get(key);
     if (known !== undefined) return known;
-    const store = await openStore({ ...options, ...place });
+    const store = await openStore({ ...options, ...place, role });
     options.closing.push(`store ${place.database}`, () => store.close());
     opened.set(key, store);
     return store;
   };
-  return { agents: await open('agents'), system: await open('system') };
+  return {
+    agents: await open('agents'),
+    system: await open('system'),
+    monitoring: await open('monitoring'),
+  };
 }
 
-function openStore(options: OpenStoresOptions & { url: string; database: string }): Promise<Store> {
-  const { url, database, clock, log, config } = options;
+function openStore(options: OpenStoresOptions & { url: string; database: string; role: Role }): Promise<Store> {
+  const { url, database, clock, log, config, role } = options;
   const kind = storeKind(url) ?? 'lmdb';
-  const onOperation = (operation: StoreOperation): void => options.onOperation(operation, kind);
+  const onOperation = (operation: StoreOperation): void => options.onOperation(operation, kind, role);
   if (kind === 'lmdb') {
     return openLmdbStore({ directory: url.slice('lmdb:'.length), database, clock, log, onOperation });
   }
