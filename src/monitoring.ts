@@ -1,10 +1,16 @@
 import type { Config } from './config/config.ts';
 import { createDiagnosis } from './diagnosis.ts';
+import { createAlerting } from './domain/monitoring/alerts/create-alerting.ts';
+import { TICK_MS as ALERTS_TICK_MS } from './domain/monitoring/alerts/evaluator.ts';
 import type { EventLog } from './domain/monitoring/event-log.ts';
 import { createFigures, FIGURES_TICK_MS } from './domain/monitoring/figures/create-figures.ts';
+import { HISTORY_TICK_MS } from './domain/monitoring/history/create-history.ts';
 import type { Replicas } from './domain/monitoring/replicas.ts';
 import { SERVICES_TICK_MS } from './domain/monitoring/services/services.ts';
+import { sinksInForce } from './domain/monitoring/sinks/default-sink.ts';
+import { SINKS_TICK_MS, type SinkMetrics } from './domain/monitoring/sinks/sinks.ts';
 import type { Fleet } from './fleet.ts';
+import { createReplicaHistory } from './history.ts';
 import type { Background } from './lib/background.ts';
 import type { Clock } from './lib/clock.ts';
 import type { CloseStack } from './lib/close-stack.ts';
@@ -12,6 +18,7 @@ import type { EventLoopMonitor } from './lib/event-loop.ts';
 import { every } from './lib/every.ts';
 import type { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
+import { createSinks } from './sinks.ts';
 import type { Store } from './state/store.ts';
 import { type Stores, unlessStoreAway } from './stores.ts';
 import { createSystemServices } from './system-services.ts';
@@ -30,6 +37,8 @@ export interface MonitoringOptions {
   background: Background;
   loop: EventLoopMonitor;
   version: string;
+  metrics: SinkMetrics;
+  env: NodeJS.ProcessEnv;
 }
 
 /** Figures, history, alerts, sinks, services, diagnosis and reports, wired together. */
@@ -48,10 +57,53 @@ export function createMonitoring(options: MonitoringOptions) {
     storeMs: () => fleet.storeTime.ms(),
   });
   fleet.views.add(figures.view);
-  fleet.context.measuring = {
-    heard: (session, _rttMs, nowMs) => figures.measuring.heard(session, nowMs),
-    ended: (session) => figures.measuring.ended(session),
-  };
+  const served = config.capabilities.includes('monitoring');
+  const history = createReplicaHistory({ ...options, figures });
+  if (served) {
+    fleet.context.measuring = {
+      heard: (session, rttMs, nowMs) => {
+        figures.measuring.heard(session, nowMs);
+        history.heard(session, rttMs);
+      },
+      ended: (session) => {
+        figures.measuring.ended(session);
+        history.ended(session);
+      },
+    };
+  }
+  const alerts = { ...config.alerts, sinks: sinksInForce(config.alerts.sinks) };
+  const alerting = createAlerting({
+    ...{
+      config: { ...config, alerts },
+      store: options.store,
+      storeTime: fleet.storeTime,
+      views: fleet.views,
+      log,
+      background,
+    },
+    ...{ careRecords: fleet.records, directory: fleet.directory, troubles: fleet.troubles, clock },
+    ...{ self: fleet.context.self, figures: figures.figures, ids: options.ids },
+    replicaAlive: (id) => replicas.isAlive(id),
+    replicas: () => replicas.all().map(({ id }) => id),
+  });
+  for (const view of alerting.views) fleet.views.add(view);
+  if (served) figures.thresholds(alerting.thresholds);
+  const sinks = createSinks({
+    ...{
+      config,
+      store: options.store,
+      storeTime: fleet.storeTime,
+      views: fleet.views,
+      clock,
+      log,
+      background,
+    },
+    ...{ leases: alerting.leases, alerts: alerting.view, metrics: options.metrics, env: options.env },
+    ids: options.ids,
+    replicaAlive: (id) => replicas.isAlive(id),
+  });
+  alerting.connect(sinks);
+  fleet.views.add(sinks);
   const services = createSystemServices({
     ...{ config, store: options.store, fleet, figures, clock, ids: options.ids, log, background },
     replicaAlive: (id) => replicas.isAlive(id),
@@ -66,15 +118,26 @@ export function createMonitoring(options: MonitoringOptions) {
     sight: {},
   });
   return {
+    alerting,
     diagnosis,
     figures,
+    history,
     services,
+    sinks,
     /** Begins what is done again and again; what is pushed to `closing` ends it. */
     start: (closing: CloseStack): void => {
       const repeat = (name: string, intervalMs: number, work: () => Promise<void>): void =>
         closing.push(name, every(background, name, intervalMs, unlessStoreAway(work)));
-      repeat('tell figures', FIGURES_TICK_MS, async () => figures.tick());
-      repeat('publish figures', FIGURES_TICK_MS, () => figures.publish());
+      if (served) repeat('tell figures', FIGURES_TICK_MS, async () => figures.tick());
+      if (served) repeat('judge alerts', ALERTS_TICK_MS, () => alerting.tick());
+      if (served) repeat('send to sinks', SINKS_TICK_MS, () => sinks.tick());
+      if (served) {
+        repeat('publish figures', FIGURES_TICK_MS, () => figures.publish());
+        repeat('analyse figures', config.monitoringIntervalMs, async () => figures.sweep());
+        repeat('sample figures', HISTORY_TICK_MS, () => history.tick());
+        repeat('store history', HISTORY_TICK_MS, () => history.store());
+        repeat('tend history', HISTORY_TICK_MS, () => history.chores());
+      }
       background.run(
         'read services',
         unlessStoreAway(() => services.load()),
@@ -84,7 +147,10 @@ export function createMonitoring(options: MonitoringOptions) {
     /** Before the sessions are sent away. */
     leave: async (): Promise<void> => {
       await services.leave();
+      await sinks.close();
+      await alerting.leave();
       await figures.leave();
+      await history.leave();
     },
   };
 }

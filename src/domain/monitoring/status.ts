@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { Agent_Liveness, Agent_Phase } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { AlertCount, AlertSink } from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import {
   type FleetStatus,
   FleetStatusSchema,
@@ -39,6 +40,10 @@ export interface SystemStatusOptions {
   mailboxes: Pick<Mailboxes, 'total'>;
   /** Things that are no agents; see Services. */
   services(): ServiceStatus[];
+  /** Where alerts and events are sent. */
+  sinks(): AlertSink[];
+  /** Alerts that call for somebody, by severity; of one namespace or of all. */
+  alerts(namespace: string | undefined): AlertCount[];
   /** 99th percentile of the commits of the last ten seconds; undefined if there was none. */
   commitP99Ms(): number | undefined;
 }
@@ -67,6 +72,7 @@ export class SystemStatusReader {
     const store = this.#store();
     const replica = replicas.own();
     const services = this.#options.services();
+    const sinks = this.#options.sinks();
     const reasons = [
       ...storeReasons(store),
       ...brakes.map(({ detail }) => `mass failure: ${detail}`),
@@ -74,6 +80,7 @@ export class SystemStatusReader {
       ...fleetReasons(fleet, config),
       ...replicaReasons(replica),
       ...services.flatMap(serviceReasons),
+      ...sinks.flatMap(sinkReasons),
     ];
     const critical = !store.available;
     const state = critical
@@ -97,6 +104,8 @@ export class SystemStatusReader {
       freezes,
       pendingDeliveries: mailboxes.total(only),
       services,
+      sinks,
+      alerts: this.#options.alerts(only),
     });
   }
 
@@ -224,6 +233,13 @@ function replicaReasons(replica: ReplicaStatus): string[] {
   const delayMs = replica.eventLoopDelayMax === undefined ? 0 : msFromDuration(replica.eventLoopDelayMax);
   if (delayMs <= SLOW_LOOP_MS) return [];
   return [`replica ${replica.id} stood still for ${delayMs.toFixed(0)} ms in the last ten seconds`];
+}
+
+/** Failed tries in a row that are no passing trouble. */
+const SINK_FAILURES = 3;
+
+function sinkReasons({ name, failures, error }: AlertSink): string[] {
+  return failures < SINK_FAILURES ? [] : [`sink ${name} takes nothing: ${error}`];
 }
 
 function serviceReasons({ name, state, detail }: ServiceStatus): string[] {

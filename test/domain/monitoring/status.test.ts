@@ -7,6 +7,10 @@ import {
   ReportSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
+  type AlertSink,
+  AlertSinkSchema,
+} from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import {
   type ServiceStatus,
   ServiceStatus_State,
   ServiceStatusSchema,
@@ -192,10 +196,12 @@ describe('the system status', () => {
   let fleet: TestFleet;
   let self: SelfReading;
   let services: ServiceStatus[];
+  let sinks: AlertSink[] = [];
   beforeEach(async () => {
     fleet = await startFleet();
     self = { ...reading };
     services = [];
+    sinks = [];
   });
   afterEach(() => fleet.stop());
 
@@ -213,6 +219,8 @@ describe('the system status', () => {
       mailboxes: fleet.mailboxes,
       replicas,
       services: () => services,
+      sinks: () => sinks,
+      alerts: () => [],
       commitP99Ms: () => 3,
     });
   };
@@ -223,6 +231,24 @@ describe('the system status', () => {
     expect([state, reasons, version]).toEqual([SystemStatus_State.OK, [], '1.2.3']);
     expect(counted).toMatchObject({ agents: 0, byLiveness: [], byPhase: [] });
     expect([counted?.health, counted?.load, counted?.rttP50]).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('says which sink takes nothing, once that is no passing trouble', () => {
+    const sink = (failures: number) =>
+      create(AlertSinkSchema, {
+        name: 'oncall',
+        kind: 'webhook',
+        healthy: false,
+        failures,
+        error: 'answered 500',
+      });
+    sinks = [sink(2)];
+    expect(read()).toMatchObject({
+      state: SystemStatus_State.OK,
+      sinks: [{ name: 'oncall', healthy: false }],
+    });
+    sinks = [sink(3)];
+    expect(read().reasons).toEqual(['sink oncall takes nothing: answered 500']);
   });
 
   it('says where automatic action is frozen and where a mass failure holds it back, and counts what waits in mailboxes', async () => {

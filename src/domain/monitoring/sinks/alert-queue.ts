@@ -1,6 +1,5 @@
 import { clone, create } from '@bufbuild/protobuf';
 import { type Alert, AlertSchema } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
-import type { Background } from '../../../lib/background.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Logger } from '../../../lib/logger.ts';
 import { type Store, StoreFullError, StoreUnavailableError } from '../../../state/store.ts';
@@ -18,7 +17,8 @@ export interface AlertQueueOptions {
   store: Store;
   storeMs: () => number;
   clock: Clock;
-  background: Background;
+  /** Does work that nobody awaits. */
+  run(name: string, work: () => Promise<void>): void;
   log: Logger;
   resendMs: number;
 }
@@ -118,12 +118,12 @@ export class AlertQueue {
 
   /** Begins as many tries as may be under way. */
   pump(): void {
-    const { gate, adapter, background } = this.#options;
+    const { gate, adapter, run } = this.#options;
     while (gate.open('alerts')) {
       const parcels = this.#next(adapter.batch);
       if (parcels.length === 0) return;
       for (const { item } of parcels) item.busy = true;
-      background.run('send alerts', () => this.#send(parcels));
+      run('send alerts', () => this.#send(parcels));
     }
   }
 
@@ -157,13 +157,13 @@ export class AlertQueue {
       const { alert, what } = direct;
       return { item, what, notice: noticeOf(alert, what), kept: undefined, again: false };
     }
-    const { records, lease, background } = this.#options;
+    const { records, lease, run } = this.#options;
     const kept = records.record(namespace, alertId);
     if (kept === undefined || lease.held(namespace) === undefined) return undefined;
     const pending = this.#pending(key, namespace, alertId);
     if (pending !== undefined && pending === item.has) {
       item.busy = true;
-      background.run('store what was told', () => this.#store(key, item, pending, kept));
+      run('store what was told', () => this.#store(key, item, pending, kept));
       return 'store';
     }
     const what = pending ?? this.#resend(key, kept);

@@ -2,7 +2,6 @@ import {
   type Event,
   Event_Severity,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import type { Background } from '../../../lib/background.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import {
   type Append,
@@ -27,7 +26,8 @@ export interface EventFeedOptions {
   store: Store;
   storeMs: () => number;
   clock: Clock;
-  background: Background;
+  /** Does work that nobody awaits. */
+  run(name: string, work: () => Promise<void>): void;
   events: EventWriter;
   matches: (event: Event) => boolean;
   /** How long events are kept. */
@@ -98,11 +98,11 @@ export class EventFeed {
 
   /** One turn: a page of events at most. */
   start(): void {
-    const { background, lease, namespace, onTurn } = this.#options;
+    const { run, lease, namespace, onTurn } = this.#options;
     const held = lease.held(namespace);
     if (held === undefined || this.#running) return;
     this.#running = true;
-    background.run('feed events', async () => {
+    run('feed events', async () => {
       try {
         await this.#turn(held);
       } catch (error) {

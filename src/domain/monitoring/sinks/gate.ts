@@ -121,9 +121,14 @@ export class SinkGate {
     for (const attempt of [...this.#attempts]) if (nowMs - attempt.startMs >= timeoutMs) attempt.giveUp();
   }
 
-  /** Gives up all tries, and lets none begin any more. */
-  close(): void {
+  /** Lets no try begin any more. */
+  stop(): void {
     this.#closed = true;
+  }
+
+  /** Gives up all tries, too. */
+  close(): void {
+    this.stop();
     for (const attempt of [...this.#attempts]) attempt.giveUp();
   }
 

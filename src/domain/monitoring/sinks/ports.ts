@@ -80,4 +80,6 @@ export interface SenderLease {
   held(namespace: string): HeldLease | undefined;
   /** A commit was refused because of it. */
   lost(namespace: string): void;
+  /** Takes it if it is free; for feeds of namespaces where nobody else asks for it. */
+  acquire?(namespace: string): Promise<void>;
 }

@@ -54,6 +54,9 @@ const SWEEP_MS = 1000;
 /** A sink that is new hears what happened so long before the start: an event may be quicker than its first sender. */
 const BEFORE_START_MS = 60_000;
 
+/** How long what is under way may take when the service ends. */
+const LEAVE_MS = 500;
+
 interface Outlet {
   config: SinkConfig;
   adapter: SinkAdapter;
@@ -73,12 +76,14 @@ export class Sinks implements View {
   readonly #outlets: readonly Outlet[];
   readonly #board: SinkBoard;
   readonly #namespaces = new Set<string>();
-  readonly #sinceMs: number;
+  readonly #startMs: number;
+  readonly #work = new Set<Promise<void>>();
+  readonly #acquiring = new Set<string>();
   #sweptMs = -Infinity;
 
   constructor(options: SinksOptions) {
     this.#options = options;
-    this.#sinceMs = options.storeMs() - BEFORE_START_MS;
+    this.#startMs = options.clock.monoMs();
     this.#board = new SinkBoard(options);
     this.#outlets = options.sinks.map((config) => this.#outlet(config));
     options.records.listen((namespace, alertId) => this.changed(namespace, alertId));
@@ -93,7 +98,10 @@ export class Sinks implements View {
       concurrency: adapter.concurrency,
       onTry: (outcome, elapsedMs) => metrics?.sinkTried(adapter.kind, outcome, elapsedMs),
     });
-    const queue = new AlertQueue({ ...this.#options, sink: config.name, adapter, gate });
+    const queue = new AlertQueue({
+      ...{ ...this.#options, sink: config.name, adapter, gate },
+      run: (name, work) => this.#run(name, work),
+    });
     return { config, adapter, gate, queue, feeds: new Map() };
   }
 
@@ -168,14 +176,35 @@ export class Sinks implements View {
     if (sweep) await this.#board.publish(this.#own());
   }
 
-  /** Begins nothing more, gives up what is under way, and stores how far feeds came. */
+  /** Begins nothing more, gives what is under way a moment to end, and stores how far feeds came. Before leases are let go. */
   async close(): Promise<void> {
+    for (const { gate } of this.#outlets) gate.stop();
+    await this.#idle(LEAVE_MS);
     for (const { gate, adapter } of this.#outlets) {
       gate.close();
       adapter.close();
     }
+    await this.#idle(LEAVE_MS);
     const feeds = this.#outlets.flatMap((outlet) => [...outlet.feeds.values()]);
     await Promise.all(feeds.map((feed) => feed.save()));
+  }
+
+  async #idle(timeoutMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([Promise.allSettled(this.#work), late]);
+    clearTimeout(timer);
+  }
+
+  /** In the background; but `close` waits for it. */
+  #run(name: string, work: () => Promise<void>): void {
+    this.#options.background.run(name, () => {
+      const task: Promise<void> = work().finally(() => this.#work.delete(task));
+      this.#work.add(task);
+      return task;
+    });
   }
 
   #own(): OwnSink[] {
@@ -206,16 +235,34 @@ export class Sinks implements View {
     }
   }
 
+  /** Where nobody judges alerts, as there are no agents, events are to be told all the same. */
+  #acquire(namespace: string): void {
+    const { acquire } = this.#options.lease;
+    if (acquire === undefined || this.#acquiring.has(namespace)) return;
+    this.#acquiring.add(namespace);
+    this.#run('take the lease of alerts', () =>
+      acquire(namespace).finally(() => this.#acquiring.delete(namespace)),
+    );
+  }
+
   #addFeeds(outlet: Outlet): void {
     const { config, adapter, gate, feeds } = outlet;
     if (config.events.length === 0 || adapter.sendEvent === undefined) return;
+    const { clock, storeMs } = this.#options;
+    const sinceMs = storeMs() - (clock.monoMs() - this.#startMs) - BEFORE_START_MS;
     const matches = compileEventFilter(create(EventFilterSchema, { types: [...config.events] }));
     for (const namespace of this.#namespaces) {
       const isWanted = config.namespaces.length === 0 || config.namespaces.includes(namespace);
-      if (!isWanted || feeds.has(namespace) || this.#options.lease.held(namespace) === undefined) continue;
+      if (!isWanted) continue;
+      if (this.#options.lease.held(namespace) === undefined) {
+        this.#acquire(namespace);
+        continue;
+      }
+      if (feeds.has(namespace)) continue;
       const feed = new EventFeed({
         ...this.#options,
-        ...{ sink: config.name, namespace, adapter, gate, matches, sinceMs: this.#sinceMs },
+        ...{ sink: config.name, namespace, adapter, gate, matches, sinceMs },
+        run: (name, work) => this.#run(name, work),
         onTurn: () => this.#pumpFeeds(outlet),
       });
       feeds.set(namespace, feed);
