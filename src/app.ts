@@ -292,6 +292,7 @@ async function start(
           live,
           topology,
           diagnosis: monitoring.diagnosis,
+          history: monitoring.history.query,
           config: described,
           updateIntervalMs: config.updateIntervalMs,
         }),

@@ -1,4 +1,9 @@
-import type { Message } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
+import type { WatchAlertsResponse } from '../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import {
+  type WatchAlertsRequest,
+  WatchAlertsRequestSchema,
+} from '../gen/mycosoft/orchestrator/monitoring/v1/alert_service_pb.ts';
 import type { SystemStatus } from '../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { EventLog } from './domain/monitoring/event-log.ts';
 import { LiveStreams } from './domain/monitoring/live/live-streams.ts';
@@ -14,12 +19,11 @@ export interface LiveOptions {
   fleet: Fleet;
   events: EventLog;
   status(namespace: string): SystemStatus;
-  /** Watches alerts; undefined: there are none here. */
-  alerts?: (namespace: string, signal: AbortSignal) => AsyncIterable<Message>;
+  alerting: { watch(request: WatchAlertsRequest, signal: AbortSignal): AsyncIterable<WatchAlertsResponse> };
 }
 
 /** The topology, and the one stream that a page shows it and all else from, wired together. */
-export function createLive({ replicaId, clock, log, fleet, events, status, alerts }: LiveOptions) {
+export function createLive({ replicaId, clock, log, fleet, events, status, alerting }: LiveOptions) {
   const topology = new Topology({
     clock,
     views: fleet.views,
@@ -38,7 +42,8 @@ export function createLive({ replicaId, clock, log, fleet, events, status, alert
     tasks: { view: fleet.tasks.view, reader: fleet.tasks.reader },
     operations: fleet.coordination.operations,
     usage: fleet.resources.usage,
-    ...(alerts === undefined ? {} : { alerts }),
+    alerts: (namespace, signal) =>
+      alerting.watch(create(WatchAlertsRequestSchema, { namespace, withResolved: true }), signal),
   });
   return { live, topology };
 }

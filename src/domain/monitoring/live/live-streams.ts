@@ -47,8 +47,8 @@ export interface LiveStreamsOptions {
   usage: UsageSource;
   topology: Pick<Topology, 'get'>;
   status(namespace: string): SystemStatus;
-  /** Watches alerts of a namespace and of the service; undefined: there are none here. */
-  alerts?(namespace: string, signal: AbortSignal): AsyncIterable<Message>;
+  /** Watches alerts of a namespace and of the service. */
+  alerts(namespace: string, signal: AbortSignal): AsyncIterable<Message>;
 }
 
 const Part = WatchLiveRequest_Part;
@@ -126,7 +126,7 @@ export class LiveStreams {
     const { namespace, wake } = context;
     switch (part) {
       case Part.STATUS:
-        return new StatusPart({ ...context, clock, read: () => this.#status.get(request.namespace) });
+        return new StatusPart({ ...context, clock, read: () => this.#status.get(namespace) });
       case Part.AGENTS:
         return this.#openAgents(request, context);
       case Part.EVENTS:
@@ -159,8 +159,7 @@ export class LiveStreams {
         });
       }
       case Part.ALERTS: {
-        if (alerts === undefined) return undefined;
-        const open = (signal: AbortSignal) => alerts(request.namespace, signal);
+        const open = (signal: AbortSignal) => alerts(namespace, signal);
         return new PulledPart({ ...context, part, case: 'alerts', open });
       }
       default:

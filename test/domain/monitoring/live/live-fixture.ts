@@ -54,6 +54,7 @@ export function liveStreams(fleet: LiveFleet, overrides: Partial<LiveStreamsOpti
       health: (known) => fleet.observations.health(known),
       storeMs: () => fleet.clock.wallMs(),
     }),
+    alerts: async function* () {},
     status: () => create(SystemStatusSchema, { version: '1.2.3' }),
     ...overrides,
   });
