@@ -98,6 +98,7 @@ async function watch(context: Context, options: TopOptions): Promise<ExitCode> {
         const deed = press(key, look, page);
         if (deed.kind === 'quit') return quit.abort();
         if (deed.kind === 'suspend') return screen.suspend();
+        if (deed.kind === 'redraw') screen.spoilt();
         if (deed.kind === 'look') look = deed.look;
       }
       draw();

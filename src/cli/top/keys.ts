@@ -30,7 +30,12 @@ export const FIRST_LOOK: Look = {
   help: false,
 };
 
-export type Deed = { kind: 'look'; look: Look } | { kind: 'quit' } | { kind: 'suspend' } | { kind: 'none' };
+export type Deed =
+  | { kind: 'look'; look: Look }
+  | { kind: 'quit' }
+  | { kind: 'suspend' }
+  | { kind: 'redraw' }
+  | { kind: 'none' };
 
 const CTRL_C = '\x03';
 const CTRL_L = '\x0c';
@@ -99,7 +104,7 @@ export function press(key: string, look: Look, page: number): Deed {
     case `${ESCAPE}[F`:
       return change({ offset: Number.MAX_SAFE_INTEGER });
     case CTRL_L:
-      return change({});
+      return { kind: 'redraw' };
     default:
       return { kind: 'none' };
   }

@@ -6,7 +6,8 @@ const LEAVE = '\x1b[?7h\x1b[?25h\x1b[?1049l';
 /** Terminals that know it show a frame at once (synchronized output); others ignore it. */
 const BEGIN = '\x1b[?2026h\x1b[H';
 const END = '\x1b[?2026l';
-const CLEAR_TO_END_OF_LINE = '\x1b[K';
+/** Before the text: after it, it would take the last character of a line as wide as the terminal. */
+const CLEAR_LINE = '\x1b[2K';
 const CLEAR_BELOW = '\x1b[J';
 
 export interface ScreenOptions {
@@ -19,6 +20,8 @@ export interface Screen {
   readonly columns: number;
   readonly rows: number;
   draw(lines: readonly string[]): void;
+  /** The next frame is sent as a whole: something else wrote on the terminal. */
+  spoilt(): void;
   /** Gives the terminal back until the shell brings this process to the front again. */
   suspend(): void;
   /** Gives the terminal back as it was. Idempotent. */
@@ -76,11 +79,14 @@ export function openScreen({ io, onInput, onResize }: ScreenOptions): Screen {
       let frame = BEGIN;
       for (const [at, line] of lines.entries()) {
         if (last[at] === line) continue;
-        frame += `\x1b[${at + 1};1H${line}${CLEAR_TO_END_OF_LINE}`;
+        frame += `\x1b[${at + 1};1H${CLEAR_LINE}${line}`;
       }
       if (lines.length < last.length) frame += `\x1b[${lines.length + 1};1H${CLEAR_BELOW}`;
       last = [...lines];
       stdout.write(frame + END);
+    },
+    spoilt() {
+      last = [];
     },
     suspend() {
       leave();

@@ -61,9 +61,9 @@ function agentRows(model: TopModel, look: Look, style: Style, nowMs: number): st
   const order = look.reversed ? -1 : 1;
   const staleMs = staleAfterMs(model.status);
   agents.sort((a, b) => order * compare(look.sort, a, b) || (a.agent.id < b.agent.id ? -1 : 1));
-  // Only what can be seen is rendered in full; widths need all, and agents may be thousands.
+  const several = (model.status?.replicas.length ?? 0) > 1;
   return renderTable(
-    agentColumns,
+    several ? agentColumns : agentColumns.slice(0, -1),
     agents.map((each) => agentCells(each, staleMs, nowMs)),
     style,
   );
