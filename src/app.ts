@@ -338,6 +338,9 @@ async function start(
         web: loadWebAssets(overrides.webDirectory ?? WEB_DIRECTORY),
         metrics: async () => ({ contentType: PROMETHEUS, body: await telemetry.renderMetrics() }),
         readiness: () => ({ ready: state === 'ready', parts: { state } }),
+        ...(config.capabilities.includes('monitoring')
+          ? { status: { validate: validateRequest, read: (namespace) => status.read(namespace) } }
+          : {}),
       },
       events: {
         validate: validateRequest,

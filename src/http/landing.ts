@@ -47,6 +47,7 @@ serves every service below by the Connect and gRPC-Web protocols. Agents attach 
 <ul>
   <li>${dashboard}</li>
   <li><a href="/readyz">/readyz</a>: whether this replica takes calls, and how its parts are</li>
+  <li><a href="/status">/status</a>: how the system is, as JSON; <a href="/status.svg">/status.svg</a>: the same as a badge</li>
   <li><a href="/healthz">/healthz</a>: whether the process is up</li>
   <li><a href="/metrics">/metrics</a>: for Prometheus</li>
   <li><code>POST /events</code>: CloudEvents become messages to agents</li>

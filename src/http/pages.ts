@@ -6,6 +6,7 @@ import type { NodeRequest, NodeResponse } from '../rpc/connect-response.ts';
 import { describeRefusal } from '../rpc/errors.ts';
 import { EVENTS_PATH } from './events.ts';
 import { landingPage, landingPolicy } from './landing.ts';
+import { type StatusPages, statusBadgePage, statusPage } from './status-page.ts';
 import type { WebAssets } from './web-assets.ts';
 import { webAsset, webPage } from './web-page.ts';
 import { type Page, write } from './write-page.ts';
@@ -26,6 +27,8 @@ export interface PagesOptions {
   metrics: () => Promise<{ contentType: string; body: string }>;
   readiness: () => Readiness;
   log: Logger;
+  /** The status for others' pages; undefined: it is not told here. */
+  status?: StatusPages | undefined;
   /** The dashboard; undefined: it was not built, and the landing page stands in its place. */
   web?: WebAssets | undefined;
   /** Takes events by POST; undefined: none are taken here. */
@@ -57,6 +60,9 @@ export function createPages(options: PagesOptions): (request: NodeRequest, respo
       const { contentType, body } = await options.metrics();
       return { status: 200, contentType, body };
     },
+    ...(options.status === undefined
+      ? {}
+      : { '/status': statusPage(options.status), '/status.svg': statusBadgePage(options.status) }),
   };
   return (request, response) => {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
