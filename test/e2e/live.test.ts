@@ -12,13 +12,15 @@ import {
 } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { Stack } from '../support/stack.ts';
 
-const { STATUS, AGENTS, EVENTS } = WatchLiveRequest_Part;
+const { STATUS, AGENTS, ALERTS, EVENTS, OPERATIONS, TASKS, USAGE, TRAFFIC } = WatchLiveRequest_Part;
+const PARTS = [STATUS, AGENTS, ALERTS, EVENTS, OPERATIONS, TASKS, USAGE, TRAFFIC];
 let stack: Stack;
 beforeAll(async () => {
   stack = await Stack.start('lmdb');
   const agent = stack.agent({ id: 'one' });
   await agent.register({ spec: { kind: 'demo', displayName: '<b>one</b>' } });
   await agent.attach().welcome;
+  await stack.clients.tasks.submitTask({ taskId: 'waits', spec: { capability: 'nobody' } });
 });
 afterAll(() => stack.dispose());
 
@@ -32,11 +34,11 @@ it.each<[string, () => Transport]>([
   ],
   ['gRPC-Web', () => createGrpcWebTransport({ baseUrl: http(), httpVersion: '1.1' })],
   ['gRPC', () => createGrpcTransport({ baseUrl: `http://${stack.service.grpc}` })],
-])('%s: status, agents and events come in one stream, each with what is there', async (_, transport) => {
+])('%s: all parts come in one stream, each with what is there', async (_, transport) => {
   const end = new AbortController();
   const client = createClient(MonitoringService, transport());
   const request = {
-    parts: [STATUS, AGENTS, EVENTS],
+    parts: PARTS,
     minInterval: { nanos: 250_000_000 },
     recentEvents: 10,
   };
@@ -47,7 +49,12 @@ it.each<[string, () => Transport]>([
     has((part) => part.case === 'status' && part.value.fleet?.agents === 1) &&
     has((part) => part.case === 'agents' && part.value.synced) &&
     has((part) => part.case === 'agents' && part.value.samples.some(({ agentId }) => agentId === 'one')) &&
-    has((part) => part.case === 'events' && part.value.synced);
+    has((part) => part.case === 'events' && part.value.synced) &&
+    has((part) => part.case === 'alerts' && part.value.synced) &&
+    has((part) => part.case === 'operations') &&
+    has((part) => part.case === 'tasks' && part.value.synced && part.value.changes.length > 0) &&
+    has((part) => part.case === 'usage' && part.value.total.length > 0) &&
+    has((part) => part.case === 'topology' && part.value.nodes.some(({ id }) => id === 'one'));
   for await (const told of client.watchLive(request, { signal: end.signal, timeoutMs: 10_000 })) {
     seen.push(told);
     if (complete()) break;
