@@ -162,10 +162,16 @@ async function start(
     let state: 'starting' | 'ready' | 'leaving' = 'starting';
 
     const events = new EventLog({ store, views: fleet.views, retentionMs: config.events.retentionMs });
+    const web = loadWebAssets(overrides.webDirectory ?? WEB_DIRECTORY);
     const monitoring = createMonitoring({
       ...{ config, stores, store, fleet, replicas, events, clock, ids, log, background, loop, version },
       metrics: instruments,
       env: overrides.env ?? process.env,
+      exporters: telemetry.exporters,
+      dashboards: {
+        built: () => web.size > 0,
+        watches: () => ({ open: pipeline.limits.watches, most: config.limits.maxWatches }),
+      },
     });
 
     await fleet.views.start();
@@ -335,7 +341,7 @@ async function start(
       pages: {
         name: config.name,
         version,
-        web: loadWebAssets(overrides.webDirectory ?? WEB_DIRECTORY),
+        web,
         metrics: async () => ({ contentType: PROMETHEUS, body: await telemetry.renderMetrics() }),
         readiness: () => ({ ready: state === 'ready', parts: { state } }),
         ...(config.capabilities.includes('monitoring')

@@ -2,6 +2,8 @@ import type { Config } from './config/config.ts';
 import { createDiagnosis } from './diagnosis.ts';
 import { createAlerting } from './domain/monitoring/alerts/create-alerting.ts';
 import { TICK_MS as ALERTS_TICK_MS } from './domain/monitoring/alerts/evaluator.ts';
+import type { DashboardsOptions } from './domain/monitoring/diagnosis/checks/dashboards.ts';
+import type { ExporterHealth } from './domain/monitoring/diagnosis/ports.ts';
 import type { EventLog } from './domain/monitoring/event-log.ts';
 import { createFigures, FIGURES_TICK_MS } from './domain/monitoring/figures/create-figures.ts';
 import { HISTORY_TICK_MS } from './domain/monitoring/history/create-history.ts';
@@ -37,6 +39,9 @@ export interface MonitoringOptions {
   background: Background;
   loop: EventLoopMonitor;
   version: string;
+  /** How exports of telemetry go. */
+  exporters(): ExporterHealth[];
+  dashboards: DashboardsOptions;
   metrics: SinkMetrics;
   env: NodeJS.ProcessEnv;
 }
@@ -109,13 +114,21 @@ export function createMonitoring(options: MonitoringOptions) {
     replicaAlive: (id) => replicas.isAlive(id),
   });
   const diagnosis = createDiagnosis({
-    config,
-    stores: options.stores,
-    fleet,
-    replicas,
-    clock,
-    log,
-    sight: {},
+    ...{ config, stores: options.stores, fleet, replicas, clock, log },
+    sight: served
+      ? {
+          metrics: {
+            readings: (namespace) => figures.figures.readings(namespace),
+            analysedMs: () => figures.analysedMs(),
+          },
+          alerts: alerting,
+          history: () => history.backlog(),
+          sinks: () => sinks.status(),
+          services: () => services.statuses(),
+        }
+      : undefined,
+    dashboards: options.dashboards,
+    exporters: options.exporters,
   });
   return {
     alerting,
@@ -132,6 +145,7 @@ export function createMonitoring(options: MonitoringOptions) {
       if (served) repeat('judge alerts', ALERTS_TICK_MS, () => alerting.tick());
       if (served) repeat('send to sinks', SINKS_TICK_MS, () => sinks.tick());
       if (served) {
+        figures.sweep();
         repeat('publish figures', FIGURES_TICK_MS, () => figures.publish());
         repeat('analyse figures', config.monitoringIntervalMs, async () => figures.sweep());
         repeat('sample figures', HISTORY_TICK_MS, () => history.tick());

@@ -3,6 +3,7 @@ import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_rea
 import {
   GetConfigResponseSchema,
   GetSystemStatusResponseSchema,
+  ListMetricsResponseSchema,
   MonitoringService,
   type SystemStatus,
   type WatchSystemStatusResponse,
@@ -10,6 +11,8 @@ import {
 } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Diagnosis } from '../domain/monitoring/diagnosis/diagnosis.ts';
 import type { EventLog } from '../domain/monitoring/event-log.ts';
+import { METRICS } from '../domain/monitoring/figures/catalogue.ts';
+import type { HistoryQuery } from '../domain/monitoring/history/query.ts';
 import type { LiveStreams } from '../domain/monitoring/live/live-streams.ts';
 import type { SystemStatusReader } from '../domain/monitoring/status.ts';
 import type { Topology } from '../domain/monitoring/topology/topology.ts';
@@ -23,6 +26,7 @@ export interface MonitoringServiceOptions {
   live: LiveStreams;
   topology: Topology;
   diagnosis: Pick<Diagnosis, 'run'>;
+  history: Pick<HistoryQuery, 'run'>;
   /** The effective configuration, secrets blanked, and where it came from. */
   config: { config: JsonObject; sources: Record<string, string> };
   /** At the latest after this the status is sent again, changed or not. */
@@ -36,7 +40,7 @@ const toCome = (): never => {
 };
 
 export function createMonitoringService(options: MonitoringServiceOptions): ServiceBinding {
-  const { status, events, live, topology, diagnosis, config, updateIntervalMs } = options;
+  const { status, events, live, topology, diagnosis, history, config, updateIntervalMs } = options;
   return bindService(MonitoringService, {
     getSystemStatus: async (request) =>
       create(GetSystemStatusResponseSchema, { status: status.read(request.namespace) }),
@@ -48,8 +52,8 @@ export function createMonitoringService(options: MonitoringServiceOptions): Serv
     listEvents: (request) => events.list(request),
     watchEvents: (request, context) => events.watch(request, context.signal),
     getEvent: (request) => events.chain(request),
-    queryMetrics: toCome,
-    listMetrics: toCome,
+    queryMetrics: (request) => history.run(request),
+    listMetrics: async () => create(ListMetricsResponseSchema, { metrics: [...METRICS] }),
     getTopology: (request) => topology.get(request),
     diagnose: (request) => diagnosis.run(request),
     getReport: toCome,

@@ -6,7 +6,7 @@ import type { Observations } from '../../agent/observations.ts';
 import { amountOf, amountsOf } from '../../resource/amounts.ts';
 import type { AgentPool } from '../../resource/pool/agent-pool.ts';
 import type { Reading } from '../ports.ts';
-import type { OwnAgents } from './own-agents.ts';
+import type { OwnAgent, OwnAgents } from './own-agents.ts';
 import { standingOf } from './standing.ts';
 
 export interface AgentFiguresOptions {
@@ -90,6 +90,20 @@ export class AgentFigures {
       usage: report?.usage,
       ageMs: age === undefined ? 0 : msFromDuration(age),
     };
+  }
+
+  /** All figures of resources of an agent that is attached here. */
+  *resourcesOf({ session }: OwnAgent): IterableIterator<{ metric: string; resource: string; value: number }> {
+    const figures = this.#options.pool(session.namespace).usageOf(session.agentId);
+    const usage = session.report?.usage ?? {};
+    for (const { resource, capacity, reserved } of figures?.resources ?? []) {
+      if (capacity <= 0) continue;
+      const used = Object.hasOwn(usage, resource) ? Math.max(0, Number(usage[resource])) : undefined;
+      for (const metric of RESOURCES) {
+        const value = shareOf(metric, reserved, used, capacity);
+        if (value !== undefined) yield { metric, resource, value };
+      }
+    }
   }
 
   *#resources(known: KnownAgent, agent: Known, metric: string): IterableIterator<[string, number]> {

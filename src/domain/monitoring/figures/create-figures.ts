@@ -77,9 +77,10 @@ export function createFigures(options: CreateFiguresOptions) {
   const judged = new JudgedAgents({ directory, verdicts: options.verdicts, moved: movedEverywhere });
   const mail = new MailCounts({ mailboxes: options.mailboxes });
   const { tasks, waiting, storeMs } = options;
+  const agents = new AgentFigures({ own, directory, observations: options.observations, pool, clock });
   const made = new Figures({
     ...{ own, shards, counts, judged, mail, clock, log },
-    agents: new AgentFigures({ own, directory, observations: options.observations, pool, clock }),
+    agents,
     tasks: new TaskCounts({ tasks, pool, waiting, storeMs, clock }),
     system: new SystemFigures({ clock, replicas: () => replicas.measured() }),
     deliveries: (namespace) => options.mailboxes.total(namespace),
@@ -88,6 +89,7 @@ export function createFigures(options: CreateFiguresOptions) {
   const heartbeats = new Rate();
   /** Told since the other replicas were. */
   const unpublished = new Set<string>();
+  let analysedMs: number | undefined;
   let lookedMs = Number.NEGATIVE_INFINITY;
 
   const look = (nowMs: number): void => {
@@ -114,6 +116,7 @@ export function createFigures(options: CreateFiguresOptions) {
     figures: made,
     view,
     own,
+    agents,
     measuring: {
       heard: (session: Parameters<OwnAgents['heartbeat']>[0], nowMs: number) => own.heartbeat(session, nowMs),
       ended: (session: Parameters<OwnAgents['ended']>[0]) => own.ended(session),
@@ -145,6 +148,14 @@ export function createFigures(options: CreateFiguresOptions) {
       if (crossed.length > 0) await options.observations.write(crossed);
       await shards.publish(crossings.namespaces(told, made));
     },
+    /** Reckons the whole anew and tells of all; call it every `monitoring_interval`. */
+    sweep: (): void => {
+      look(clock.monoMs());
+      made.sweep();
+      analysedMs = clock.wallMs();
+    },
+    /** When that was last, wall clock; undefined: not yet. */
+    analysedMs: () => analysedMs,
     leave: () => shards.leave(),
   };
 }
