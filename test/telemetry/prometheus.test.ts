@@ -1,12 +1,11 @@
 import * as conventions from '@opentelemetry/semantic-conventions/incubating';
 import { METRIC_RPC_SERVER_CALL_DURATION } from '@opentelemetry/semantic-conventions/incubating';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/lib/clock.ts';
-import { EventLoopMonitor } from '../../src/lib/event-loop.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { ATTR, codeName, METRIC } from '../../src/telemetry/names.ts';
 import { prometheusName } from '../../src/telemetry/prometheus.ts';
 import { startTelemetry, type Telemetry } from '../../src/telemetry/telemetry.ts';
+import { useEveryMetric } from '../support/every-metric.ts';
 
 const config = { id: 'r', log: { level: 'info', format: 'json' as const } };
 const started: Telemetry[] = [];
@@ -71,45 +70,10 @@ function parse(text: string): Map<string, Family> {
   return families;
 }
 
-function useEverything({ instruments }: Telemetry): void {
-  instruments.rpcFinished({ service: 'p.S', method: 'Get', code: 'OK', elapsedMs: 3, listener: 'connect' });
-  instruments.heartbeat(80);
-  instruments.heartbeat(0.4);
-  instruments.heartbeat(45_000);
-  instruments.missedPing();
-  instruments.sessionOpened();
-  instruments.sessionClosed('left');
-  instruments.sessionCutOff('slow');
-  instruments.verdict('SUSPECT');
-  instruments.sinkTried('webhook', 'sent');
-  instruments.connectionRejected('too_many');
-  instruments.storeOperation({ name: 'commit', elapsedMs: 0.2, outcome: 'committed' }, 'lmdb');
-  instruments.storeOperation({ name: 'commit', elapsedMs: 900, outcome: 'StoreUnavailableError' }, 'redis');
-  instruments.observeRpcInFlight(() => 4);
-  instruments.observeSessions(() => 17);
-  instruments.observeWatches(() => 2);
-  instruments.observeAgents(() => [
-    ['CONNECTED', 12],
-    ['LOST', 1],
-  ]);
-  instruments.observeFigures(() => [
-    { metric: 'system_load', resource: '', value: 0.5 },
-    { metric: 'agent_health', resource: '', value: undefined },
-    { metric: 'agent_health', resource: '', value: 0.9 },
-    { metric: 'resource_usage', resource: 'gpu', value: 0.25 },
-    { metric: 'communication_latency', resource: '', value: 120 },
-    { metric: 'constructor', resource: '', value: 1 },
-  ]);
-  instruments.observeAlerts(() => [['firing', 'critical', 2]]);
-  instruments.observeServices(() => [['llm', false]]);
-  instruments.observeStore(() => ({ kind: 'redis', available: false }));
-  instruments.observeEventLoop(new EventLoopMonitor({ clock: systemClock }));
-}
-
 describe('/metrics', () => {
   it('holds every metric under a name that follows the rules', async () => {
     const telemetry = start();
-    useEverything(telemetry);
+    useEveryMetric(telemetry.instruments);
     const families = parse(await telemetry.renderMetrics());
     expect([...families.keys()].sort()).toEqual([
       'orchestrator_agent_health_ratio',
@@ -120,6 +84,9 @@ describe('/metrics', () => {
       'orchestrator_communication_latency_seconds',
       'orchestrator_connections_rejected_total',
       'orchestrator_db_client_operation_duration_seconds',
+      'orchestrator_deliveries_total',
+      'orchestrator_delivery_latency_seconds',
+      'orchestrator_messages_total',
       'orchestrator_nodejs_eventloop_delay_max_seconds',
       'orchestrator_nodejs_eventloop_delay_p99_seconds',
       'orchestrator_process_stall_time_seconds_total',
@@ -136,6 +103,9 @@ describe('/metrics', () => {
       'orchestrator_sink_sends_total',
       'orchestrator_store_available',
       'orchestrator_system_load_ratio',
+      'orchestrator_task_duration_seconds',
+      'orchestrator_task_wait_seconds',
+      'orchestrator_tasks',
       'orchestrator_watches',
       'process_cpu_seconds_total',
       'process_open_fds',
@@ -157,7 +127,7 @@ describe('/metrics', () => {
 
   it('tells the values', async () => {
     const telemetry = start();
-    useEverything(telemetry);
+    useEveryMetric(telemetry.instruments);
     const families = parse(await telemetry.renderMetrics());
     const value = (name: string, labels: Record<string, string> = {}) => {
       const samples = [...families.values()].flatMap((family) => family.samples);
