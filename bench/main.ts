@@ -4,6 +4,7 @@ import { calls } from './calls.ts';
 import { detect } from './detect.ts';
 import { say } from './figures.ts';
 import { heartbeat } from './heartbeat.ts';
+import { live } from './live.ts';
 import { messages, type TrafficOptions } from './messages.ts';
 import { type PlacementOptions, placement } from './placement.ts';
 import { register } from './register.ts';
@@ -157,6 +158,18 @@ program
   .option('--stores <names...>', 'lmdb, redis', ['lmdb', 'redis'])
   .action(async (options: { tasks: number; stores: string[] }) => {
     finish(await backlog(options));
+  });
+
+program
+  .command('live')
+  .description('what pages cost that watch a fleet live, also those that do not read')
+  .option('--agents <n>', 'agents, one heartbeat a second each', positive, 3000)
+  .option('--watchers <n>', 'pages at the same time', positive, 5)
+  .option('--settle <s>', 'seconds to wait after the last agent has attached', positive, 5)
+  .option('--window <s>', 'seconds to measure', positive, 8)
+  .action(async (options: Record<'agents' | 'watchers' | 'settle' | 'window', number>) => {
+    const { agents, watchers, settle, window } = options;
+    finish(await live({ agents, watchers, settleMs: settle * 1000, windowMs: window * 1000 }));
   });
 
 await program.parseAsync();
