@@ -46,6 +46,7 @@ const results = [
   generatedIsCurrent(),
   run('types', 'tsc', ['--noEmit']),
   run('types of the dashboard', 'tsc', ['--noEmit', '-p', 'web/tsconfig.json']),
+  run('types of its tests', 'tsc', ['--noEmit', '-p', 'test/browser/tsconfig.json']),
   run('lockfile', 'node', ['scripts/complete-lock.mjs', '--check']),
 ];
 process.exit(results.every(Boolean) ? 0 : 1);

@@ -34,7 +34,7 @@ export function ZoneUsageTable({ zones }: { zones: readonly ZoneUsage[] }) {
             <tbody>
               {zones.map(({ zone, agents, resources: own }) => (
                 <tr key={zone}>
-                  <th scope="row">
+                  <th scope="row" class="nowrap">
                     {zone === '' ? (
                       <span class="muted">no zone</span>
                     ) : (
