@@ -169,7 +169,7 @@ async function start(
       env: overrides.env ?? process.env,
       exporters: telemetry.exporters,
       dashboards: {
-        built: () => web.size > 0,
+        built: () => web !== undefined,
         watches: () => ({ open: pipeline.limits.watches, most: config.limits.maxWatches }),
       },
     });

@@ -1,35 +1,53 @@
 import { join } from 'node:path';
+import type { AlertSink } from '../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import type { ServiceStatus } from '../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Config } from './config/config.ts';
 import { storeKind } from './config/store-url.ts';
+import type { AlertReader } from './domain/monitoring/alerts/alert-reader.ts';
+import type { AlertView } from './domain/monitoring/alerts/alert-view.ts';
+import type { PresentAlerts } from './domain/monitoring/alerts/present-alert.ts';
+import type { DashboardsOptions } from './domain/monitoring/diagnosis/checks/dashboards.ts';
+import type { MetricsOptions } from './domain/monitoring/diagnosis/checks/metrics.ts';
 import { type CheckOptions, createChecks } from './domain/monitoring/diagnosis/create-checks.ts';
 import { Diagnosis } from './domain/monitoring/diagnosis/diagnosis.ts';
+import type { ExporterHealth, HistoryHealth } from './domain/monitoring/diagnosis/ports.ts';
 import type { Replicas } from './domain/monitoring/replicas.ts';
 import { SYSTEM_NAMESPACE } from './domain/namespaces.ts';
 import type { Fleet } from './fleet.ts';
 import type { Clock } from './lib/clock.ts';
 import { readDisks, readHost } from './lib/host.ts';
 import type { Logger } from './lib/logger.ts';
-import type { Store } from './state/store.ts';
+import type { Stores } from './stores.ts';
 
 /** What other parts of monitoring know. */
-export type Sight = Pick<
-  CheckOptions,
-  'metrics' | 'alerts' | 'dashboards' | 'history' | 'sinks' | 'services' | 'exporters'
->;
+export interface Sight {
+  metrics: Pick<MetricsOptions, 'readings' | 'analysedMs'>;
+  alerts: {
+    view: Pick<AlertView, 'open'>;
+    present: Pick<PresentAlerts, 'alert'>;
+    reader: Pick<AlertReader, 'rules'>;
+  };
+  history(): Omit<HistoryHealth, 'available' | 'detail'>;
+  sinks(): AlertSink[];
+  services(): ServiceStatus[];
+}
 
 export interface CreateDiagnosisOptions {
   config: Config;
-  stores: { agents: Store; system: Store; monitoring?: Store };
+  stores: Stores;
   fleet: Fleet;
   replicas: Replicas;
   clock: Clock;
   log: Logger;
-  sight: Sight;
+  /** Undefined: this replica does no monitoring. */
+  sight: Sight | undefined;
+  dashboards: DashboardsOptions;
+  exporters(): ExporterHealth[];
 }
 
 /** The checks of the diagnosis, wired to what they look at. */
 export function createDiagnosis(options: CreateDiagnosisOptions): Diagnosis {
-  const { config, stores, fleet, replicas, clock, log, sight } = options;
+  const { config, stores, fleet, replicas, clock, log, sight, dashboards, exporters } = options;
   const { directory, mailboxes, views, reader } = fleet;
   const storeMs = (): number => fleet.storeTime.ms();
   const isKnown = (namespace: string): boolean =>
@@ -41,10 +59,12 @@ export function createDiagnosis(options: CreateDiagnosisOptions): Diagnosis {
     isKnown(namespace) ? fleet.tasks.scheduling.ledger(namespace) : undefined;
   const directories = storeDirectories(config);
   const checks = createChecks({
-    ...sight,
+    ...(sight === undefined ? {} : monitored(options, sight)),
+    dashboards,
+    exporters,
     interactions: { directory, links: fleet.coordination.traffic.counts },
     state: {
-      stores,
+      stores: { ...stores },
       views,
       replicaId: config.id,
       disks: () => readDisks(directories),
@@ -85,6 +105,36 @@ export function createDiagnosis(options: CreateDiagnosisOptions): Diagnosis {
     ...{ checks, clock, log, replicaId: config.id },
     namespaces: () => directory.namespaces().filter((namespace) => namespace !== SYSTEM_NAMESPACE),
   });
+}
+
+/** The checks of monitoring itself. */
+function monitored(
+  { config, stores, replicas, clock, fleet }: CreateDiagnosisOptions,
+  { metrics, alerts, history, sinks, services }: Sight,
+): Pick<CheckOptions, 'metrics' | 'alerts' | 'history' | 'sinks' | 'services'> {
+  return {
+    metrics: {
+      ...metrics,
+      startedMs: clock.wallMs(),
+      wallMs: () => clock.wallMs(),
+      monitoringIntervalMs: config.monitoringIntervalMs,
+      own: () => replicas.own(),
+    },
+    alerts: {
+      open: (namespace) => Array.from(alerts.view.open(namespace), (known) => alerts.present.alert(known)),
+      rules: () => alerts.reader.rules().rules,
+      sinks,
+      storeMs: () => fleet.storeTime.ms(),
+    },
+    history: {
+      history: () => {
+        const { available, detail } = stores.monitoring.status();
+        return { ...history(), available, detail };
+      },
+    },
+    sinks,
+    services,
+  };
 }
 
 /** Where embedded stores keep their files. */

@@ -25,6 +25,7 @@ import {
   ConsoleSpanExporter,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
+import { ExportWatch } from './export-health.ts';
 import { otlpLogExporter, otlpMetricExporter, otlpSpanExporter } from './exporters.ts';
 import { ATTR } from './names.ts';
 import type { OtelChoice } from './otel-env.ts';
@@ -44,17 +45,21 @@ export interface Providers {
   meters: MeterProvider;
   /** Collects for /metrics; starts no server. */
   scrape: PrometheusExporter;
+  /** How exports to collectors go. */
+  exports: ExportWatch;
 }
 
 /** Builds what `choice` asks for. Call it within `withOtelVariables`. */
 export function createProviders(options: ProviderOptions): Providers {
   const resource = describeSelf(options);
   const scrape = new PrometheusExporter({ preventServerStart: true });
+  const exports = new ExportWatch(options.env);
   return {
-    tracers: tracerProvider(options, resource),
-    loggers: loggerProvider(options, resource),
-    meters: new MeterProvider({ resource, readers: [scrape, ...metricReaders(options)] }),
+    tracers: tracerProvider(options, resource, exports),
+    loggers: loggerProvider(options, resource, exports),
+    meters: new MeterProvider({ resource, readers: [scrape, ...metricReaders(options, exports)] }),
     scrape,
+    exports,
   };
 }
 
@@ -74,23 +79,31 @@ function describeSelf({ instanceId, version }: ProviderOptions): Resource {
     .merge(detectResources({ detectors: [envDetector] }));
 }
 
-function tracerProvider({ choice }: ProviderOptions, resource: Resource): BasicTracerProvider | undefined {
+function tracerProvider(
+  { choice }: ProviderOptions,
+  resource: Resource,
+  exports: ExportWatch,
+): BasicTracerProvider | undefined {
   const { traces } = choice;
   if (traces.kind === 'none') return undefined;
   const processor =
     traces.kind === 'console'
       ? new SimpleSpanProcessor(new ConsoleSpanExporter())
-      : new BatchSpanProcessor(otlpSpanExporter(traces.protocol));
+      : new BatchSpanProcessor(exports.watch('traces', otlpSpanExporter(traces.protocol)));
   return new BasicTracerProvider({ resource, spanProcessors: [processor] });
 }
 
-function loggerProvider({ choice, env }: ProviderOptions, resource: Resource): LoggerProvider | undefined {
+function loggerProvider(
+  { choice, env }: ProviderOptions,
+  resource: Resource,
+  exports: ExportWatch,
+): LoggerProvider | undefined {
   const { logs } = choice;
   if (logs.kind === 'none') return undefined;
   const processor =
     logs.kind === 'console'
       ? new SimpleLogRecordProcessor(new ConsoleLogRecordExporter())
-      : new BatchLogRecordProcessor(otlpLogExporter(logs.protocol), {
+      : new BatchLogRecordProcessor(exports.watch('logs', otlpLogExporter(logs.protocol)), {
           scheduledDelayMillis: positive(env, 'OTEL_BLRP_SCHEDULE_DELAY', 1_000),
           exportTimeoutMillis: positive(env, 'OTEL_BLRP_EXPORT_TIMEOUT', 30_000),
           maxQueueSize: positive(env, 'OTEL_BLRP_MAX_QUEUE_SIZE', 2_048),
@@ -99,7 +112,7 @@ function loggerProvider({ choice, env }: ProviderOptions, resource: Resource): L
   return new LoggerProvider({ resource, processors: [processor] });
 }
 
-function metricReaders({ choice, env }: ProviderOptions): IMetricReader[] {
+function metricReaders({ choice, env }: ProviderOptions, exports: ExportWatch): IMetricReader[] {
   const { metrics } = choice;
   if (metrics.kind === 'none') return [];
   const exportIntervalMillis = positive(env, 'OTEL_METRIC_EXPORT_INTERVAL', 60_000);
@@ -107,7 +120,9 @@ function metricReaders({ choice, env }: ProviderOptions): IMetricReader[] {
   return [
     new PeriodicExportingMetricReader({
       exporter:
-        metrics.kind === 'console' ? new ConsoleMetricExporter() : otlpMetricExporter(metrics.protocol),
+        metrics.kind === 'console'
+          ? new ConsoleMetricExporter()
+          : exports.watch('metrics', otlpMetricExporter(metrics.protocol)),
       exportIntervalMillis,
       // The reader refuses a time-out that is longer than the interval.
       exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),

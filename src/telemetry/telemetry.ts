@@ -1,5 +1,6 @@
 import { DiagLogLevel, diag } from '@opentelemetry/api';
 import type { Logger } from '../lib/logger.ts';
+import type { ExportHealth } from './export-health.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 import { createLogger, type LoggerOptions } from './log.ts';
 import { bridgeLogs, NOT_EXPORTED } from './log-bridge.ts';
@@ -35,6 +36,8 @@ export interface Telemetry {
   log: Logger;
   /** Everything for Prometheus, in its text format 0.0.4. */
   renderMetrics(): Promise<string>;
+  /** How exports to collectors go; empty: nothing is exported. */
+  exporters(): ExportHealth[];
   /** Exports what is left, for at most three seconds. Never throws. */
   shutdown(): Promise<void>;
 }
@@ -67,6 +70,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
         log.warn({ [NOT_EXPORTED]: true, err: error }, 'a metric could not be read');
       return prometheusText(resourceMetrics);
     },
+    exporters: () => providers.exports.all(),
     shutdown: async () => {
       await bounded([tracers?.shutdown(), loggers?.shutdown(), meters.shutdown()], log);
       if (exports) diag.disable();

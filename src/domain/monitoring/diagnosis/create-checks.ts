@@ -23,7 +23,7 @@ import { type UsageCheckOptions, verifyUsage } from './checks/usage.ts';
 import { checkVersions, type VersionsOptions } from './checks/versions.ts';
 import type { ExporterHealth } from './ports.ts';
 
-/** What each check looks at. */
+/** What each check looks at; those of monitoring itself are left out where this replica does none. */
 export interface CheckOptions {
   interactions: InteractionsOptions;
   state: StateOptions;
@@ -35,7 +35,7 @@ export interface CheckOptions {
   communications: CommunicationsOptions;
   metrics?: MetricsOptions | undefined;
   alerts?: AlertsCheckOptions | undefined;
-  dashboards?: DashboardsOptions | undefined;
+  dashboards: DashboardsOptions;
   history?: HistoryOptions | undefined;
   allocation: AllocationOptions;
   usage: UsageCheckOptions;
@@ -43,14 +43,14 @@ export interface CheckOptions {
   optimization: OptimizationOptions;
   sinks?: (() => readonly AlertSink[]) | undefined;
   services?: (() => readonly ServiceStatus[]) | undefined;
-  exporters?: (() => readonly ExporterHealth[]) | undefined;
+  exporters(): readonly ExporterHealth[];
   versions: VersionsOptions;
   configuration: ConfigurationOptions;
 }
 
 /** The checks in the order of the debugging steps: the sixteen common issues of the requirements, and what is integrated. */
 export function createChecks(options: CheckOptions): Check[] {
-  const { metrics, alerts, dashboards, history, sinks, services, exporters } = options;
+  const { metrics, alerts, history, sinks, services } = options;
   return [
     checkInteractions(options.interactions),
     verifyState(options.state),
@@ -62,7 +62,7 @@ export function createChecks(options: CheckOptions): Check[] {
     reviewCommunications(options.communications),
     ...(metrics === undefined ? [] : [checkMetrics(metrics)]),
     ...(alerts === undefined ? [] : [verifyAlerts(alerts)]),
-    ...(dashboards === undefined ? [] : [monitorDashboards(dashboards)]),
+    monitorDashboards(options.dashboards),
     ...(history === undefined ? [] : [reviewHistory(history)]),
     checkAllocation(options.allocation),
     verifyUsage(options.usage),
@@ -70,7 +70,7 @@ export function createChecks(options: CheckOptions): Check[] {
     reviewOptimization(options.optimization),
     ...(sinks === undefined ? [] : [checkSinks(sinks)]),
     ...(services === undefined ? [] : [checkServices(services)]),
-    ...(exporters === undefined ? [] : [checkExporters(exporters)]),
+    checkExporters(options.exporters),
     checkVersions(options.versions),
     checkConfiguration(options.configuration),
   ];

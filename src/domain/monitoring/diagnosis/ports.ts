@@ -17,12 +17,9 @@ export interface HistoryHealth {
   available: boolean;
   /** What is wrong; empty: nothing. */
   detail: string;
-  /** When measurements were last stored, wall clock; undefined: not since this replica started. */
-  writtenMs: number | undefined;
-  /** How often they are, at the latest. */
-  intervalMs: number;
-  /** Measurements (cells) that wait to be stored. */
-  waiting: number;
-  /** Measurements that were dropped because the database was away for too long. */
+  /** Chunks that wait to be stored. */
+  chunks: number;
+  bytes: number;
+  /** Chunks that were dropped because the database was away for too long. */
   dropped: number;
 }

@@ -80,7 +80,7 @@ function illFound(ill: readonly Ill[], namespace: string): Found[] {
     {
       code: 'agents_unhealthy',
       severity: Finding_Severity.WARNING,
-      summary: `${count(ill.length, 'agent')} attached and not well: ${few(ill.map(({ id }) => id))}.`,
+      summary: `${count(ill.length, 'attached agent')} ${ill.length === 1 ? 'is' : 'are'} not well: ${few(ill.map(({ id }) => id))}.`,
       evidence: ill.map(({ id, words }) => `${id}: health ${words}`),
       advice: `orchestrator agents explain ${first?.id ?? ''}`,
       namespace,
@@ -110,7 +110,7 @@ function deafFound(deaf: readonly Ill[], namespace: string): Found[] {
     {
       code: 'agents_miss_probes',
       severity: Finding_Severity.WARNING,
-      summary: `${count(deaf.length, 'agent')} often do not answer: ${few(deaf.map(({ id }) => id))}.`,
+      summary: `${count(deaf.length, 'agent')} often ${deaf.length === 1 ? 'does' : 'do'} not answer: ${few(deaf.map(({ id }) => id))}.`,
       evidence: deaf.map(({ id, words }) => `${id}: ${words}`),
       advice: 'See the CPU of their machines, and whether they block their event loop.',
       namespace,

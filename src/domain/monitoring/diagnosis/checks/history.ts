@@ -1,59 +1,60 @@
 import { Finding_Severity } from '../../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Check, Found } from '../check.ts';
 import type { HistoryHealth } from '../ports.ts';
-import { time } from '../words.ts';
+import { settled } from '../settled.ts';
+import { bytes, count } from '../words.ts';
 
 export interface HistoryOptions {
   history(): HistoryHealth;
-  /** When this replica started, wall clock. */
-  startedMs: number;
-  wallMs(): number;
 }
 
-/** Writing may be late by this much. */
-const LATE_MS = 120_000;
+/** What waits is stored every second. */
+const DRAIN_MS = 3000;
 
 /** Whether what is measured is kept. */
-export function reviewHistory({ history, startedMs, wallMs }: HistoryOptions): Check {
+export function reviewHistory({ history }: HistoryOptions): Check {
   return {
     id: 'system_monitoring.review_history',
     step: 3,
-    async run({ whole }) {
-      const { available, detail, writtenMs, intervalMs, waiting, dropped } = history();
+    async run({ signal }) {
       const found: Found[] = [];
-      const behindMs = wallMs() - (writtenMs ?? startedMs);
-      const last =
-        writtenMs === undefined
-          ? 'nothing was stored since this replica started'
-          : `stored last ${time(behindMs)} ago`;
-      if (!available) {
+      const first = history();
+      const waiting = `${count(first.chunks, 'chunk')} (${bytes(first.bytes)}) wait to be stored`;
+      if (!first.available) {
         found.push({
           code: 'history_unavailable',
           severity: Finding_Severity.CRITICAL,
-          summary: 'The monitoring database does not answer: history is not kept, and QueryMetrics fails.',
-          evidence: [detail, last, `${waiting} measurements wait`].filter((text) => text !== ''),
-          advice:
-            'See databases.monitoring. Measurements are held back meanwhile, as far as there is room for them.',
+          summary: 'The monitoring database does not answer: history is not kept, and queries of it fail.',
+          evidence: [first.detail, waiting].filter((text) => text !== ''),
+          advice: 'See databases.monitoring. Measurements are held back meanwhile, as far as there is room.',
         });
-      } else if (whole && waiting > 0 && behindMs > intervalMs + LATE_MS) {
-        found.push({
-          code: 'history_behind',
-          severity: Finding_Severity.WARNING,
-          summary: `History is behind: ${waiting} measurements wait, ${last}.`,
-          evidence: [`they are stored every ${time(intervalMs)}`, ...(detail === '' ? [] : [detail])],
-          advice: 'See the log of this replica, and how long commits to the monitoring database take.',
-        });
+      } else {
+        const stuck = await settled(
+          () => (history().chunks >= first.chunks && first.chunks > 0 ? [first] : []),
+          () => 'stuck',
+          signal,
+          DRAIN_MS,
+        );
+        if (stuck.length > 0) {
+          found.push({
+            code: 'history_behind',
+            severity: Finding_Severity.WARNING,
+            summary: `History is behind: ${waiting}, and they do not become fewer.`,
+            evidence: [`${count(history().chunks, 'chunk')} wait ${DRAIN_MS / 1000} s later`],
+            advice: 'See the log of this replica, and how long commits to the monitoring database take.',
+          });
+        }
       }
-      if (dropped > 0) {
+      if (first.dropped > 0) {
         found.push({
           code: 'history_gap',
           severity: Finding_Severity.WARNING,
-          summary: `${dropped} measurements were dropped since this replica started: history has gaps.`,
+          summary: `${count(first.dropped, 'chunk')} of measurements were dropped since this replica started: history has gaps.`,
           evidence: ['the monitoring database was away for longer than could be held back'],
-          advice: 'Nothing can bring them back; keep the database reachable.',
+          advice: 'Nothing brings them back; keep the database reachable.',
         });
       }
-      return { found, well: `History is kept: ${last}, ${waiting} measurements wait.` };
+      return { found, well: `History is kept; ${waiting}.` };
     },
   };
 }
