@@ -170,6 +170,7 @@ export async function startRig(options: RigOptions = {}) {
     background,
     problems,
     config,
+    storeTimeExact: () => storeTime.exact(),
     tick,
     /** Lets time pass, with a call each 100 ms. */
     pass: async (ms: number): Promise<void> => {
