@@ -6,6 +6,8 @@ import type { Place } from '../router.ts';
 import { AgentPage } from './agent.tsx';
 import { AgentsPage } from './agents.tsx';
 import { AlertsPage } from './alerts.tsx';
+import { EventPage } from './event.tsx';
+import { eventChoice, requestFilter } from './events/choice.ts';
 import { EventsPage } from './events.tsx';
 import { OperationsPage } from './operations.tsx';
 import { OverviewPage } from './overview.tsx';
@@ -61,7 +63,8 @@ export const PAGES: readonly PageEntry[] = [
     key: 'e',
     page: EventsPage,
     parts: [Part.EVENTS],
-    spec: () => ({ recentEvents: 300 }),
+    spec: ({ query }) => ({ recentEvents: 300, eventFilter: requestFilter(eventChoice(query)) }),
+    detail: { page: EventPage, parts: [] },
   },
 ];
 
