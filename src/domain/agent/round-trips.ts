@@ -99,6 +99,11 @@ export class RoundTrips {
     return this.#p95;
   }
 
+  /** The median of the window; undefined before the first sample. */
+  p50Ms(): number | undefined {
+    return this.#count === 0 ? undefined : quantile(this.#ring.slice(0, this.#count).sort(), 0.5);
+  }
+
   /** Undefined before the first sample. */
   summary(): RoundTripSummary | undefined {
     if (this.#count === 0) return undefined;

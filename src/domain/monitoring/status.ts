@@ -1,12 +1,10 @@
 import { create } from '@bufbuild/protobuf';
-import { Agent_Liveness, Agent_Phase } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { Agent_Liveness } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { AlertCount, AlertSink } from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import type { MetricReading } from '../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
 import {
   type FleetStatus,
-  FleetStatusSchema,
   type FreezeStatus,
-  LivenessCountSchema,
-  PhaseCountSchema,
   type ReplicaStatus,
   type ServiceStatus,
   ServiceStatus_State,
@@ -20,11 +18,10 @@ import type { Config } from '../../config/config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { durationFromMs, msFromDuration, timestampFromMs } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
-import type { AgentReader } from '../agent/agent-reader.ts';
 import type { Outlook } from '../agent/care/outlook.ts';
-import type { AgentDirectory } from '../agent/directory.ts';
 import type { VerdictWriter } from '../agent/verdict-writer.ts';
 import type { Mailboxes } from '../coordination/mailboxes.ts';
+import type { Figures } from './figures/figures.ts';
 import type { Replicas } from './replicas.ts';
 
 export interface SystemStatusOptions {
@@ -32,8 +29,10 @@ export interface SystemStatusOptions {
   version: string;
   clock: Clock;
   store: Store;
-  directory: AgentDirectory;
-  reader: AgentReader;
+  /** The figures that rules judge too: there is one truth. */
+  figures: Pick<Figures, 'fleetStatus' | 'readings'>;
+  /** When the figures were last reckoned as a whole, wall clock; undefined: not yet. */
+  analysedMs(): number | undefined;
   verdicts: VerdictWriter;
   replicas: Replicas;
   outlook: Pick<Outlook, 'brakes' | 'freezes'>;
@@ -48,15 +47,9 @@ export interface SystemStatusOptions {
   commitP99Ms(): number | undefined;
 }
 
-/** A count that took this long is kept for ten times as long: however many ask, it takes a tenth of the time at most. */
-const COSTLY_MS = 5;
-const KEPT_TIMES = 10;
-
 /** How the system is, from this replica's views. */
 export class SystemStatusReader {
   readonly #options: SystemStatusOptions;
-  /** Costly counts, by namespace. */
-  readonly #counted = new Map<string | undefined, { fleet: FleetStatus; atMs: number; untilMs: number }>();
 
   constructor(options: SystemStatusOptions) {
     this.#options = options;
@@ -66,7 +59,10 @@ export class SystemStatusReader {
   read(namespace: string): SystemStatus {
     const { config, version, clock, replicas, outlook, mailboxes } = this.#options;
     const only = namespace === '' ? undefined : namespace;
-    const fleet = this.#fleet(only);
+    const { figures } = this.#options;
+    const fleet = figures.fleetStatus(only);
+    const readings = figures.readings(only);
+    const analysedMs = this.#options.analysedMs();
     const brakes = outlook.brakes(only);
     const freezes = outlook.freezes(only);
     const store = this.#store();
@@ -78,6 +74,7 @@ export class SystemStatusReader {
       ...brakes.map(({ detail }) => `mass failure: ${detail}`),
       ...freezes.map(freezeReason),
       ...fleetReasons(fleet, config),
+      ...readings.flatMap((reading) => usageReasons(reading, config)),
       ...replicaReasons(replica),
       ...services.flatMap(serviceReasons),
       ...sinks.flatMap(sinkReasons),
@@ -103,72 +100,12 @@ export class SystemStatusReader {
       brakes,
       freezes,
       pendingDeliveries: mailboxes.total(only),
+      readings,
+      ...(analysedMs === undefined ? {} : { analysedTime: timestampFromMs(analysedMs) }),
       services,
       sinks,
       alerts: this.#options.alerts(only),
     });
-  }
-
-  #fleet(namespace: string | undefined): FleetStatus {
-    const { clock } = this.#options;
-    const startMs = clock.monoMs();
-    const kept = this.#counted.get(namespace);
-    if (kept !== undefined && startMs < kept.untilMs) {
-      const { oldestReading } = kept.fleet;
-      const oldestMs = oldestReading === undefined ? 0 : msFromDuration(oldestReading);
-      const age = durationFromMs(oldestMs + startMs - kept.atMs);
-      return create(FleetStatusSchema, { ...kept.fleet, oldestReading: age });
-    }
-    const fleet = this.#count(namespace);
-    const endMs = clock.monoMs();
-    if (endMs - startMs < COSTLY_MS) this.#counted.delete(namespace);
-    else {
-      const untilMs = endMs + KEPT_TIMES * (endMs - startMs);
-      this.#counted.set(namespace, { fleet, atMs: startMs, untilMs });
-    }
-    return fleet;
-  }
-
-  #count(namespace: string | undefined): FleetStatus {
-    const liveness = new Map<Agent_Liveness, number>();
-    const phases = new Map<Agent_Phase, number>();
-    const health: number[] = [];
-    const loads: number[] = [];
-    const p50: number[] = [];
-    const p95: number[] = [];
-    let agents = 0;
-    let oldestMs = 0;
-    for (const known of this.#options.directory.all(namespace)) {
-      const agent = this.#options.reader.present(known);
-      agents += 1;
-      liveness.set(agent.liveness, (liveness.get(agent.liveness) ?? 0) + 1);
-      phases.set(agent.phase, (phases.get(agent.phase) ?? 0) + 1);
-      if (!shouldWork(agent.liveness, agent.phase)) continue;
-      const { observation } = agent;
-      const connected =
-        agent.liveness === Agent_Liveness.CONNECTED || agent.liveness === Agent_Liveness.SUSPECT;
-      // Just attached to another replica, whose first reading has not come yet: unknown is not unhealthy.
-      const unknown = connected && observation?.health === undefined;
-      if (!unknown) health.push(observation?.health?.score ?? 0);
-      if (observation === undefined || !connected) continue;
-      if (observation.age !== undefined) oldestMs = Math.max(oldestMs, msFromDuration(observation.age));
-      if (observation.report?.load !== undefined) loads.push(Math.min(1, observation.report.load));
-      if (observation.roundTrip?.p50 !== undefined) p50.push(msFromDuration(observation.roundTrip.p50));
-      if (observation.roundTrip?.p95 !== undefined) p95.push(msFromDuration(observation.roundTrip.p95));
-    }
-    const status = create(FleetStatusSchema, {
-      agents,
-      byLiveness: [...liveness]
-        .sort(byKey)
-        .map(([key, count]) => create(LivenessCountSchema, { liveness: key, count })),
-      byPhase: [...phases].sort(byKey).map(([key, count]) => create(PhaseCountSchema, { phase: key, count })),
-      oldestReading: durationFromMs(oldestMs),
-    });
-    if (health.length > 0) status.health = mean(health);
-    if (loads.length > 0) status.load = mean(loads);
-    if (p50.length > 0) status.rttP50 = durationFromMs(quantile(p50, 0.5));
-    if (p95.length > 0) status.rttP95 = durationFromMs(quantile(p95, 0.95));
-    return status;
   }
 
   #store(): StoreStatus {
@@ -186,15 +123,6 @@ export class SystemStatusReader {
       ...(p99 === undefined ? {} : { commitP99: durationFromMs(p99) }),
     });
   }
-}
-
-/** Agents that are expected to be there. */
-function shouldWork(liveness: Agent_Liveness, phase: Agent_Phase): boolean {
-  return (
-    liveness !== Agent_Liveness.NEVER_SEEN &&
-    liveness !== Agent_Liveness.LEFT &&
-    phase !== Agent_Phase.STOPPED
-  );
 }
 
 /** An event-loop delay that makes verdicts doubtful. */
@@ -229,6 +157,15 @@ function fleetReasons(fleet: FleetStatus, config: Pick<Config, 'alertThresholds'
   return reasons;
 }
 
+function usageReasons(
+  { metric, resource, value }: MetricReading,
+  { alertThresholds }: Pick<Config, 'alertThresholds'>,
+): string[] {
+  const { resourceUsage } = alertThresholds;
+  if (metric !== 'resource_usage' || value === undefined || value <= resourceUsage) return [];
+  return [`usage of ${resource} ${value.toFixed(2)} is above ${resourceUsage}`];
+}
+
 function replicaReasons(replica: ReplicaStatus): string[] {
   const delayMs = replica.eventLoopDelayMax === undefined ? 0 : msFromDuration(replica.eventLoopDelayMax);
   if (delayMs <= SLOW_LOOP_MS) return [];
@@ -246,9 +183,3 @@ function serviceReasons({ name, state, detail }: ServiceStatus): string[] {
   if (state === ServiceStatus_State.DOWN) return [`service ${name} is down: it ${detail}`];
   return state === ServiceStatus_State.SLOW ? [`service ${name} is slow: it ${detail}`] : [];
 }
-
-const byKey = ([a]: readonly [number, number], [b]: readonly [number, number]): number => a - b;
-const mean = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / values.length;
-const quantile = (values: readonly number[], q: number): number =>
-  [...values].sort((a, b) => a - b)[Math.max(0, Math.ceil(q * values.length) - 1)] ?? 0;

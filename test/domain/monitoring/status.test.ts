@@ -1,5 +1,4 @@
 import { create } from '@bufbuild/protobuf';
-import type { Duration } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   Agent_Liveness,
@@ -16,16 +15,15 @@ import {
   ServiceStatusSchema,
   SystemStatus_State,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import type { AgentReader } from '../../../src/domain/agent/agent-reader.ts';
-import type { KnownAgent } from '../../../src/domain/agent/directory.ts';
 import { Replicas, type SelfReading } from '../../../src/domain/monitoring/replicas.ts';
 import { SystemStatusReader } from '../../../src/domain/monitoring/status.ts';
 import { type Logger, silentLogger } from '../../../src/lib/logger.ts';
-import { msFromDuration } from '../../../src/lib/proto-time.ts';
+import { timestampFromMs } from '../../../src/lib/proto-time.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
 import { attachMany, cutOff, live, setAutomation } from '../agent/care/care-fixture.ts';
-import { startFleet, type TestFleet } from '../agent/fleet-fixture.ts';
+import type { TestFleet } from '../agent/fleet-fixture.ts';
+import { report, startFigures } from './figures/figures-fixture.ts';
 
 const reading: SelfReading = {
   sessions: 3,
@@ -193,27 +191,29 @@ describe('replicas', () => {
 });
 
 describe('the system status', () => {
+  let rig: Awaited<ReturnType<typeof startFigures>>;
   let fleet: TestFleet;
   let self: SelfReading;
   let services: ServiceStatus[];
   let sinks: AlertSink[] = [];
   beforeEach(async () => {
-    fleet = await startFleet();
+    rig = await startFigures();
+    fleet = rig.fleet;
     self = { ...reading };
     services = [];
     sinks = [];
   });
   afterEach(() => fleet.stop());
 
-  const readerOf = (agents = fleet.reader) => {
+  const readerOf = () => {
     const { replicas } = replicaOn(fleet.store, fleet.clock, 'replica-1', () => self);
     return new SystemStatusReader({
       config: fleet.config,
       version: '1.2.3',
       clock: fleet.clock,
       store: fleet.store,
-      directory: fleet.directory,
-      reader: agents,
+      figures: rig.figures,
+      analysedMs: () => rig.analysedMs(),
       verdicts: fleet.verdicts,
       outlook: fleet.outlook,
       mailboxes: fleet.mailboxes,
@@ -290,29 +290,6 @@ describe('the system status', () => {
     expect(read('elsewhere').fleet?.agents).toBe(0);
   });
 
-  it('keeps a count that took long, so that many who ask do not hold the service up', async () => {
-    await fleet.attach('a1', await fleet.register('a1'));
-    let looks = 0;
-    const slow = Object.create(fleet.reader, {
-      present: {
-        value: (known: KnownAgent) => {
-          looks += 1;
-          fleet.clock.advance(50);
-          return fleet.reader.present(known);
-        },
-      },
-    }) as AgentReader;
-    const reader = readerOf(slow);
-    const first = msFromDuration(reader.read('').fleet?.oldestReading as Duration);
-    fleet.clock.advance(499);
-    const { fleet: kept } = reader.read('');
-    expect([looks, kept?.agents]).toEqual([1, 1]);
-    expect(msFromDuration(kept?.oldestReading as Duration), 'readings age meanwhile').toBe(first + 549);
-    fleet.clock.advance(1);
-    reader.read('');
-    expect(looks).toBe(2);
-  });
-
   it('is DEGRADED with a reason for each thing to look at', async () => {
     const { session } = await fleet.attach('busy', await fleet.register('busy'), { answers: true });
     session.heartbeat(0, 0, undefined, create(ReportSchema, { load: 7 }));
@@ -328,6 +305,26 @@ describe('the system status', () => {
     expect(reasons.join('\n')).toMatch(
       /1 of 2 agents are lost[\s\S]*health [\d.]+ is below 0.9[\s\S]*load 1.00 is above 0.8[\s\S]*stood still for 700 ms/,
     );
+  });
+
+  it('shows the figures that have thresholds, says which resource is used too much, and when all was analysed', async () => {
+    const token = await fleet.register('a', { capacity: { slots: 4n, gpu: 2n } });
+    const { session } = await fleet.attach('a', token, { answers: true });
+    report(session, 0.5, { gpu: 2n, slots: 1n });
+    expect(read().analysedTime).toBeUndefined();
+    rig.sweep();
+    const status = read();
+    expect(status.readings.map(({ metric, resource, value }) => [metric + resource, value])).toEqual([
+      ['system_load', 0.5],
+      ['agent_health', 1],
+      ['resource_usagegpu', 1],
+      ['resource_usageslots', 0.25],
+      ['communication_latency', undefined],
+    ]);
+    expect(status.reasons).toEqual(['usage of gpu 1.00 is above 0.7']);
+    expect(status.fleet).toMatchObject({ load: 0.5, health: 1 });
+    expect(status.analysedTime).toEqual(timestampFromMs(fleet.clock.wallMs()));
+    expect(read('elsewhere').readings.map(({ value }) => value)).toEqual([undefined, undefined, undefined]);
   });
 
   it('shows the system services, and is DEGRADED while one is down or slow, not while nothing is known', () => {

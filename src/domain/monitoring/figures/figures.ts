@@ -4,14 +4,16 @@ import {
   MetricReadingSchema,
   MetricScope,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
+import type { FleetStatus } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Logger } from '../../../lib/logger.ts';
 import { durationFromMs } from '../../../lib/proto-time.ts';
 import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
 import type { FiguresReader, Reading } from '../ports.ts';
-import type { AgentCounts } from './agent-counts.ts';
+import { type AgentCounts, count, noWords } from './agent-counts.ts';
 import { type AgentFigures, shareOf } from './agent-figures.ts';
 import { isSystemScope, metricOf } from './catalogue.ts';
+import { fleetStatusOf } from './fleet-status.ts';
 import type { JudgedAgents } from './judged-agents.ts';
 import type { MailCounts } from './mail-counts.ts';
 import { Merged, type MergedNamespace, mergeNamespace } from './merged.ts';
@@ -128,6 +130,21 @@ export class Figures implements FiguresReader {
     );
   }
 
+  /** The agents counted, and what is measured of all of them. */
+  fleetStatus(namespace: string | undefined): FleetStatus {
+    const { counts, judged } = this.#options;
+    judged.count();
+    const words = noWords();
+    for (const each of namespace === undefined ? this.namespaces() : [namespace]) {
+      const stored = counts.words(each);
+      for (const of of [stored.liveness, judged.of(each).liveness]) {
+        for (const [liveness, by] of of) count(words.liveness, liveness, by);
+      }
+      for (const [phase, by] of stored.phases) count(words.phases, phase, by);
+    }
+    return fleetStatusOf(words, this.fleet(namespace), this.#options.clock.monoMs());
+  }
+
   /** All agents of a namespace, or of all. */
   fleet(namespace: string | undefined): Merged {
     if (namespace !== undefined) return this.merged(namespace).fleet;
@@ -145,7 +162,7 @@ export class Figures implements FiguresReader {
     const merged = mergeNamespace({
       shards: [...(here === undefined ? [] : [here.zones]), ...shards.of(namespace)],
       counts: counts.zones(namespace),
-      judged: judged.of(namespace),
+      judged: judged.of(namespace).zones,
     });
     this.#merged.set(namespace, { merged, untilMs: nowMs + KEEP_MS });
     return merged;

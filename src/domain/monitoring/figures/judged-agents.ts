@@ -1,7 +1,8 @@
-import { Agent_Liveness } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import type { AgentDirectory } from '../../agent/directory.ts';
-import { isAttached } from '../../agent/liveness.ts';
+import type { Agent_Liveness } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import type { AgentDirectory, KnownAgent } from '../../agent/directory.ts';
+import { agentOf } from '../../agent/record.ts';
 import type { VerdictWriter } from '../../agent/verdict-writer.ts';
+import { count, noAgents, type ZoneCounts } from './agent-counts.ts';
 import { standingOf } from './standing.ts';
 
 export interface JudgedAgentsOptions {
@@ -10,20 +11,25 @@ export interface JudgedAgentsOptions {
   moved(namespace: string): void;
 }
 
-const NONE: ReadonlyMap<string, number> = new Map();
+/** What is to be added to the counts of what is stored; below zero: taken from them. */
+export interface JudgedCounts {
+  zones: Map<string, ZoneCounts>;
+  liveness: Map<Agent_Liveness, number>;
+}
 
-/** Agents that were judged gone while the store still has them as attached: it may be away for long. */
+const nothing = (): JudgedCounts => ({ zones: new Map(), liveness: new Map() });
+
+/** What was judged while the store does not say so yet: it may be away for long. */
 export class JudgedAgents {
   readonly #options: JudgedAgentsOptions;
-  /** By namespace, then by zone. */
-  #counts = new Map<string, Map<string, number>>();
+  #counts = new Map<string, JudgedCounts>();
 
   constructor(options: JudgedAgentsOptions) {
     this.#options = options;
   }
 
-  of(namespace: string): ReadonlyMap<string, number> {
-    return this.#counts.get(namespace) ?? NONE;
+  of(namespace: string): JudgedCounts {
+    return this.#counts.get(namespace) ?? nothing();
   }
 
   /** Counts anew; call it ten times a second. */
@@ -31,19 +37,29 @@ export class JudgedAgents {
     const { directory, verdicts, moved } = this.#options;
     if (verdicts.size === 0 && this.#counts.size === 0) return;
     const before = this.#counts;
-    this.#counts = new Map();
-    const seen = new Set<string>();
+    /** Of one that was judged twice the later one. */
+    const judged = new Map<string, { known: KnownAgent; liveness: Agent_Liveness }>();
     for (const { namespace, agentId, liveness, epoch } of verdicts.waiting()) {
-      if (liveness === undefined || isAttached(liveness) || liveness === Agent_Liveness.LEFT) continue;
       const known = directory.get(namespace, agentId);
-      if (known === undefined || known.record.sessionEpoch !== epoch) continue;
-      const { attached, works, zone } = standingOf(known.record);
-      const key = `${namespace}/${agentId}`;
-      if (!attached || !works || seen.has(key)) continue;
-      seen.add(key);
-      const zones = this.#counts.get(namespace) ?? new Map<string, number>();
-      this.#counts.set(namespace, zones.set(zone, (zones.get(zone) ?? 0) + 1));
+      if (liveness === undefined || known?.record.sessionEpoch !== epoch) continue;
+      judged.set(`${namespace}/${agentId}`, { known, liveness });
     }
+    this.#counts = new Map();
+    for (const { known, liveness } of judged.values()) this.#add(known, liveness);
     for (const namespace of new Set([...before.keys(), ...this.#counts.keys()])) moved(namespace);
+  }
+
+  #add({ namespace, record }: KnownAgent, liveness: Agent_Liveness): void {
+    const stored = standingOf(record);
+    const now = standingOf(record, liveness);
+    const counts = this.#counts.get(namespace) ?? nothing();
+    this.#counts.set(namespace, counts);
+    count(counts.liveness, agentOf(record).liveness, -1);
+    count(counts.liveness, liveness, 1);
+    const zone = counts.zones.get(stored.zone) ?? noAgents();
+    counts.zones.set(stored.zone, zone);
+    zone.connected += Number(now.attached) - Number(stored.attached);
+    zone.lost += Number(now.lost) - Number(stored.lost);
+    zone.absent += Number(now.works && !now.attached) - Number(stored.works && !stored.attached);
   }
 }

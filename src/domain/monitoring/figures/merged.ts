@@ -42,8 +42,8 @@ export interface Parts {
   /** By zone, of this and each other replica. */
   shards: Iterable<ReadonlyMap<string, ZoneSums>>;
   counts: ReadonlyMap<string, ZoneCounts>;
-  /** Agents that were judged gone although the store does not say so yet, by zone. */
-  judged: ReadonlyMap<string, number>;
+  /** What was judged and is not stored yet adds to or takes from these, by zone. */
+  judged: ReadonlyMap<string, ZoneCounts>;
 }
 
 export function mergeNamespace({ shards, counts, judged }: Parts): MergedNamespace {
@@ -56,10 +56,7 @@ export function mergeNamespace({ shards, counts, judged }: Parts): MergedNamespa
     return made;
   };
   for (const [zone, each] of counts) of(zone).addCounts(each);
-  for (const [zone, count] of judged) {
-    of(zone).absent += count;
-    of(zone).connected -= count;
-  }
+  for (const [zone, each] of judged) of(zone).addCounts(each);
   for (const shard of shards) for (const [zone, sums] of shard) of(zone).sums.merge(sums);
   const fleet = new Merged();
   for (const each of zones.values()) fleet.merge(each);

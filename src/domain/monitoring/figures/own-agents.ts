@@ -34,6 +34,9 @@ export interface OwnAgentsOptions {
   moved(namespace: string): void;
 }
 
+/** The median is worked out with every eighth heartbeat: it is for people to look at. */
+const MEDIAN_EVERY = 8;
+
 const UNKNOWN: Standing = {
   ...{ zone: '', weight: 1, works: true, attached: true, available: false },
   ...{ lost: false, quarantined: false },
@@ -73,6 +76,7 @@ export class OwnAgents {
     }
     const { share } = known;
     const trips = session.roundTrips.count === 0 ? undefined : bucketOf(session.roundTrips.p95Ms());
+    if (session.heartbeats % MEDIAN_EVERY === 0 || share.median === undefined) this.#updateMedian(known);
     const same = known.report === session.report && trips === share.trips;
     // Just heard and nothing outstanding: only what it reports, and progress, can lower its health.
     if (same && share.health === 1 && !session.stuck && session.probes.outstanding === 0) return;
@@ -156,7 +160,10 @@ export class OwnAgents {
     const record = this.#options.directory.get(namespace, agentId);
     const known: OwnAgent = {
       session,
-      share: { health: 1, load: undefined, weight: 1, trips: undefined, used: undefined },
+      share: {
+        ...{ health: 1, load: undefined, weight: 1 },
+        ...{ trips: undefined, median: undefined, used: undefined },
+      },
       standing: record && standingOf(record.record),
       zone: undefined,
       report: undefined,
@@ -167,7 +174,19 @@ export class OwnAgents {
     const { roundTrips } = session;
     this.#read(known, roundTrips.count === 0 ? undefined : bucketOf(roundTrips.p95Ms()), nowMs);
     this.#putIn(known);
+    this.#updateMedian(known);
     this.#options.moved(namespace);
+  }
+
+  #updateMedian(known: OwnAgent): void {
+    const { session, share, zone } = known;
+    const p50 = session.roundTrips.p50Ms();
+    const median = p50 === undefined ? undefined : bucketOf(p50);
+    if (median === share.median) return;
+    const sums = zone === undefined ? undefined : this.#namespaces.get(session.namespace)?.zones.get(zone);
+    if (sums !== undefined && share.median !== undefined) sums.medians.addTo(share.median, -1);
+    share.median = median;
+    if (sums !== undefined && median !== undefined) sums.medians.addTo(median, 1);
   }
 
   #update(known: OwnAgent, trips: number | undefined, nowMs: number): void {

@@ -28,8 +28,10 @@ export interface Standing {
   quarantined: boolean;
 }
 
-export function standingOf(record: AgentRecord): Standing {
-  const { liveness, phase, spec } = agentOf(record);
+/** @param judged instead of the liveness that is stored */
+export function standingOf(record: AgentRecord, judged?: Agent_Liveness): Standing {
+  const { phase, spec } = agentOf(record);
+  const liveness = judged ?? agentOf(record).liveness;
   return {
     zone: zoneOf(record),
     weight: amountOf(amountsOf(spec?.capacity ?? {}), SLOTS) || 1,

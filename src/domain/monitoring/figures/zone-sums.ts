@@ -15,6 +15,8 @@ export interface Share {
   weight: number;
   /** The bucket of its round trips' 95th percentile; undefined: there were none. */
   trips: number | undefined;
+  /** The bucket of their median. */
+  median: number | undefined;
   /** What it says that it uses; undefined: nothing that counts. */
   used: Amounts | undefined;
 }
@@ -29,6 +31,7 @@ export class ZoneSums {
   /** When the agent was heard that was not heard for longest, monotonic; Infinity: none is there. */
   oldestMs = Number.POSITIVE_INFINITY;
   readonly trips = new Sketch();
+  readonly medians = new Sketch();
   readonly used = new Map<string, number>();
 
   add(share: Share): void {
@@ -44,6 +47,7 @@ export class ZoneSums {
     this.weight = 0;
     this.used.clear();
     this.trips.clear();
+    this.medians.clear();
     this.oldestMs = Number.POSITIVE_INFINITY;
   }
 
@@ -55,6 +59,7 @@ export class ZoneSums {
     this.loadAgents += other.loadAgents;
     this.oldestMs = Math.min(this.oldestMs, other.oldestMs);
     this.trips.merge(other.trips);
+    this.medians.merge(other.medians);
     for (const [name, amount] of other.used) this.used.set(name, (this.used.get(name) ?? 0) + amount);
   }
 
@@ -63,7 +68,7 @@ export class ZoneSums {
     return this.weight > 0 ? Math.min(1, Math.max(0, this.load / this.weight)) : undefined;
   }
 
-  #count({ health, load, weight, trips, used }: Share, by: 1 | -1): void {
+  #count({ health, load, weight, trips, median, used }: Share, by: 1 | -1): void {
     this.agents += by;
     this.health += by * health;
     if (load !== undefined) {
@@ -72,6 +77,7 @@ export class ZoneSums {
       this.loadAgents += by;
     }
     if (trips !== undefined) this.trips.addTo(trips, by);
+    if (median !== undefined) this.medians.addTo(median, by);
     for (const name in used) this.used.set(name, (this.used.get(name) ?? 0) + by * (used[name] ?? 0));
   }
 }
@@ -86,6 +92,7 @@ export function encodeZone(zone: string, sums: ZoneSums, nowMs: number): Figures
     loadSum: sums.load,
     loadAgents: sums.loadAgents,
     rttSketch: encodeSketch(sums.trips),
+    rttP50Sketch: encodeSketch(sums.medians),
     oldestMs: Number.isFinite(sums.oldestMs) ? Math.max(0, Math.round(nowMs - sums.oldestMs)) : 0,
     used: bigintsOf(Object.fromEntries(sums.used)),
   });
@@ -101,6 +108,7 @@ export function decodeZone(record: FiguresRecord_ZoneFigures, heardMs: number): 
   sums.loadAgents = record.loadAgents;
   sums.oldestMs = record.agents > 0 ? heardMs - record.oldestMs : Number.POSITIVE_INFINITY;
   sums.trips.merge(decodeSketch(record.rttSketch));
+  sums.medians.merge(decodeSketch(record.rttP50Sketch));
   for (const [name, amount] of Object.entries(record.used)) sums.used.set(name, Number(amount));
   return sums;
 }

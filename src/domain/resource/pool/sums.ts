@@ -7,7 +7,7 @@ export interface CapacitySums {
 }
 
 export interface PoolSums {
-  /** By resource. */
+  /** By resource, in their order. */
   total: Map<string, CapacitySums>;
   /** By zone, then by resource. */
   zones: Map<string, Map<string, CapacitySums>>;
@@ -18,7 +18,8 @@ const nothing = (): CapacitySums => ({ capacity: 0, reserved: 0 });
 /** Walks rows of numbers only: it is asked for every second, of large fleets too. */
 export function sumsOf(fleet: Fleet): PoolSums {
   const sums: PoolSums = { total: new Map(), zones: new Map() };
-  for (const table of fleet.tables()) {
+  const tables = [...fleet.tables()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const table of tables) {
     const byZone: CapacitySums[] = [];
     const total = nothing();
     for (let row = 0; row < table.size; row += 1) {

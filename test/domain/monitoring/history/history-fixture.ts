@@ -49,7 +49,7 @@ export interface RigOptions {
 /** What an agent that is attached adds, for the sampler. */
 export function ownAgent(agentId: string, namespace = 'default'): OwnAgent {
   const session = { namespace, agentId, ended: false } as Session;
-  const share = { health: 1, load: 0.5, weight: 1, trips: undefined, used: undefined };
+  const share = { health: 1, load: 0.5, weight: 1, trips: undefined, median: undefined, used: undefined };
   return { session, share, standing: undefined, zone: '', report: undefined };
 }
 
