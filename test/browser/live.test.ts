@@ -2,6 +2,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Clients, connectClients } from '../support/clients.ts';
 import { ServiceProcess } from '../support/service.ts';
+import { fastTimes } from '../support/stack.ts';
 import { RawFleet } from '../support/tasks/raw-fleet.ts';
 import { launch, openTab, violations } from './support/browser.ts';
 
@@ -12,11 +13,7 @@ let browser: Browser;
 
 beforeAll(async () => {
   service = await ServiceProcess.start({
-    env: {
-      ORCHESTRATOR_SESSION_PING_INTERVAL: '1s',
-      ORCHESTRATOR_SESSION_LEASE: '4s',
-      ORCHESTRATOR_SESSION_RECONNECT_GRACE: '4s',
-    },
+    env: { ...fastTimes, ORCHESTRATOR_SESSION_PING_INTERVAL: '1s', ORCHESTRATOR_SESSION_LEASE: '20s' },
   });
   browser = await launch();
   clients = connectClients(service.grpc);

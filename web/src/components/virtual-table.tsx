@@ -38,7 +38,7 @@ const BEYOND = 12;
 /** A table of which only the rows in sight are in the document, so that 10,000 are as light as 40. */
 export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { label, rows, columns, keyOf, sorting, onSort, onHold } = props;
-  const port = useRef<HTMLElement>(null);
+  const port = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(800);
   useLayoutEffect(() => {
@@ -58,9 +58,11 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const classOf = ({ number, hide }: Column<T>) =>
     `${number === true ? 'number' : ''}${hide === undefined ? '' : ` hide-${hide}`}`.trim();
   return (
-    <section
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms, and the part around it is the landmark
+    <div
       ref={port}
       class="virtual"
+      role="group"
       aria-label={label}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, by keyboard too
       tabIndex={0}
@@ -133,7 +135,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
           {last < rows.length && <Spacer rows={rows.length - last} />}
         </tbody>
       </table>
-    </section>
+    </div>
   );
 }
 
