@@ -60,6 +60,8 @@ export interface Progress {
 /** Told without the store at most. */
 const MAX_DIRECT = 64;
 const STORE_RETRY_MS = 1000;
+/** Of an alert that is over nothing is told any more after so many times `resendMs`. */
+const FORGOTTEN_RESENDS = 4;
 
 /** What one sink is still to be told of alerts. All of it can be made anew from the records; it holds ids alone. */
 export class AlertQueue {
@@ -67,8 +69,10 @@ export class AlertQueue {
   readonly #items = new Map<string, Item>();
   /** Where it was stored that the sink has it, until the view shows that. */
   readonly #stored = new Map<string, { epoch: bigint; revision: bigint }>();
-  /** When sinks that forget were last told, by the store's clock. */
-  readonly #last = new Map<string, number>();
+  /** For sinks that forget: what they were told of, and when last, by the store's clock. */
+  readonly #told = new Map<string, { namespace: string; alertId: string; ms: number }>();
+  /** The lease under which a namespace was looked through. */
+  readonly #swept = new Map<string, bigint>();
 
   constructor(options: AlertQueueOptions) {
     this.#options = options;
@@ -97,23 +101,49 @@ export class AlertQueue {
     }
   }
 
-  /** Looks through all alerts that this replica sends: after a takeover nobody tells of them. */
+  /**
+   * Looks for what nobody told of: after a takeover through all alerts of the namespace, for sinks that forget through those
+   * that are open or were told of late.
+   */
   sweep(): void {
-    const { records, lease } = this.#options;
-    const kept = new Set<string>();
+    const { records, lease, adapter } = this.#options;
     for (const namespace of records.namespaces()) {
-      if (lease.held(namespace) === undefined) continue;
-      for (const [alertId, found] of records.records(namespace)) {
-        const key = keyOf(namespace, alertId);
-        kept.add(key);
-        this.offer(namespace, alertId);
-        if (this.#resend(key, found) !== undefined && !this.#items.has(key)) {
-          this.#items.set(key, newItem(namespace, alertId));
-        }
+      const held = lease.held(namespace);
+      if (held === undefined) this.#swept.delete(namespace);
+      else if (this.#swept.get(namespace) !== held.fence.revision) {
+        this.#swept.set(namespace, held.fence.revision);
+        this.#sweepAll(namespace);
+      } else if (adapter.resends) {
+        for (const { id } of records.open(namespace)) this.#offerAgain(namespace, id);
       }
     }
-    for (const key of this.#last.keys()) if (!kept.has(key)) this.#last.delete(key);
-    for (const key of this.#stored.keys()) if (!kept.has(key)) this.#stored.delete(key);
+    for (const [key, { namespace, alertId }] of this.#told) {
+      if (!this.#offerAgain(namespace, alertId) && !this.#items.has(key)) this.#told.delete(key);
+    }
+  }
+
+  #sweepAll(namespace: string): void {
+    const { records, sink, adapter } = this.#options;
+    for (const [alertId, { record }] of records.records(namespace)) {
+      this.offer(namespace, alertId);
+      const telling = record.tellings[sink];
+      if (!adapter.resends || telling?.told !== 'resolved') continue;
+      this.#told.set(keyOf(namespace, alertId), { namespace, alertId, ms: Number(telling.toldMs) });
+    }
+    for (const key of this.#stored.keys()) if (!this.#items.has(key)) this.#stored.delete(key);
+  }
+
+  /** One that sinks that forget are to hear of again, if it is time; whether that may be so later on. */
+  #offerAgain(namespace: string, alertId: string): boolean {
+    const { records, adapter, sink, storeMs, resendMs, lease } = this.#options;
+    const kept = records.record(namespace, alertId);
+    if (kept === undefined || !adapter.resends || lease.held(namespace) === undefined) return false;
+    const key = keyOf(namespace, alertId);
+    if (!this.#items.has(key) && this.#resend(key, kept) !== undefined) {
+      this.#items.set(key, newItem(namespace, alertId));
+    }
+    const telling = kept.record.tellings[sink];
+    return telling?.told !== 'resolved' || storeMs() - Number(telling.toldMs) < FORGOTTEN_RESENDS * resendMs;
   }
 
   /** Begins as many tries as may be under way. */
@@ -189,7 +219,7 @@ export class AlertQueue {
   #resend(key: string, kept: KeptAlert): Told | undefined {
     const { adapter, sink, storeMs, resendMs } = this.#options;
     if (!adapter.resends) return undefined;
-    return resendOf(kept, sink, { storeMs: storeMs(), resendMs, lastMs: this.#last.get(key) });
+    return resendOf(kept, sink, { storeMs: storeMs(), resendMs, lastMs: this.#told.get(key)?.ms });
   }
 
   async #send(parcels: readonly Parcel[]): Promise<void> {
@@ -203,7 +233,7 @@ export class AlertQueue {
   }
 
   async #settle({ item, what, kept, again }: Parcel, error: SinkError | undefined): Promise<void> {
-    const { gate, clock, storeMs } = this.#options;
+    const { gate, adapter, clock, storeMs } = this.#options;
     const { namespace, alertId } = item;
     item.tries += 1;
     item.lastTryMs = clock.wallMs();
@@ -221,7 +251,7 @@ export class AlertQueue {
       return;
     }
     const key = keyOf(namespace, alertId);
-    this.#last.set(key, storeMs());
+    if (adapter.resends) this.#told.set(key, { namespace, alertId, ms: storeMs() });
     if (again || kept === undefined) this.#items.delete(key);
     else {
       item.busy = true;

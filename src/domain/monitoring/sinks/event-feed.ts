@@ -83,6 +83,11 @@ export class EventFeed {
     this.#news = true;
   }
 
+  /** Whether it has something to tell, or to store; by the time alone that may come, too. */
+  get busy(): boolean {
+    return this.#news || this.#sent > 0;
+  }
+
   /** Whether it has something to do and may do it now. */
   get ready(): boolean {
     const { lease, namespace, gate, clock } = this.#options;

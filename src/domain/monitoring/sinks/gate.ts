@@ -26,8 +26,20 @@ export interface GateStatus {
   sent: number;
 }
 
-/** `alerts` go ahead of what a feed has to tell, and never wait for it. */
+/** Alerts never wait for what a feed has to tell, nor for the pauses after its failures. */
 export type Lane = 'alerts' | 'feed';
+
+interface LaneState {
+  underway: number;
+  /** Failed tries in a row. */
+  failures: number;
+  /** Of these, those for which the sink itself is to blame. */
+  down: number;
+  retryAtMs: number;
+  error: string;
+}
+
+const newLane = (): LaneState => ({ underway: 0, failures: 0, down: 0, retryAtMs: 0, error: '' });
 
 /** Of a feed's events that may be under way at a time, one a namespace. */
 export const FEED_CONCURRENCY = 2;
@@ -46,15 +58,9 @@ interface Attempt {
 export class SinkGate {
   readonly #options: SinkGateOptions;
   readonly #attempts = new Set<Attempt>();
-  readonly #underway: Record<Lane, number> = { alerts: 0, feed: 0 };
-  #failuresInRow = 0;
-  /** Of these, those for which the sink itself is to blame. */
-  #down = 0;
-  #retryAtMs = 0;
+  readonly #lanes: Readonly<Record<Lane, LaneState>> = { alerts: newLane(), feed: newLane() };
   #successMs: number | undefined;
   #failureMs: number | undefined;
-  #error = '';
-  #healthy = true;
   #sent = 0;
   #closed = false;
 
@@ -64,9 +70,14 @@ export class SinkGate {
 
   /** Whether one more try may begin. */
   open(lane: Lane): boolean {
-    if (this.#closed || this.#options.clock.monoMs() < this.#retryAtMs) return false;
-    if (this.#down > 0) return this.#attempts.size === 0;
-    return this.#underway[lane] < (lane === 'alerts' ? this.#options.concurrency : FEED_CONCURRENCY);
+    const { alerts, feed } = this.#lanes;
+    const nowMs = this.#options.clock.monoMs();
+    // One that does not take alerts will not take events.
+    if (this.#closed || nowMs < alerts.retryAtMs) return false;
+    if (lane === 'feed' && nowMs < feed.retryAtMs) return false;
+    const { underway, down } = this.#lanes[lane];
+    if (down > 0) return underway === 0;
+    return underway < (lane === 'alerts' ? this.#options.concurrency : FEED_CONCURRENCY);
   }
 
   /** Tries once; resolves with why it failed, or with nothing. @param count what is sent with it */
@@ -89,7 +100,7 @@ export class SinkGate {
         },
       };
       this.#attempts.add(attempt);
-      this.#underway[lane] += 1;
+      this.#lanes[lane].underway += 1;
       const end = (error?: unknown): void => {
         this.#attempts.delete(attempt);
         resolve(error);
@@ -100,16 +111,16 @@ export class SinkGate {
         (error: unknown) => end(error ?? new Error('failed')),
       );
     });
-    this.#underway[lane] -= 1;
+    this.#lanes[lane].underway -= 1;
     const elapsedMs = clock.monoMs() - startMs;
     if (failure === undefined) {
-      this.#succeeded(count);
+      this.#succeeded(lane, count);
       onTry?.('sent', elapsedMs);
       return undefined;
     }
     // Texts of other errors may hold anything.
     const error = failure instanceof SinkError ? failure : new SinkError({ message: 'failed unexpectedly' });
-    this.#failed(error);
+    this.#failed(lane, error);
     onTry?.(error.refused ? 'refused' : 'failed', elapsedMs);
     return error;
   }
@@ -133,34 +144,33 @@ export class SinkGate {
   }
 
   status(): GateStatus {
-    const pauseMs = this.#retryAtMs - this.#options.clock.monoMs();
+    const { alerts, feed } = this.#lanes;
+    const worse = feed.failures > alerts.failures ? feed : alerts;
+    const pauseMs = worse.retryAtMs - this.#options.clock.monoMs();
     return {
-      ...{ healthy: this.#healthy, successMs: this.#successMs, failureMs: this.#failureMs },
-      ...{ error: this.#healthy ? '' : this.#error, failures: this.#failuresInRow, sent: this.#sent },
+      ...{ healthy: worse.failures === 0, error: worse.error, failures: worse.failures },
+      ...{ successMs: this.#successMs, failureMs: this.#failureMs, sent: this.#sent },
       retryInMs: pauseMs > 0 ? pauseMs : undefined,
     };
   }
 
-  #succeeded(count: number): void {
-    this.#healthy = true;
-    this.#failuresInRow = 0;
-    this.#down = 0;
-    this.#retryAtMs = 0;
+  #succeeded(lane: Lane, count: number): void {
+    Object.assign(this.#lanes[lane], { failures: 0, down: 0, retryAtMs: 0, error: '' });
     this.#sent += count;
     this.#successMs = this.#options.clock.wallMs();
   }
 
-  #failed(error: SinkError): void {
+  #failed(lane: Lane, error: SinkError): void {
     const { clock } = this.#options;
-    this.#healthy = false;
-    this.#failuresInRow += 1;
-    this.#error = error.message;
+    const state = this.#lanes[lane];
+    state.failures += 1;
+    state.error = error.message;
     this.#failureMs = clock.wallMs();
     // It answers: what others have to tell may be taken.
     if (error.refused) return;
-    this.#down += 1;
-    const pauseMs = Math.max(this.backoffMs(this.#down), error.retryAfterMs ?? 0);
-    this.#retryAtMs = Math.max(this.#retryAtMs, clock.monoMs() + pauseMs);
+    state.down += 1;
+    const pauseMs = Math.max(this.backoffMs(state.down), error.retryAfterMs ?? 0);
+    state.retryAtMs = Math.max(state.retryAtMs, clock.monoMs() + pauseMs);
   }
 
   /** The pause after so many failures in a row. */

@@ -69,6 +69,8 @@ export interface AlertRecords {
   namespaces(): Iterable<string>;
   /** Those of a namespace that are kept, with their ids. */
   records(namespace: string): Iterable<readonly [string, KeptAlert]>;
+  /** Of these, those that are not resolved. */
+  open(namespace: string): Iterable<KeptAlert & { id: string }>;
   record(namespace: string, alertId: string): KeptAlert | undefined;
   /** Told after an alert changed, or was removed. */
   listen(listener: (namespace: string, alertId: string) => void): void;

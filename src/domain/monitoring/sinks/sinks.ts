@@ -171,7 +171,7 @@ export class Sinks implements View {
       if (sweep) outlet.queue.sweep();
       outlet.queue.pump();
       if (sweep) this.#addFeeds(outlet);
-      this.#pumpFeeds(outlet);
+      this.#pumpFeeds(outlet, sweep);
     }
     if (sweep) await this.#board.publish(this.#own());
   }
@@ -217,17 +217,18 @@ export class Sinks implements View {
   }
 
   #wake(namespace: string): void {
-    for (const outlet of this.#outlets) {
-      outlet.feeds.get(namespace)?.wake();
-      this.#pumpFeeds(outlet);
+    for (const { feeds } of this.#outlets) {
+      const feed = feeds.get(namespace);
+      if (feed === undefined) continue;
+      feed.wake();
+      if (feed.ready) feed.start();
     }
   }
 
-  /** Those whose turn it is: who had one goes to the end. */
-  #pumpFeeds({ feeds, gate }: Outlet): void {
-    if (feeds.size === 0) return;
+  /** Those whose turn it is: who had one goes to the end. @param all also those that seem to have nothing to do */
+  #pumpFeeds({ feeds, gate }: Outlet, all = false): void {
     for (const [namespace, feed] of [...feeds]) {
-      if (!feed.ready) continue;
+      if (!(all || feed.busy) || !feed.ready) continue;
       feed.start();
       feeds.delete(namespace);
       feeds.set(namespace, feed);

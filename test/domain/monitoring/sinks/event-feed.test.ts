@@ -137,6 +137,33 @@ describe('a feed of events', () => {
     expect(sink.ids).toEqual(['a/firing']);
   });
 
+  it('that fails does not keep alerts waiting for its pauses, and shows that it fails', async () => {
+    const { rig, sink, r1 } = await feed();
+    sink.behave = async (what) => {
+      if ('specversion' in (what[0] ?? {})) throw new SinkError({ message: 'answered 500' });
+    };
+    await rig.happen(['agent.lost']);
+    await rig.pass(20_000);
+    await rig.alert('a', { hook: 'firing' });
+    await settled();
+    expect(sink.ids).toEqual(['a/firing']);
+    expect(r1.sinks.status()).toMatchObject([{ healthy: false, error: 'answered 500', waiting: 1 }]);
+  });
+
+  it('waits while alerts are not taken', async () => {
+    const { rig, sink } = await feed();
+    let events = 0;
+    sink.behave = async (what) => {
+      if ('specversion' in (what[0] ?? {})) events += 1;
+      throw new SinkError({ message: 'answered 500' });
+    };
+    await rig.alert('a', { hook: 'firing' });
+    await settled();
+    await rig.happen(['agent.lost']);
+    await settled();
+    expect(events).toBe(0);
+  });
+
   it('passes over an event that the sink refuses again and again, and says so', async () => {
     const { rig, sink } = await feed(['agent.*', 'sink.*']);
     sink.behave = async (what) => {

@@ -354,6 +354,18 @@ describe('a sink that forgets', () => {
     expect(sink.ids.filter((id) => id === 'a/firing')).toHaveLength(6);
   });
 
+  it('hears from the replica that takes over that an alert is over, as often as it would have', async () => {
+    const { rig, sink, r1, shared } = await alertmanager();
+    await rig.alert('a', { hook: 'firing' });
+    await settled();
+    await rig.alert('a', { hook: 'resolved' });
+    await settled();
+    r1.die();
+    await rig.give(await rig.replica({ ...shared, replicaId: 'r2' }));
+    await rig.pass(600_000, 500);
+    expect(sink.ids.filter((id) => id === 'a/resolved')).toHaveLength(3);
+  });
+
   it('hears of it at once from the replica that takes over, before it takes it for over', async () => {
     const { rig, sink, r1, shared } = await alertmanager();
     await rig.alert('a', { hook: 'firing' });
