@@ -5,14 +5,11 @@ import { FleetOperationService } from '../../gen/mycosoft/orchestrator/coordinat
 import { MessageService } from '../../gen/mycosoft/orchestrator/coordination/v1/message_service_pb.ts';
 import { TaskService } from '../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import { AlertService } from '../../gen/mycosoft/orchestrator/monitoring/v1/alert_service_pb.ts';
-import { AlertService } from '../../gen/mycosoft/orchestrator/monitoring/v1/alert_service_pb.ts';
 import { MonitoringService } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { ResourceService } from '../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 
 export interface Clients {
   agents: Client<typeof AgentService>;
-  alerts: Client<typeof AlertService>;
-  alerts: Client<typeof AlertService>;
   messages: Client<typeof MessageService>;
   monitoring: Client<typeof MonitoringService>;
   operations: Client<typeof FleetOperationService>;
@@ -28,8 +25,6 @@ export function connectClients(address: string): Clients {
   const transport = createGrpcTransport({ baseUrl, sessionManager });
   return {
     agents: createClient(AgentService, transport),
-    alerts: createClient(AlertService, transport),
-    alerts: createClient(AlertService, transport),
     messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),
     operations: createClient(FleetOperationService, transport),
