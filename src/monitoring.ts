@@ -20,6 +20,7 @@ import type { EventLoopMonitor } from './lib/event-loop.ts';
 import { every } from './lib/every.ts';
 import type { Ids } from './lib/ids.ts';
 import type { Logger } from './lib/logger.ts';
+import { createReports } from './reports.ts';
 import { createSinks } from './sinks.ts';
 import type { Store } from './state/store.ts';
 import { type Stores, unlessStoreAway } from './stores.ts';
@@ -113,6 +114,12 @@ export function createMonitoring(options: MonitoringOptions) {
     ...{ config, store: options.store, fleet, figures, clock, ids: options.ids, log, background },
     replicaAlive: (id) => replicas.isAlive(id),
   });
+  const reports = createReports({
+    ...{ config, store: options.store, fleet, events: options.events, clock, log, background },
+    readings: (namespace) => figures.figures.readings(namespace),
+    history: history.query,
+    alerts: alerting.view,
+  });
   const diagnosis = createDiagnosis({
     ...{ config, stores: options.stores, fleet, replicas, clock, log },
     sight: served
@@ -135,6 +142,7 @@ export function createMonitoring(options: MonitoringOptions) {
     diagnosis,
     figures,
     history,
+    reports,
     services,
     sinks,
     /** Begins what is done again and again; what is pushed to `closing` ends it. */

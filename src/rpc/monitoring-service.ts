@@ -1,5 +1,4 @@
 import { create, type JsonObject } from '@bufbuild/protobuf';
-import { ErrorReason } from '../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
 import {
   GetConfigResponseSchema,
   GetSystemStatusResponseSchema,
@@ -14,9 +13,9 @@ import type { EventLog } from '../domain/monitoring/event-log.ts';
 import { METRICS } from '../domain/monitoring/figures/catalogue.ts';
 import type { HistoryQuery } from '../domain/monitoring/history/query.ts';
 import type { LiveStreams } from '../domain/monitoring/live/live-streams.ts';
+import type { Reports } from '../domain/monitoring/report/reports.ts';
 import type { SystemStatusReader } from '../domain/monitoring/status.ts';
 import type { Topology } from '../domain/monitoring/topology/topology.ts';
-import { DomainError } from '../lib/errors.ts';
 import { msFromDuration } from '../lib/proto-time.ts';
 import { bindService, type ServiceBinding } from './service.ts';
 
@@ -27,6 +26,7 @@ export interface MonitoringServiceOptions {
   topology: Topology;
   diagnosis: Pick<Diagnosis, 'run'>;
   history: Pick<HistoryQuery, 'run'>;
+  reports: Pick<Reports, 'get'>;
   /** The effective configuration, secrets blanked, and where it came from. */
   config: { config: JsonObject; sources: Record<string, string> };
   /** At the latest after this the status is sent again, changed or not. */
@@ -35,12 +35,8 @@ export interface MonitoringServiceOptions {
 
 const DEFAULT_INTERVAL_MS = 1000;
 
-const toCome = (): never => {
-  throw new DomainError({ reason: ErrorReason.METHOD_NOT_SERVED, message: 'is to come' });
-};
-
 export function createMonitoringService(options: MonitoringServiceOptions): ServiceBinding {
-  const { status, events, live, topology, diagnosis, history, config, updateIntervalMs } = options;
+  const { status, events, live, topology, diagnosis, history, reports, config, updateIntervalMs } = options;
   return bindService(MonitoringService, {
     getSystemStatus: async (request) =>
       create(GetSystemStatusResponseSchema, { status: status.read(request.namespace) }),
@@ -56,7 +52,7 @@ export function createMonitoringService(options: MonitoringServiceOptions): Serv
     listMetrics: async () => create(ListMetricsResponseSchema, { metrics: [...METRICS] }),
     getTopology: (request) => topology.get(request),
     diagnose: (request) => diagnosis.run(request),
-    getReport: toCome,
+    getReport: (request) => reports.get(request),
     watchLive: (request, context) => live.watch(request, context.json === true, context.signal),
     getConfig: async () => create(GetConfigResponseSchema, config),
   });
@@ -93,7 +89,8 @@ async function* watchStatus(
 }
 
 /** What counts as a change: everything but the readings that differ at every look. */
-function changePrint({ state, reasons, fleet, store, replicas }: SystemStatus): string {
+function changePrint(status: SystemStatus): string {
+  const { state, reasons, fleet, store, replicas, services, sinks, alerts } = status;
   return JSON.stringify([
     state,
     reasons,
@@ -106,5 +103,8 @@ function changePrint({ state, reasons, fleet, store, replicas }: SystemStatus): 
     `${store?.epoch}`,
     store?.pendingVerdicts,
     replicas.map(({ id, sessions, draining }) => [id, sessions, draining]),
+    services.map((service) => [service.name, service.state]),
+    sinks.map(({ name, healthy }) => [name, healthy]),
+    alerts.map(({ severity, firing, acknowledged }) => [severity, firing, acknowledged]),
   ]);
 }
