@@ -10,6 +10,7 @@ import { ResourceService } from '../../gen/mycosoft/orchestrator/resource/v1/res
 
 export interface Clients {
   agents: Client<typeof AgentService>;
+  alerts: Client<typeof AlertService>;
   messages: Client<typeof MessageService>;
   monitoring: Client<typeof MonitoringService>;
   operations: Client<typeof FleetOperationService>;
@@ -25,6 +26,7 @@ export function connectClients(address: string): Clients {
   const transport = createGrpcTransport({ baseUrl, sessionManager });
   return {
     agents: createClient(AgentService, transport),
+    alerts: createClient(AlertService, transport),
     messages: createClient(MessageService, transport),
     monitoring: createClient(MonitoringService, transport),
     operations: createClient(FleetOperationService, transport),
