@@ -9,9 +9,11 @@ import { AlertsPage } from './alerts.tsx';
 import { EventPage } from './event.tsx';
 import { eventChoice, requestFilter } from './events/choice.ts';
 import { EventsPage } from './events.tsx';
+import { OperationPage } from './operation.tsx';
 import { OperationsPage } from './operations.tsx';
 import { OverviewPage } from './overview.tsx';
 import { ResourcesPage } from './resources.tsx';
+import { TaskPage } from './task.tsx';
 import { TasksPage } from './tasks.tsx';
 import { TopologyPage } from './topology.tsx';
 
@@ -53,9 +55,23 @@ export const PAGES: readonly PageEntry[] = [
     detail: { page: AgentPage, parts: [Part.AGENTS, Part.EVENTS], spec: one },
   },
   { path: 'topology', title: 'Topology', key: 't', page: TopologyPage, parts: [Part.TRAFFIC] },
-  { path: 'tasks', title: 'Tasks', key: 'k', page: TasksPage, parts: [Part.TASKS] },
+  {
+    path: 'tasks',
+    title: 'Tasks',
+    key: 'k',
+    page: TasksPage,
+    parts: [Part.TASKS],
+    detail: { page: TaskPage, parts: [Part.TASKS] },
+  },
   { path: 'resources', title: 'Resources', key: 'r', page: ResourcesPage, parts: [Part.USAGE] },
-  { path: 'operations', title: 'Operations', key: 'p', page: OperationsPage, parts: [Part.OPERATIONS] },
+  {
+    path: 'operations',
+    title: 'Operations',
+    key: 'p',
+    page: OperationsPage,
+    parts: [Part.OPERATIONS],
+    detail: { page: OperationPage, parts: [Part.OPERATIONS] },
+  },
   { path: 'alerts', title: 'Alerts', key: 'l', page: AlertsPage, parts: [] },
   {
     path: 'events',
