@@ -15,13 +15,13 @@ export interface HeartbeatOptions {
   mainOnly: boolean;
 }
 
-interface Layout {
+export interface Layout {
   name: string;
   connections: number;
   agentsPerConnection: number;
 }
 
-interface Sample {
+export interface Sample {
   cpuUsPerHeartbeat: number;
   rssBytesPerAgent: number;
   heartbeatsPerSecond: number;
@@ -39,7 +39,12 @@ const leastRate = 0.9;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function measure(subject: Subject, layout: Layout, options: HeartbeatOptions): Promise<Sample> {
+/** What a subject takes for each heartbeat of a fleet, in one window. */
+export async function measure(
+  subject: Subject,
+  layout: Layout,
+  options: Pick<HeartbeatOptions, 'settleMs' | 'windowMs'>,
+): Promise<Sample> {
   const server = await subject.start();
   const generator = new LoadGenerator();
   const agents = layout.connections * layout.agentsPerConnection;

@@ -4,8 +4,10 @@ import { calls } from './calls.ts';
 import { detect } from './detect.ts';
 import { say } from './figures.ts';
 import { heartbeat } from './heartbeat.ts';
+import { type HistoryOptions, history } from './history.ts';
 import { live } from './live.ts';
 import { messages, type TrafficOptions } from './messages.ts';
+import { type MonitoringOptions, monitoring } from './monitoring.ts';
 import { type PlacementOptions, placement } from './placement.ts';
 import { register } from './register.ts';
 import { runStorm } from './storm.ts';
@@ -124,6 +126,30 @@ program
   .action(async (options: Omit<TrafficOptions, 'only' | 'window'> & { only: string[] }) => {
     finish(await calls({ ...options, window: 1 }));
   });
+
+program
+  .command('monitoring')
+  .description(
+    'server CPU of a heartbeat with monitoring on (figures, history, rules), against the same without it',
+  )
+  .option('--agents <n>', 'agents, on a connection each', positive, 3000)
+  .option('--rounds <n>', 'measurements of each, interleaved', positive, 5)
+  .option('--settle <s>', 'seconds to wait after the last agent has attached', positive, 8)
+  .option('--window <s>', 'seconds to measure', positive, 20)
+  .action(async (options: Record<'agents' | 'rounds' | 'settle' | 'window', number>) => {
+    const { agents, rounds, settle, window } = options;
+    const given: MonitoringOptions = { agents, rounds, settleMs: settle * 1000, windowMs: window * 1000 };
+    finish(await monitoring(given));
+  });
+
+program
+  .command('history')
+  .description('a day of measurements of a fleet by a simulated clock: how it is answered, and what it takes')
+  .option('--agents <n>', 'agents', positive, 3000)
+  .option('--hours <n>', 'hours that are simulated', positive, 24)
+  .option('--trips <n>', 'round trips of each agent a minute', positive, 12)
+  .option('--queries <n>', 'queries of each kind', positive, 200)
+  .action(async (options: HistoryOptions) => finish(await history(options)));
 
 program
   .command('tasks')

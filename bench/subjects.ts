@@ -32,10 +32,13 @@ const orchestratorEnv = {
   ORCHESTRATOR_GRPC_MAX_CONNECTIONS_PER_ADDRESS: '20000',
 };
 
-async function startOrchestrator(store: string | undefined): Promise<Running> {
+async function startOrchestrator(
+  store: string | undefined,
+  more: Record<string, string> = {},
+): Promise<Running> {
   const service = await ServiceProcess.start({
     ...(store === undefined ? {} : { store }),
-    env: orchestratorEnv,
+    env: { ...orchestratorEnv, ...more },
   });
   return { address: service.grpc, pid: service.pid, helpers: [], stop: () => service.stop() };
 }
@@ -46,6 +49,13 @@ export const onLmdb: Subject = {
   register: true,
   start: () => startOrchestrator(undefined),
 };
+
+/** The same with other settings. */
+export const onLmdbWith = (name: string, env: Record<string, string>): Subject => ({
+  ...onLmdb,
+  name,
+  start: () => startOrchestrator(undefined, env),
+});
 
 async function startOnRedis(appendfsync: 'always' | 'everysec'): Promise<Running> {
   const redis = await startRedis({ appendfsync });
