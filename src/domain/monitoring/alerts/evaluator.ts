@@ -180,7 +180,7 @@ export class Evaluator implements View {
     if (begins) {
       // Alerts that the last holder stored may not have come here yet.
       if (views.position(namespace).revision < fence.revision) return;
-      await found.evaluator.begin(fence);
+      await found.evaluator.begin(fence, lease.inherited);
       found.lease = lease;
     }
     const outcome = await found.evaluator.round(fence, lane);

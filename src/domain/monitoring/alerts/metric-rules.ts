@@ -44,14 +44,19 @@ export class MetricRules {
   readonly #samples = new Samples();
   readonly #growth = new GrowthWindows();
   readonly #refreshed = new Map<string, number>();
+  #settledMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: MetricRulesOptions) {
     const { rules, namespace } = options;
     this.#options = { ...options, rules: rules.filter((rule) => isJudgedIn(rule, namespace)) };
   }
 
-  /** What it was seen to last and measured before counts no more: another replica judged meanwhile. */
-  begin(): void {
+  /**
+   * What it was seen to last and measured before counts no more: another replica judged meanwhile.
+   * @param settleMs so long its figures may lack what others measure: until then nothing begins, clears or is dropped
+   */
+  begin(nowMs: number, settleMs: number): void {
+    this.#settledMs = nowMs + settleMs;
     this.#elapsed.clear();
     this.#samples.clear();
   }
@@ -127,6 +132,11 @@ export class MetricRules {
     const standing = open && this.#standing(open, now);
     const next = judge(standing, reading.value, condition);
     if (next.state === 'none' && open === undefined) return;
+    if (
+      now.monoMs < this.#settledMs &&
+      (open === undefined || next.state !== 'firing' || next.isClear || next.noData)
+    )
+      return;
     const fresh = open === undefined ? undefined : alertOf(open);
     if (open !== undefined && fresh !== undefined && !this.#isNews(open, next, reading.value, now)) return;
     const draft = fresh === undefined ? drafts.begin(rule, subject, now.storeMs) : drafts.edit(fresh.id);

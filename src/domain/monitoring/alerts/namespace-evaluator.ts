@@ -81,8 +81,8 @@ export class NamespaceEvaluator {
   }
 
   /** Under a new lease: goes on where the last holder was. @throws StoreUnavailableError */
-  async begin(fence: Check): Promise<void> {
-    this.#metrics.begin();
+  async begin(fence: Check, inherited: boolean): Promise<void> {
+    this.#metrics.begin(this.#ports.clock.monoMs(), inherited ? SETTLE_MS : 0);
     this.#grouping.begin();
     this.#mustSee = fence.revision;
     const { clock } = this.#ports;
@@ -247,5 +247,7 @@ export class NamespaceEvaluator {
   }
 }
 
+/** How long the figures of a replica that took over may lack what others measure. */
+const SETTLE_MS = 3000;
 /** How long the view may take to show what was committed. */
 const SEEN_MS = 2000;

@@ -116,6 +116,9 @@ describe('when the replica that judges dies', () => {
     figures.set('system_load', 0.9);
     await first.tick();
     expect(once).toBe(false);
+    expect(second.alerts()).toEqual([]);
+    // The other one looks for a moment before it believes its own figures.
+    await second.pass(4_000);
     const lease = { key: 'lease/alerts', revision: expect.any(BigInt) };
     const stored = store.commits.filter(({ puts }) => puts?.some(({ key }) => key.startsWith('alert/')));
     expect(stored).toHaveLength(1);
