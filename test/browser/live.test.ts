@@ -106,6 +106,10 @@ test('a lost connection is unmistakable, ages go on, and all is live again when 
   const { page } = await openTab(browser, service.http);
   await page.goto(`http://${service.http}/#/agents`);
   await page.getByRole('link', { name: 'a-2' }).waitFor();
+  await page
+    .locator('tr', { hasText: 'a-2' })
+    .locator('.age', { hasText: /now| s$/ })
+    .waitFor();
   await service.kill('SIGKILL');
   await page.getByText('Connection lost').waitFor({ timeout: 10_000 });
   expect(await page.locator('main').getAttribute('class')).toContain('stale');

@@ -58,13 +58,16 @@ export async function openTab(
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** What axe finds wrong, a line each; empty: nothing. */
+const MOST = 12;
+
+/** What axe finds wrong, a line each, the first of them; empty: nothing. */
 export async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axeSource);
   const results = await page.evaluate(() =>
     (globalThis as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
   );
-  return results.violations.flatMap(({ id, help, nodes }) =>
+  const found = results.violations.flatMap(({ id, help, nodes }) =>
     nodes.map(({ html, failureSummary }) => `${id}: ${help}: ${html.slice(0, 200)} (${failureSummary})`),
   );
+  return found.slice(0, MOST);
 }

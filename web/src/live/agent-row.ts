@@ -44,12 +44,23 @@ export interface AgentRow {
   sortKey: string;
   revision: number;
   reading: Reading | undefined;
+  /** Tasks that it has, and deliveries in its mailbox; undefined: not told yet. */
+  tasks: number | undefined;
+  deliveries: number | undefined;
+}
+
+/** What is told of an agent between its changes. */
+export interface AgentSampled {
+  id: string;
+  reading: Reading | undefined;
+  tasks: number;
+  deliveries: number;
 }
 
 export interface AgentNews {
   upserts: AgentRow[];
   removed: string[];
-  samples: { id: string; reading: Reading }[];
+  samples: AgentSampled[];
   /** The whole record of agents that were asked for by id. */
   whole: Agent[];
   /** From here on what is not mentioned since `begin` is gone. */
@@ -84,6 +95,8 @@ export function rowOf(agent: Agent, heardAt: number): AgentRow {
     sortKey: agent.id.replace(/\d+/g, (digits) => digits.padStart(12, '0')),
     revision: Number(agent.revision),
     reading: readingOf(agent.observation, heardAt),
+    tasks: undefined,
+    deliveries: undefined,
   };
 }
 

@@ -12,7 +12,7 @@ import {
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { harmless, harmlessText } from '../lib/harmless.ts';
 import { timeMs, toDuration } from '../lib/time.ts';
-import { type AgentRow, type Reading, readingOf, rowOf } from './agent-row.ts';
+import { type AgentRow, type AgentSampled, readingOf, rowOf } from './agent-row.ts';
 import { type FromWorker, type PartNews, steadyNow, type WatchSpec } from './protocol.ts';
 
 export interface LiveStreamOptions {
@@ -42,7 +42,7 @@ export class LiveStream {
   #heardTold = 0;
   readonly #upserts = new Map<string, AgentRow>();
   readonly #removed = new Set<string>();
-  readonly #samples = new Map<string, Reading>();
+  readonly #samples = new Map<string, AgentSampled>();
   readonly #whole = new Map<string, Agent>();
   #synced = false;
 
@@ -150,9 +150,9 @@ export class LiveStream {
       this.#upserts.set(agent.id, rowOf(agent, at));
       if (spec.agentIds.includes(agent.id)) this.#whole.set(agent.id, agent);
     }
-    for (const { agentId, observation } of news.samples) {
+    for (const { agentId, observation, pendingDeliveries, tasks } of news.samples) {
       const reading = readingOf(harmless(observation), at);
-      if (reading !== undefined) this.#samples.set(agentId, reading);
+      this.#samples.set(agentId, { id: agentId, reading, tasks, deliveries: pendingDeliveries });
     }
     // Samples come with synced false: only a response of changes tells.
     if (news.synced) this.#synced = true;
@@ -165,7 +165,7 @@ export class LiveStream {
     this.#flushTimer = undefined;
     const upserts = taken(this.#upserts, MAX_BATCH).map(([, row]) => row);
     const room = MAX_BATCH - upserts.length;
-    const samples = taken(this.#samples, room).map(([id, reading]) => ({ id, reading }));
+    const samples = taken(this.#samples, room).map(([, sample]) => sample);
     const removed = [...this.#removed];
     const whole = [...this.#whole.values()];
     this.#removed.clear();

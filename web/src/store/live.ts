@@ -94,14 +94,20 @@ function begin(of: number): void {
 }
 
 function takeAgents(news: AgentNews): void {
-  for (const { id, reading } of news.samples) {
-    const row = agents.get(id);
-    if (row !== undefined) row.reading = reading;
-  }
   for (const row of news.upserts) {
     // A change may come without what was measured.
-    row.reading ??= agents.get(row.id)?.reading;
+    const before = agents.get(row.id);
+    row.reading ??= before?.reading;
+    row.tasks ??= before?.tasks;
+    row.deliveries ??= before?.deliveries;
     agents.put(row.id, row);
+  }
+  for (const { id, reading, tasks: open, deliveries } of news.samples) {
+    const row = agents.get(id);
+    if (row === undefined) continue;
+    row.reading = reading ?? row.reading;
+    row.tasks = open;
+    row.deliveries = deliveries;
   }
   for (const id of news.removed) {
     agents.delete(id);

@@ -12,7 +12,7 @@ export const AGENT_COLUMNS: readonly Column<AgentRow>[] = [
   {
     id: 'id',
     title: 'Agent',
-    width: '22%',
+    width: '19%',
     sortable: true,
     cell: ({ id, name }) => (
       <a href={href(['agents', id])} title={name === '' ? id : `${id}: ${name}`}>
@@ -97,6 +97,19 @@ export const AGENT_COLUMNS: readonly Column<AgentRow>[] = [
     hide: 's',
     sortable: true,
     cell: ({ reading }) => millis(reading?.rttP95),
+  },
+  {
+    id: 'tasks',
+    title: 'Tasks',
+    width: '4.6rem',
+    number: true,
+    hide: 'm',
+    sortable: true,
+    cell: ({ tasks, deliveries }) => (
+      <span title={deliveries === undefined ? undefined : `${deliveries} deliveries in its mailbox`}>
+        {tasks ?? '–'}
+      </span>
+    ),
   },
   {
     id: 'activity',

@@ -23,11 +23,12 @@ const KEYS: Readonly<Record<string, Key>> = {
   load: ({ reading }) => reading?.load,
   p50: ({ reading }) => reading?.rttP50,
   p95: ({ reading }) => reading?.rttP95,
+  tasks: ({ tasks }) => tasks,
   activity: ({ reading }) => reading?.activity,
   age: ({ reading }) => (reading === undefined ? undefined : -reading.at),
 };
 
-const SOFT: ReadonlySet<string> = new Set(['health', 'load', 'p50', 'p95', 'age']);
+const SOFT: ReadonlySet<string> = new Set(['health', 'load', 'p50', 'p95', 'age', 'tasks']);
 
 /** Whether the order moves with each reading. */
 export const isSoft = ({ column }: Sorting): boolean => SOFT.has(column);

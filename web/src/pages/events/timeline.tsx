@@ -36,7 +36,7 @@ export function Timeline({ events }: { events: readonly Event[] }) {
                 <a
                   class="chain-link"
                   href={href(['events', event.id])}
-                  aria-label={`Causes and consequences of ${event.type} ${event.id}`}
+                  aria-label={`${event.causeId === '' ? 'more' : 'why'}: causes and consequences of ${event.type} ${event.id}`}
                 >
                   {event.causeId === '' ? 'more' : 'why'}
                 </a>

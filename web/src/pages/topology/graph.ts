@@ -1,0 +1,204 @@
+import type {
+  GetTopologyResponse,
+  TopologyEdge,
+} from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
+import { durationMs } from '../../lib/time.ts';
+
+export interface GraphNode {
+  id: string;
+  name: string;
+  kind: string;
+  zone: string;
+  agents: number;
+  connected: number;
+  /** Mean over the agents of which it is known; undefined: of none. */
+  health: number | undefined;
+  missing: boolean;
+  /** Whether it is one agent, with a page of its own. */
+  isAgent: boolean;
+}
+
+export interface GraphEdge {
+  from: string;
+  to: string;
+  /** Empty: messages. */
+  relationship: string;
+  count: number;
+  rate: number;
+  messages: number;
+  failed: number;
+  /** Of several, the worst. */
+  p95: number | undefined;
+}
+
+export interface Graph {
+  nodes: Map<string, GraphNode>;
+  edges: GraphEdge[];
+}
+
+export type Grouping = 'none' | 'kind' | 'zone';
+
+const keyOf = ({ from, to, relationship }: GraphEdge): string => `${from}\u0000${to}\u0000${relationship}`;
+
+/** Nodes as they came, or put together by kind or zone; names that no agent has stay apart. */
+export function graphOf({ nodes, edges, groupBy }: GetTopologyResponse, grouping: Grouping): Graph {
+  const place = new Map<string, string>();
+  const found = new Map<string, GraphNode & { weight: number }>();
+  for (const node of nodes) {
+    const isStranger = node.agents === 0;
+    const value = grouping === 'kind' ? node.kind : node.zone;
+    const isTogether = grouping !== 'none' && !isStranger;
+    const id = isTogether ? `group ${value}` : node.id;
+    place.set(node.id, id);
+    const has = found.get(id);
+    const weight = node.health === undefined ? 0 : node.agents;
+    if (has === undefined) {
+      found.set(id, {
+        id,
+        name: isTogether ? value || `no ${grouping}` : node.name,
+        kind: grouping === 'zone' ? '' : node.kind,
+        zone: grouping === 'kind' ? '' : node.zone,
+        agents: node.agents,
+        connected: node.connected,
+        health: node.health,
+        missing: node.missing,
+        isAgent: !isTogether && groupBy === '' && node.agents === 1,
+        weight,
+      });
+      continue;
+    }
+    if (node.health !== undefined)
+      has.health = ((has.health ?? 0) * has.weight + node.health * weight) / Math.max(1, has.weight + weight);
+    has.weight += weight;
+    has.agents += node.agents;
+    has.connected += node.connected;
+  }
+  return { nodes: found, edges: together(edges, place) };
+}
+
+function together(edges: readonly TopologyEdge[], place: ReadonlyMap<string, string>): GraphEdge[] {
+  const found = new Map<string, GraphEdge>();
+  for (const edge of edges) {
+    const made: GraphEdge = {
+      from: place.get(edge.fromId) ?? edge.fromId,
+      to: place.get(edge.toId) ?? edge.toId,
+      relationship: edge.relationship,
+      count: edge.count,
+      rate: edge.rate,
+      messages: Number(edge.messages),
+      failed: Number(edge.failed),
+      p95: durationMs(edge.latencyP95),
+    };
+    const has = found.get(keyOf(made));
+    if (has === undefined) {
+      found.set(keyOf(made), made);
+      continue;
+    }
+    has.count += made.count;
+    has.rate += made.rate;
+    has.messages += made.messages;
+    has.failed += made.failed;
+    if (made.p95 !== undefined) has.p95 = Math.max(has.p95 ?? 0, made.p95);
+  }
+  return [...found.values()];
+}
+
+export interface Placed {
+  node: GraphNode;
+  x: number;
+  y: number;
+}
+
+export interface Layout {
+  placed: Map<string, Placed>;
+  /** Nodes that nothing leads to or from. */
+  alone: GraphNode[];
+  width: number;
+  height: number;
+}
+
+export const NODE_WIDTH = 168;
+export const NODE_HEIGHT = 44;
+const COLUMN = NODE_WIDTH + 110;
+const ROW = NODE_HEIGHT + 16;
+const MARGIN = 12;
+const MAX_LAYERS = 8;
+const SWEEPS = 6;
+
+/** Columns from those that need or talk to others to those that are needed; in each, neighbours near to each other. */
+export function layoutOf({ nodes, edges }: Graph): Layout {
+  const between = edges.filter(({ from, to }) => from !== to && nodes.has(from) && nodes.has(to));
+  const joined = new Set(edges.flatMap(({ from, to }) => [from, to]));
+  const rank = ranks([...joined].filter((id) => nodes.has(id)), between);
+  const layers: string[][] = [];
+  for (const [id, layer] of [...rank].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const own = layers[layer] ?? [];
+    layers[layer] = own;
+    own.push(id);
+  }
+  const used = layers.filter((layer) => layer !== undefined && layer.length > 0);
+  order(used, between);
+  const tallest = Math.max(0, ...used.map((layer) => layer.length));
+  const placed = new Map<string, Placed>();
+  for (const [column, layer] of used.entries()) {
+    const top = ((tallest - layer.length) * ROW) / 2;
+    for (const [row, id] of layer.entries()) {
+      const node = nodes.get(id);
+      if (node !== undefined) placed.set(id, { node, x: MARGIN + column * COLUMN, y: MARGIN + top + row * ROW });
+    }
+  }
+  return {
+    placed,
+    alone: [...nodes.values()].filter(({ id }) => !joined.has(id)),
+    width: MARGIN * 2 + Math.max(0, used.length - 1) * COLUMN + NODE_WIDTH,
+    height: MARGIN * 2 + tallest * ROW - (ROW - NODE_HEIGHT),
+  };
+}
+
+/** How far right each has to stand; cycles are cut off at the last column. */
+function ranks(ids: readonly string[], edges: readonly GraphEdge[]): Map<string, number> {
+  const rank = new Map(ids.map((id) => [id, 0]));
+  for (let round = 0; round < MAX_LAYERS; round += 1) {
+    let moved = false;
+    for (const { from, to } of edges) {
+      const wanted = Math.min(MAX_LAYERS - 1, (rank.get(from) ?? 0) + 1);
+      if ((rank.get(to) ?? 0) >= wanted) continue;
+      rank.set(to, wanted);
+      moved = true;
+    }
+    if (!moved) break;
+  }
+  return rank;
+}
+
+/** Moves each node to where its neighbours are on average, there and back (Sugiyama's barycentres). */
+function order(layers: string[][], edges: readonly GraphEdge[]): void {
+  const neighbours = new Map<string, string[]>();
+  const add = (id: string, other: string): void => {
+    const own = neighbours.get(id);
+    if (own === undefined) neighbours.set(id, [other]);
+    else own.push(other);
+  };
+  for (const { from, to } of edges) {
+    add(from, to);
+    add(to, from);
+  }
+  const at = new Map<string, number>();
+  const number = (layer: readonly string[]): void => {
+    for (const [row, id] of layer.entries()) at.set(id, (row + 0.5) / layer.length);
+  };
+  for (const layer of layers) number(layer);
+  for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
+    for (const layer of sweep % 2 === 0 ? layers : [...layers].reverse()) {
+      const centre = new Map(
+        layer.map((id) => {
+          const own = neighbours.get(id) ?? [];
+          const sum = own.reduce((total, other) => total + (at.get(other) ?? 0.5), 0);
+          return [id, own.length === 0 ? (at.get(id) ?? 0.5) : sum / own.length];
+        }),
+      );
+      layer.sort((a, b) => (centre.get(a) ?? 0) - (centre.get(b) ?? 0) || (a < b ? -1 : 1));
+      number(layer);
+    }
+  }
+}
