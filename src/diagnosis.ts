@@ -43,6 +43,8 @@ export interface CreateDiagnosisOptions {
   sight: Sight | undefined;
   dashboards: DashboardsOptions;
   exporters(): ExporterHealth[];
+  /** See Scope. */
+  settleMs?: number;
 }
 
 /** The checks of the diagnosis, wired to what they look at. */
@@ -103,6 +105,7 @@ export function createDiagnosis(options: CreateDiagnosisOptions): Diagnosis {
   });
   return new Diagnosis({
     ...{ checks, clock, log, replicaId: config.id },
+    ...(options.settleMs === undefined ? {} : { settleMs: options.settleMs }),
     namespaces: () => directory.namespaces().filter((namespace) => namespace !== SYSTEM_NAMESPACE),
   });
 }

@@ -27,6 +27,8 @@ export interface Scope {
   whole: boolean;
   /** Lets others have their turn of the event loop; call it for each agent, delivery or task. */
   breathe(): Promise<void> | undefined;
+  /** How long something may be on its way before it counts, milliseconds. */
+  settleMs: number;
   /** Fires when nobody waits for the answer any more. */
   signal: AbortSignal;
 }

@@ -25,9 +25,12 @@ export interface DiagnosisOptions {
   namespaces(): readonly string[];
   /** What a check may take, milliseconds; default 5 s. */
   checkMs?: number;
+  /** See Scope; default 2 s. */
+  settleMs?: number;
 }
 
 const CHECK_MS = 5000;
+const SETTLE_MS = 2000;
 /** Diagnoses of different requests under way at a time. */
 const MAX_RUNNING = 4;
 /** How long one may hold up the event loop: pings wait no longer. */
@@ -99,14 +102,15 @@ export class Diagnosis {
   }
 
   async #check(check: Check, namespaces: readonly string[], whole: boolean): Promise<Finding[]> {
-    const { clock, log, checkMs = CHECK_MS } = this.#options;
+    const { clock, log, checkMs = CHECK_MS, settleMs = SETTLE_MS } = this.#options;
     const end = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
       timer = setTimeout(() => resolve('late'), checkMs);
     });
     try {
-      const scope: Scope = { namespaces, whole, breathe: breathing(clock, end.signal), signal: end.signal };
+      const { signal } = end;
+      const scope: Scope = { namespaces, whole, settleMs, breathe: breathing(clock, signal), signal };
       const result = await Promise.race([check.run(scope), late]);
       if (result === 'late') return [findingOf(check, notMade(`did not end within ${checkMs / 1000} s`))];
       if (result.found.length === 0) return [findingOf(check, well(result.well))];

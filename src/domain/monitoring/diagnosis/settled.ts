@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Scope } from './check.ts';
 
-/** How long something may be on its way before it counts. */
-const SETTLE_MS = 2000;
-const LOOK_MS = 100;
+const LOOK_MS = 50;
 
 /**
  * Looks again for a while at what may be on its way: a commit that views have not heard of yet, a lease that changes hands.
@@ -11,8 +10,7 @@ const LOOK_MS = 100;
 export async function settled<T>(
   look: () => Promise<T[]> | T[],
   keyOf: (found: T) => string,
-  signal: AbortSignal,
-  settleMs = SETTLE_MS,
+  { signal, settleMs }: Pick<Scope, 'signal' | 'settleMs'>,
 ): Promise<T[]> {
   const untilMs = performance.now() + settleMs;
   let found = await look();

@@ -45,7 +45,7 @@ export function checkAllocation(options: AllocationOptions): Check {
             return seen.orphans;
           },
           ({ key }) => key,
-          scope.signal,
+          scope,
         );
         const stuck = await settled(
           async () => {
@@ -54,7 +54,7 @@ export function checkAllocation(options: AllocationOptions): Check {
             return seen.stuck;
           },
           ({ id }) => id,
-          scope.signal,
+          scope,
         );
         found.push(...orphansFound(orphans, namespace), ...pastLease(options, namespace));
         found.push(...stuckFound(stuck, namespace));

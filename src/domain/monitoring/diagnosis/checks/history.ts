@@ -8,15 +8,12 @@ export interface HistoryOptions {
   history(): HistoryHealth;
 }
 
-/** What waits is stored every second. */
-const DRAIN_MS = 3000;
-
 /** Whether what is measured is kept. */
 export function reviewHistory({ history }: HistoryOptions): Check {
   return {
     id: 'system_monitoring.review_history',
     step: 3,
-    async run({ signal }) {
+    async run(scope) {
       const found: Found[] = [];
       const first = history();
       const waiting = `${count(first.chunks, 'chunk')} (${bytes(first.bytes)}) wait to be stored`;
@@ -32,15 +29,14 @@ export function reviewHistory({ history }: HistoryOptions): Check {
         const stuck = await settled(
           () => (history().chunks >= first.chunks && first.chunks > 0 ? [first] : []),
           () => 'stuck',
-          signal,
-          DRAIN_MS,
+          scope,
         );
         if (stuck.length > 0) {
           found.push({
             code: 'history_behind',
             severity: Finding_Severity.WARNING,
             summary: `History is behind: ${waiting}, and they do not become fewer.`,
-            evidence: [`${count(history().chunks, 'chunk')} wait ${DRAIN_MS / 1000} s later`],
+            evidence: [`${count(history().chunks, 'chunk')} wait ${scope.settleMs / 1000} s later`],
             advice: 'See the log of this replica, and how long commits to the monitoring database take.',
           });
         }

@@ -78,11 +78,7 @@ async function abandoned({ records, replicas }: StabilityOptions, scope: Scope) 
     }
     return gone;
   };
-  const gone = await settled(
-    look,
-    ({ namespace, duty, holder }) => `${namespace} ${duty} ${holder}`,
-    scope.signal,
-  );
+  const gone = await settled(look, ({ namespace, duty, holder }) => `${namespace} ${duty} ${holder}`, scope);
   const byHolder = new Map<string, typeof gone>();
   for (const lease of gone) byHolder.set(lease.holder, [...(byHolder.get(lease.holder) ?? []), lease]);
   const found = [...byHolder].map(
@@ -107,7 +103,7 @@ async function clockOffsets({ replicas, store, clock }: StabilityOptions, scope:
   const others = await settled(
     () => replicas.clockOffsets().filter(({ offsetMs }) => Math.abs(offsetMs) > CLOCK_MS),
     ({ id }) => id,
-    scope.signal,
+    scope,
   );
   if (others.length > 0) {
     found.push({

@@ -21,8 +21,6 @@ export interface StateOptions {
 /** A commit that takes longer makes everything slow; or is a sign that the disk is failing. */
 const SLOW_MS = 200;
 const VERY_SLOW_MS = 2000;
-/** How long a view may take to show what was committed. */
-const SEEN_MS = 2000;
 const LOW_SHARE = 0.1;
 const LOW_BYTES = 2 * 2 ** 30;
 const VERY_LOW_SHARE = 0.03;
@@ -39,7 +37,7 @@ export function verifyState(options: StateOptions): Check {
       for (const [name, store] of Object.entries(options.stores)) {
         distinct.set(store, distinct.has(store) ? `${distinct.get(store)}, ${name}` : name);
       }
-      const tries = [...distinct].map(([store, name]) => tryOut(options, store, name));
+      const tries = [...distinct].map(([store, name]) => tryOut(options, store, name, scope.settleMs));
       const probes = await Promise.all(tries);
       for (const probe of probes) found.push(...probe.found);
       const [disks, behind] = await Promise.all([options.disks(), lag(options, scope)]);
@@ -59,6 +57,7 @@ async function tryOut(
   { replicaId, views, monoMs, stores }: StateOptions,
   store: Store,
   name: string,
+  seenMs: number,
 ): Promise<{ found: Found[]; words: string }> {
   const key = `~diagnosis/${replicaId}`;
   const value = new TextEncoder().encode(`${Date.now()} ${Math.random()}`);
@@ -81,12 +80,14 @@ async function tryOut(
       });
     }
     const seen =
-      store !== stores.agents || outcome.kind !== 'committed' || (await shows(views, outcome.revision));
+      store !== stores.agents ||
+      outcome.kind !== 'committed' ||
+      (await shows(views, outcome.revision, seenMs));
     if (!seen) {
       found.push({
         code: 'views_behind',
         severity: Finding_Severity.CRITICAL,
-        summary: `What was committed to the store of ${name} has not reached the views of this replica within ${time(SEEN_MS)}.`,
+        summary: `What was committed to the store of ${name} has not reached the views of this replica within ${time(seenMs)}.`,
         evidence: [figures, `replica ${replicaId}`],
         advice:
           'Its change feed is stuck or it has too much to do: see its log and its event-loop delay, and restart it.',
@@ -131,8 +132,8 @@ async function tryOut(
   }
 }
 
-const shows = (views: StateOptions['views'], revision: bigint): Promise<boolean> =>
-  views.waitFor(SYSTEM_NAMESPACE, revision, SEEN_MS).then(
+const shows = (views: StateOptions['views'], revision: bigint, seenMs: number): Promise<boolean> =>
+  views.waitFor(SYSTEM_NAMESPACE, revision, seenMs).then(
     () => true,
     () => false,
   );
@@ -152,7 +153,7 @@ async function lag({ stores, views }: StateOptions, scope: Scope): Promise<Found
     return late;
   };
   // The same revision is still shown: it does not move at all.
-  const stuck = await settled(look, ({ namespace, shown }) => `${namespace} ${shown}`, scope.signal);
+  const stuck = await settled(look, ({ namespace, shown }) => `${namespace} ${shown}`, scope);
   if (stuck.length === 0) return [];
   return [
     {
