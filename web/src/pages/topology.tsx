@@ -95,7 +95,8 @@ export function TopologyPage() {
       </search>
       <p class="result-count" role="status">
         {plural(agents, 'agent')}
-        {groupBy === '' ? '' : ', put together by zone, for there are many'}, {rate.toFixed(1)} messages a second
+        {groupBy === '' ? '' : ', put together by zone, for there are many'}, {rate.toFixed(1)} messages a
+        second
         {truncated && '; more than is shown was left out'}
         {' · told '}
         <Age at={told.at} oldMs={60_000} />
@@ -111,7 +112,12 @@ export function TopologyPage() {
           </Empty>
         ) : (
           <ScrollX label="Topology">
-            <Drawing graph={graph} layout={layout} chosen={chosen} onChoose={(id) => setQuery({ node: id })} />
+            <Drawing
+              graph={graph}
+              layout={layout}
+              chosen={chosen}
+              onChoose={(id) => setQuery({ node: id })}
+            />
           </ScrollX>
         )}
         {layout.alone.length > 0 && (
@@ -121,7 +127,9 @@ export function TopologyPage() {
               'agent',
             )}{' '}
             with nothing of that
-            {layout.alone.length <= 12 ? `: ${layout.alone.map((each) => each.name || each.id).join(', ')}` : ''}
+            {layout.alone.length <= 12
+              ? `: ${layout.alone.map((each) => each.name || each.id).join(', ')}`
+              : ''}
           </p>
         )}
       </Card>
@@ -131,7 +139,8 @@ export function TopologyPage() {
   );
 }
 
-const nameOf = (relationship: string): string => (relationship === '' ? 'messages' : relationship.toLowerCase());
+const nameOf = (relationship: string): string =>
+  relationship === '' ? 'messages' : relationship.toLowerCase();
 
 const pairsOf = (edges: readonly GraphEdge[], relationship: string): number =>
   edges.filter((edge) => edge.relationship === relationship).reduce((sum, edge) => sum + edge.count, 0);

@@ -1,6 +1,14 @@
 import type { Tone } from '../../components/badge.tsx';
 import { count, percent, plural } from '../../lib/format.ts';
-import { type Graph, type GraphEdge, type GraphNode, type Layout, NODE_HEIGHT, NODE_WIDTH, type Placed } from './graph.ts';
+import {
+  type Graph,
+  type GraphEdge,
+  type GraphNode,
+  type Layout,
+  NODE_HEIGHT,
+  NODE_WIDTH,
+  type Placed,
+} from './graph.ts';
 
 export interface DrawingProps {
   graph: Graph;
@@ -25,7 +33,8 @@ export function noteOf(node: GraphNode): string {
   const { agents, connected, health, kind, missing, isAgent } = node;
   if (missing) return 'not registered';
   if (agents === 0) return 'sends from outside';
-  if (isAgent) return `${kind === '' ? 'agent' : kind}${health === undefined ? '' : `, ${percent(health)} health`}`;
+  if (isAgent)
+    return `${kind === '' ? 'agent' : kind}${health === undefined ? '' : `, ${percent(health)} health`}`;
   return `${count(connected)} of ${plural(agents, 'agent')}${health === undefined ? '' : `, ${percent(health)}`}`;
 }
 
@@ -39,13 +48,29 @@ export function Drawing({ graph, layout, chosen, onChoose }: DrawingProps) {
   }
   const isPale = (id: string): boolean => chosen !== '' && !near.has(id);
   return (
-    <svg class="topology" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="group" aria-label="Agents and what is between them">
+    // biome-ignore lint/a11y/useSemanticElements: there are no fieldsets in a drawing
+    <svg
+      class="topology"
+      width={width}
+      height={height}
+      viewBox={`0 0 ${width} ${height}`}
+      role="group"
+      aria-label="Agents and what is between them"
+    >
       <defs>
-        <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse">
+        <marker
+          id="arrow"
+          viewBox="0 0 8 8"
+          refX="7"
+          refY="4"
+          markerWidth="7"
+          markerHeight="7"
+          orient="auto-start-reverse"
+        >
           <path d="M0 0.600 7.500 4 0 7.400z" fill="context-stroke" />
         </marker>
       </defs>
-      <g aria-hidden="true">
+      <g>
         {graph.edges.map((edge) => {
           const [from, to] = [placed.get(edge.from), placed.get(edge.to)];
           if (from === undefined || to === undefined || edge.from === edge.to) return null;
@@ -55,7 +80,9 @@ export function Drawing({ graph, layout, chosen, onChoose }: DrawingProps) {
               key={`${edge.from} ${edge.to} ${edge.relationship}`}
               class={`edge ${classOf(edge)}${pale ? ' pale' : ''}`}
               d={curve(from, to, edge.relationship === '' ? 6 : -6)}
-              stroke-width={edge.relationship === '' ? Math.min(6, 1.2 + Math.log10(1 + edge.rate * 10)) : 1.3}
+              stroke-width={
+                edge.relationship === '' ? Math.min(6, 1.2 + Math.log10(1 + edge.rate * 10)) : 1.3
+              }
               marker-end="url(#arrow)"
             />
           );
@@ -113,4 +140,5 @@ function curve(from: Placed, to: Placed, shift: number): string {
   return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
 }
 
-const shortened = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most - 1)}…`);
+const shortened = (text: string, most: number): string =>
+  text.length <= most ? text : `${text.slice(0, most - 1)}…`;

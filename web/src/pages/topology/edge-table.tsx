@@ -6,7 +6,11 @@ import { nameIn } from './node-card.tsx';
 
 const MOST = 200;
 
-const WORDS: Readonly<Record<string, string>> = { '': 'sends to', DEPENDS_ON: 'depends on', SUPERVISED_BY: 'is supervised by' };
+const WORDS: Readonly<Record<string, string>> = {
+  '': 'sends to',
+  DEPENDS_ON: 'depends on',
+  SUPERVISED_BY: 'is supervised by',
+};
 
 /** What is between nodes, the busiest first: the picture in words and figures. */
 export function EdgeTable({ graph, chosen }: { graph: Graph; chosen: string }) {
@@ -42,21 +46,30 @@ export function EdgeTable({ graph, chosen }: { graph: Graph; chosen: string }) {
                 <th scope="row">{nameIn(graph, edge.from)}</th>
                 <td>
                   {WORDS[edge.relationship] ?? edge.relationship}
-                  {edge.relationship !== '' && edge.count > 1 && <span class="muted"> ×{count(edge.count)}</span>}
+                  {edge.relationship !== '' && edge.count > 1 && (
+                    <span class="muted"> ×{count(edge.count)}</span>
+                  )}
                 </td>
                 <td>{nameIn(graph, edge.to)}</td>
                 <td class="number">{edge.relationship === '' ? measured('per_second', edge.rate) : '–'}</td>
                 <td class="number">{edge.relationship === '' ? count(edge.messages) : '–'}</td>
-                <td class={`number${edge.failed > 0 ? ' tone-bad' : ''}`}>{edge.relationship === '' ? count(edge.failed) : '–'}</td>
+                <td class={`number${edge.failed > 0 ? ' tone-bad' : ''}`}>
+                  {edge.relationship === '' ? count(edge.failed) : '–'}
+                </td>
                 <td class="number">{millis(edge.p95)}</td>
               </tr>
             ))}
           </tbody>
         </table>
-        {all.length > MOST && <p class="more-note muted">The busiest {MOST} of {count(all.length)}: choose a node to see its own.</p>}
+        {all.length > MOST && (
+          <p class="more-note muted">
+            The busiest {MOST} of {count(all.length)}: choose a node to see its own.
+          </p>
+        )}
       </ScrollX>
     </Card>
   );
 }
 
-const order = (a: GraphEdge, b: GraphEdge): number => (a.from < b.from ? -1 : a.from > b.from ? 1 : a.to < b.to ? -1 : 1);
+const order = (a: GraphEdge, b: GraphEdge): number =>
+  a.from < b.from ? -1 : a.from > b.from ? 1 : a.to < b.to ? -1 : 1;

@@ -129,7 +129,10 @@ const SWEEPS = 6;
 export function layoutOf({ nodes, edges }: Graph): Layout {
   const between = edges.filter(({ from, to }) => from !== to && nodes.has(from) && nodes.has(to));
   const joined = new Set(edges.flatMap(({ from, to }) => [from, to]));
-  const rank = ranks([...joined].filter((id) => nodes.has(id)), between);
+  const rank = ranks(
+    [...joined].filter((id) => nodes.has(id)),
+    between,
+  );
   const layers: string[][] = [];
   for (const [id, layer] of [...rank].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const own = layers[layer] ?? [];
@@ -144,7 +147,8 @@ export function layoutOf({ nodes, edges }: Graph): Layout {
     const top = ((tallest - layer.length) * ROW) / 2;
     for (const [row, id] of layer.entries()) {
       const node = nodes.get(id);
-      if (node !== undefined) placed.set(id, { node, x: MARGIN + column * COLUMN, y: MARGIN + top + row * ROW });
+      if (node !== undefined)
+        placed.set(id, { node, x: MARGIN + column * COLUMN, y: MARGIN + top + row * ROW });
     }
   }
   return {

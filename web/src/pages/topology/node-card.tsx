@@ -11,7 +11,11 @@ export function NodeCard({ node, graph }: { node: GraphNode; graph: Graph }) {
   const names = (which: (edge: GraphEdge) => string | undefined): string => {
     const ids = new Set(graph.edges.flatMap((edge) => which(edge) ?? []));
     const found = [...ids].map((id) => nameIn(graph, id));
-    return found.length === 0 ? 'nobody' : found.length > 8 ? `${found.slice(0, 8).join(', ')} and ${found.length - 8} more` : found.join(', ');
+    return found.length === 0
+      ? 'nobody'
+      : found.length > 8
+        ? `${found.slice(0, 8).join(', ')} and ${found.length - 8} more`
+        : found.join(', ');
   };
   const isMessage = ({ relationship }: GraphEdge) => relationship === '';
   return (
@@ -19,7 +23,11 @@ export function NodeCard({ node, graph }: { node: GraphNode; graph: Graph }) {
       title={titleOf(node)}
       aside={
         <>
-          <Badge tone={tone} mark={tone === 'ok' ? 'dot' : tone === 'idle' ? 'ring' : tone === 'warn' ? 'half' : 'cross'} word={noteOf(node)} />
+          <Badge
+            tone={tone}
+            mark={tone === 'ok' ? 'dot' : tone === 'idle' ? 'ring' : tone === 'warn' ? 'half' : 'cross'}
+            word={noteOf(node)}
+          />
           <button type="button" class="quiet" onClick={() => setQuery({ node: '' })}>
             Close
           </button>
@@ -37,10 +45,22 @@ export function NodeCard({ node, graph }: { node: GraphNode; graph: Graph }) {
         </Fact>
         <Fact name="health">{percent(node.health)}</Fact>
         {node.zone !== '' && <Fact name="zone">{node.zone}</Fact>}
-        <Fact name="depends on">{names((edge) => (edge.relationship === 'DEPENDS_ON' && edge.from === node.id ? edge.to : undefined))}</Fact>
-        <Fact name="needed by">{names((edge) => (edge.relationship === 'DEPENDS_ON' && edge.to === node.id ? edge.from : undefined))}</Fact>
-        <Fact name="sends to">{names((edge) => (isMessage(edge) && edge.from === node.id ? edge.to : undefined))}</Fact>
-        <Fact name="hears from">{names((edge) => (isMessage(edge) && edge.to === node.id ? edge.from : undefined))}</Fact>
+        <Fact name="depends on">
+          {names((edge) =>
+            edge.relationship === 'DEPENDS_ON' && edge.from === node.id ? edge.to : undefined,
+          )}
+        </Fact>
+        <Fact name="needed by">
+          {names((edge) =>
+            edge.relationship === 'DEPENDS_ON' && edge.to === node.id ? edge.from : undefined,
+          )}
+        </Fact>
+        <Fact name="sends to">
+          {names((edge) => (isMessage(edge) && edge.from === node.id ? edge.to : undefined))}
+        </Fact>
+        <Fact name="hears from">
+          {names((edge) => (isMessage(edge) && edge.to === node.id ? edge.from : undefined))}
+        </Fact>
       </Facts>
     </Card>
   );
