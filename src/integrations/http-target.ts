@@ -24,10 +24,10 @@ export function httpTarget(
     secrets.add(value, ...value.split(/\s+/).slice(1));
   }
   if (url.username !== '' || url.password !== '') {
-    const [user, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)];
+    const [user, password] = [decoded(url.username), decoded(url.password)];
     const basic = Buffer.from(`${user}:${password}`).toString('base64');
     headers.authorization ??= `Basic ${basic}`;
-    secrets.add(password, basic);
+    secrets.add(password, url.password, basic);
     url.username = '';
     url.password = '';
   }
@@ -41,3 +41,12 @@ export function httpTarget(
 
 /** A part of a path that is so long may be a token. */
 const TOKEN = 16;
+
+/** A "%" that encodes nothing stands for itself. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -3,7 +3,10 @@ import type { SinkAdapter } from '../domain/monitoring/sinks/ports.ts';
 import { severityName } from '../domain/monitoring/sinks/severities.ts';
 import type { Logger } from '../lib/logger.ts';
 
-/** Writes each alert and event as one line of the service's log, and so to OpenTelemetry where logs are exported. */
+/**
+ * Writes each alert and event as one line of the service's log, and so to OpenTelemetry where logs are exported. Never as an
+ * error: those are of the service itself.
+ */
 export function createLogSink(options: { log: Logger }): SinkAdapter {
   const { log } = options;
   return {
@@ -20,10 +23,8 @@ export function createLogSink(options: { log: Logger }): SinkAdapter {
           ...{ event_id: event.id, namespace, rule, state: what, labels, value, threshold },
           severity: severityName(alert.severity),
         };
-        log[what === 'resolved' ? 'info' : levelOf(alert.severity)](
-          fields,
-          `alert ${rule} ${what}: ${summary}`,
-        );
+        const isBad = what === 'firing' && alert.severity !== AlertSeverity.INFO;
+        log[isBad ? 'warn' : 'info'](fields, `alert ${rule} ${what}: ${summary}`);
       }
     },
     sendEvent: async (event) => {
@@ -32,9 +33,4 @@ export function createLogSink(options: { log: Logger }): SinkAdapter {
     },
     close: () => {},
   };
-}
-
-function levelOf(severity: AlertSeverity): 'info' | 'warn' | 'error' {
-  if (severity === AlertSeverity.CRITICAL) return 'error';
-  return severity === AlertSeverity.WARNING ? 'warn' : 'info';
 }

@@ -1,6 +1,9 @@
 /** What may stand in an error of an excerpt of an answer, at most. */
 const EXCERPT = 200;
 
+/** What is shorter is no secret, and would blank half of every text. */
+const SHORTEST = 4;
+
 /** Blanks what must not reach logs, errors and status. */
 export class Secrets {
   readonly #words = new Set<string>();
@@ -8,7 +11,7 @@ export class Secrets {
   /** Also as URLs and the basic scheme write it. */
   add(...secrets: readonly (string | undefined)[]): void {
     for (const secret of secrets) {
-      if (secret === undefined || secret === '') continue;
+      if (secret === undefined || secret.length < SHORTEST) continue;
       this.#words.add(secret);
       this.#words.add(encodeURIComponent(secret));
     }

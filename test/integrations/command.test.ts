@@ -132,7 +132,7 @@ describe('a command', () => {
 });
 
 describe('the log', () => {
-  it('has a line for each alert, as bad as the alert is while it fires', async () => {
+  it('has a line for each alert, which is a warning while it fires, and never an error of the service', async () => {
     const { log, lines } = listeningLogger();
     const sink = createLogSink({ log });
     await sink.sendAlerts(
@@ -140,7 +140,7 @@ describe('the log', () => {
       AbortSignal.timeout(1000),
     );
     expect(lines.map(({ level, message }) => [level, message])).toEqual([
-      ['error', 'alert agent_lost firing: agent a1 is lost'],
+      ['warn', 'alert agent_lost firing: agent a1 is lost'],
       ['info', 'alert agent_lost resolved: agent a1 is lost'],
     ]);
     expect(lines[0]?.fields).toMatchObject({ alert: 'alert-1', severity: 'critical', namespace: 'default' });

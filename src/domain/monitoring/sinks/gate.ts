@@ -118,8 +118,7 @@ export class SinkGate {
       onTry?.('sent', elapsedMs);
       return undefined;
     }
-    // Texts of other errors may hold anything.
-    const error = failure instanceof SinkError ? failure : new SinkError({ message: 'failed unexpectedly' });
+    const error = failure instanceof SinkError ? failure : new SinkError({ message: unexpected(failure) });
     this.#failed(lane, error);
     onTry?.(error.refused ? 'refused' : 'failed', elapsedMs);
     return error;
@@ -180,3 +179,7 @@ export class SinkGate {
     return pauseMs * (1 + JITTER * (random() - 0.5));
   }
 }
+
+/** Texts of such errors may hold anything. */
+const unexpected = (error: unknown): string =>
+  `failed unexpectedly (${error instanceof Error ? error.name : typeof error})`;
