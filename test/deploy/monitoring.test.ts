@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { livenessWords } from '../../src/domain/agent/liveness.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
+import { codeName } from '../../src/telemetry/names.ts';
 import { startTelemetry } from '../../src/telemetry/telemetry.ts';
 import { useEveryMetric } from '../support/every-metric.ts';
 
@@ -42,6 +45,22 @@ const expressions: [string, string][] = [
 /** What Prometheus itself adds. */
 const ADDED = ['job', 'instance', 'le'];
 
+/** Values that the code writes; what only callers or operators name is left out. */
+const VALUES: Record<string, readonly string[]> = {
+  liveness: [...livenessNames()],
+  alert_state: ['firing', 'acknowledged'],
+  sink_outcome: ['sent', 'refused', 'failed'],
+  delivery_outcome: ['accepted', 'succeeded', 'failed', 'declined', 'expired', 'tries', 'agent_gone'],
+  rpc_response_status_code: Array.from({ length: 17 }, (_, code) => codeName(code)),
+  db_operation_name: ['commit'],
+};
+
+function* livenessNames(): Generator<string> {
+  for (const liveness of Object.values(Agent_Liveness)) {
+    if (typeof liveness === 'number') yield livenessWords(liveness).name;
+  }
+}
+
 /** Labels of each series in /metrics, by its name. */
 const series = new Map<string, Set<string>>();
 
@@ -81,6 +100,19 @@ describe.each(expressions)('deploy: %s', (_, expr) => {
     }
     for (const [, list = ''] of plain.matchAll(/\b(?:by|on) \(([^)]*)\)/g)) {
       for (const label of list.split(',')) expect([...known]).toContain(label.trim());
+    }
+  });
+});
+
+describe.each(expressions)('deploy: values in %s', (_, expr) => {
+  it('are those that labels can have', () => {
+    for (const [, label = '', operator = '', text = ''] of expr.matchAll(
+      /(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"/g,
+    )) {
+      const possible = VALUES[label];
+      if (possible === undefined) continue;
+      const asked = operator.includes('~') ? text.split('|') : [text];
+      for (const value of asked) expect(possible, label).toContain(value);
     }
   });
 });

@@ -12,7 +12,7 @@ export function useEveryMetric(instruments: Instruments): void {
   instruments.sessionOpened();
   instruments.sessionClosed('left');
   instruments.sessionCutOff('slow');
-  instruments.verdict('SUSPECT');
+  instruments.verdict('suspect');
   instruments.delivery('succeeded', 'task', 12);
   instruments.message('sent', 3);
   instruments.taskAssigned(40);
@@ -26,8 +26,8 @@ export function useEveryMetric(instruments: Instruments): void {
   instruments.observeSessions(() => 17);
   instruments.observeWatches(() => 2);
   instruments.observeAgents(() => [
-    ['CONNECTED', 12],
-    ['LOST', 1],
+    ['answering', 12],
+    ['lost', 1],
   ]);
   instruments.observeFigures(() => [
     { metric: 'system_load', resource: '', value: 0.5 },

@@ -143,7 +143,7 @@ describe('/metrics', () => {
     expect(value(`${rtt}_bucket`, { le: '0.1' })).toBe(2);
     expect(value(`${rtt}_bucket`, { le: '30' })).toBe(2);
     expect(value(`${rtt}_bucket`, { le: '+Inf' })).toBe(3);
-    expect(value('orchestrator_agents', { liveness: 'CONNECTED' })).toBe(12);
+    expect(value('orchestrator_agents', { liveness: 'answering' })).toBe(12);
     expect(value('orchestrator_sessions')).toBe(17);
     expect(value('orchestrator_store_available', { db_system_name: 'redis' })).toBe(0);
     expect(value('orchestrator_build_info', { version: '1.2.3' })).toBe(1);
