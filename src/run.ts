@@ -86,7 +86,7 @@ function welcome({ grpc, http }: RunningApp): void {
     [
       '',
       `  gRPC   ${grpc}    grpcurl -plaintext ${grpc} list`,
-      `  HTTP   http://${http}/    metrics, health, Connect and gRPC-Web`,
+      `  HTTP   http://${http}/    the dashboard, metrics, Connect and gRPC-Web`,
       '  CLI    npx orchestrator status',
       '  Demo   npm run demo    (in another shell: some twenty agents of all kinds)',
       '',
