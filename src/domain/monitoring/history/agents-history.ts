@@ -1,6 +1,6 @@
 import { MetricScope } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
 import type { Session } from '../../agent/session.ts';
-import { CellBuilder } from './cells.ts';
+import { type Cell, CellBuilder } from './cells.ts';
 import { columnName, SPAN_MS, STEP_MS, type Tier } from './chunks.ts';
 import type { HistoryClock } from './history-clock.ts';
 import type { Sample } from './sampled-history.ts';
@@ -16,6 +16,9 @@ export interface AgentsHistoryOptions extends TrackOptions {
 interface AgentTrack {
   readonly track: Track;
   readonly trips: CellBuilder;
+  readonly health: CellBuilder;
+  readonly load: CellBuilder;
+  /** Of resources. */
   readonly figures: Map<string, CellBuilder>;
   /** The minute that is open; below 0: none. */
   minute: number;
@@ -27,6 +30,8 @@ interface AgentTrack {
 }
 
 const TRIPS = columnName('communication_latency', '');
+const HEALTH = columnName('agent_health', '');
+const LOAD = columnName('system_load', '');
 
 /** The minutes of the agents that are attached to this replica: every round trip, and samples of their figures. */
 export class AgentsHistory {
@@ -57,9 +62,12 @@ export class AgentsHistory {
   }
 
   /** Figures of an agent that is attached here. */
-  sample(session: Session, samples: Iterable<Sample>): void {
+  sample(session: Session, health: number, load: number | undefined, samples?: Iterable<Sample>): void {
     const agent = this.#bySession.get(session) ?? this.#enter(session);
     this.#open(agent, this.#options.clock.ms());
+    agent.health.add(health);
+    if (load !== undefined) agent.load.add(load);
+    if (samples === undefined) return;
     for (const { metric, resource, value } of samples) {
       const column = columnName(metric, resource);
       let builder = agent.figures.get(column);
@@ -109,7 +117,8 @@ export class AgentsHistory {
       const subject = { scope: MetricScope.AGENT, id: agentId };
       agent = {
         track: new Track(this.#options, namespace, 'minutes', subject, STEP_MS.minutes),
-        ...{ trips: new CellBuilder(), figures: new Map(), minute: -1, generation: 0 },
+        ...{ trips: new CellBuilder(), health: new CellBuilder(), load: new CellBuilder() },
+        ...{ figures: new Map(), minute: -1, generation: 0 },
         // Spread over the interval by their names.
         ...{ writtenMs: nowMs - spread(key) * WRITE_MS, usedMs: nowMs },
       };
@@ -131,14 +140,16 @@ export class AgentsHistory {
 }
 
 function close(agent: AgentTrack): void {
-  const cells: [string, NonNullable<ReturnType<CellBuilder['take']>>][] = [];
-  const trips = agent.trips.take();
-  if (trips !== undefined) cells.push([TRIPS, trips]);
-  for (const [column, builder] of agent.figures) {
+  const cells: [string, Cell][] = [];
+  const take = (column: string, builder: CellBuilder): void => {
     const cell = builder.take();
-    if (cell === undefined) agent.figures.delete(column);
-    else cells.push([column, cell]);
-  }
+    if (cell !== undefined) cells.push([column, cell]);
+  };
+  take(TRIPS, agent.trips);
+  take(HEALTH, agent.health);
+  take(LOAD, agent.load);
+  for (const [column, builder] of agent.figures) take(column, builder);
+  agent.figures.clear();
   if (cells.length > 0) agent.track.add(agent.minute * STEP_MS.minutes, agent.generation, cells);
   agent.minute = -1;
 }

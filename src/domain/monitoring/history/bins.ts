@@ -5,8 +5,7 @@ import {
   MetricPointSchema,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
 import { timestampFromMs } from '../../../lib/proto-time.ts';
-import type { Cell, CellSink } from './cells.ts';
-import { Sketch } from './sketch.ts';
+import { Bin, type CellSink } from './cells.ts';
 
 const QUANTILES = new Map<Aggregation, number>([
   [Aggregation.P50, 0.5],
@@ -16,39 +15,19 @@ const QUANTILES = new Map<Aggregation, number>([
 
 export const isQuantile = (aggregation: Aggregation): boolean => QUANTILES.has(aggregation);
 
-/** Cells put together. */
-export class Bin {
-  count = 0;
-  sum = 0;
-  min = Number.POSITIVE_INFINITY;
-  max = Number.NEGATIVE_INFINITY;
-  readonly sketch = new Sketch();
-
-  add(count: number, sum: number, min: number, max: number): void {
-    this.count += count;
-    this.sum += sum;
-    if (min < this.min) this.min = min;
-    if (max > this.max) this.max = max;
-  }
-
-  cell(): Cell {
-    const { count, sum, min, max } = this;
-    return { count, sum, min, max, buckets: [...this.sketch.buckets()] };
-  }
-
-  value(aggregation: Aggregation): number {
-    switch (aggregation) {
-      case Aggregation.MIN:
-        return this.min;
-      case Aggregation.MAX:
-        return this.max;
-      case Aggregation.AVG:
-        return this.sum / this.count;
-      default: {
-        const value = this.sketch.quantile(QUANTILES.get(aggregation) ?? 0.5) ?? this.sum / this.count;
-        // The ends are known exactly.
-        return Math.min(this.max, Math.max(this.min, value));
-      }
+/** What a bin tells. */
+function valueOfBin(bin: Bin, aggregation: Aggregation): number {
+  switch (aggregation) {
+    case Aggregation.MIN:
+      return bin.min;
+    case Aggregation.MAX:
+      return bin.max;
+    case Aggregation.AVG:
+      return bin.sum / bin.count;
+    default: {
+      const value = bin.sketch.quantile(QUANTILES.get(aggregation) ?? 0.5) ?? bin.sum / bin.count;
+      // The ends are known exactly.
+      return Math.min(bin.max, Math.max(bin.min, value));
     }
   }
 }
@@ -106,7 +85,7 @@ export class Bins implements CellSink {
       .map(([step, bin]) =>
         create(MetricPointSchema, {
           time: timestampFromMs(step * stepMs),
-          values: aggregations.map((aggregation) => bin.value(aggregation)),
+          values: aggregations.map((aggregation) => valueOfBin(bin, aggregation)),
           count: BigInt(Math.round(bin.count)),
         }),
       );

@@ -1,4 +1,4 @@
-import { type Bucket, bucketOf, Sketch } from './sketch.ts';
+import { bucketOf, Sketch } from './sketch.ts';
 import { readBuckets, writeBuckets } from './sketch-codec.ts';
 import { ByteReader, ByteWriter } from './varints.ts';
 
@@ -8,17 +8,19 @@ export interface Cell {
   sum: number;
   min: number;
   max: number;
-  /** By value, of `count` values. */
-  buckets: readonly Bucket[];
+  /** Each bucket with values in it, by value, followed by how many are. */
+  buckets: readonly number[];
 }
 
-/** Values that are kept as they are; beyond they are put into buckets. */
+/** Values that are kept as they are; beyond they are put together. */
 const KEPT = 512;
+/** The buckets of a cell in the making. One for all: none is left half-made. */
+const scratch = new Uint16Array(KEPT);
 
 /** Collects the measurements of a step. Adding one is cheap; what follows from them is worked out once, at its end. */
 export class CellBuilder {
   #values: number[] = [];
-  #folded: { count: number; sum: number; min: number; max: number; sketch: Sketch } | undefined;
+  #folded: Bin | undefined;
 
   get isEmpty(): boolean {
     return this.#values.length === 0 && this.#folded === undefined;
@@ -31,49 +33,81 @@ export class CellBuilder {
 
   /** What was added since; begins anew. Undefined: nothing. */
   take(): Cell | undefined {
-    if (this.isEmpty) return undefined;
-    if (this.#folded === undefined && isEven(this.#values)) {
-      const value = this.#values[0] ?? 0;
-      const count = this.#values.length;
-      this.#values = [];
-      return evenCell(count, value);
+    if (this.#folded === undefined) {
+      if (this.#values.length === 0) return undefined;
+      const cell = cellOf(this.#values);
+      this.#values.length = 0;
+      return cell;
     }
     this.#fold();
-    const folded = this.#folded;
+    const cell = this.#folded.cell();
     this.#folded = undefined;
-    if (folded === undefined) return undefined;
-    const { sketch, ...rest } = folded;
-    return { ...rest, buckets: [...sketch.buckets()] };
+    return cell;
   }
 
   #fold(): void {
-    const values = this.#values;
-    if (values.length === 0) return;
-    this.#values = [];
-    this.#folded ??= {
-      ...{ count: 0, sum: 0, min: Number.POSITIVE_INFINITY, max: Number.NEGATIVE_INFINITY },
-      sketch: new Sketch(),
-    };
-    const folded = this.#folded;
-    for (const value of values) {
-      folded.count += 1;
-      folded.sum += value;
-      if (value < folded.min) folded.min = value;
-      if (value > folded.max) folded.max = value;
-      folded.sketch.add(value);
-    }
+    if (this.#values.length === 0) return;
+    this.#folded ??= new Bin();
+    this.#folded.addCell(cellOf(this.#values));
+    this.#values.length = 0;
+  }
+}
+
+/** @param values at most KEPT */
+function cellOf(values: readonly number[]): Cell {
+  const count = values.length;
+  let min = Number.POSITIVE_INFINITY;
+  let max = Number.NEGATIVE_INFINITY;
+  let sum = 0;
+  for (const value of values) {
+    sum += value;
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  if (min === max) return evenCell(count, min);
+  for (let index = 0; index < count; index += 1) scratch[index] = bucketOf(values[index] ?? 0);
+  const sorted = scratch.subarray(0, count).sort();
+  const buckets: number[] = [];
+  let at = 0;
+  while (at < count) {
+    const bucket = sorted[at] ?? 0;
+    let end = at + 1;
+    while (end < count && sorted[end] === bucket) end += 1;
+    buckets.push(bucket, end - at);
+    at = end;
+  }
+  return { count, sum, min, max, buckets };
+}
+
+/** Cells put together. */
+export class Bin {
+  count = 0;
+  sum = 0;
+  min = Number.POSITIVE_INFINITY;
+  max = Number.NEGATIVE_INFINITY;
+  readonly sketch = new Sketch();
+
+  add(count: number, sum: number, min: number, max: number): void {
+    this.count += count;
+    this.sum += sum;
+    if (min < this.min) this.min = min;
+    if (max > this.max) this.max = max;
+  }
+
+  addCell({ count, sum, min, max, buckets }: Cell): void {
+    this.add(count, sum, min, max);
+    for (let at = 0; at < buckets.length; at += 2) this.sketch.addTo(buckets[at] ?? 0, buckets[at + 1] ?? 0);
+  }
+
+  cell(): Cell {
+    const { count, sum, min, max } = this;
+    return { count, sum, min, max, buckets: this.sketch.flat() };
   }
 }
 
 /** A cell of measurements that are all the same. */
 export function evenCell(count: number, value: number): Cell {
-  return { count, sum: count * value, min: value, max: value, buckets: [[bucketOf(value), count]] };
-}
-
-function isEven(values: readonly number[]): boolean {
-  const first = values[0];
-  for (const value of values) if (value !== first) return false;
-  return true;
+  return { count, sum: count * value, min: value, max: value, buckets: [bucketOf(value), count] };
 }
 
 /** How a cell is written: all values the same, different ones, or as the one before, so many times more. */

@@ -4,8 +4,7 @@ import { MonitorRecordSchema } from '../../../../gen/mycosoft/orchestrator/store
 import type { Clock } from '../../../lib/clock.ts';
 import { encode } from '../../../lib/encode.ts';
 import type { Store } from '../../../state/store.ts';
-import { Bin } from './bins.ts';
-import { type Cell, type CellSink, CellWriter, readCells } from './cells.ts';
+import { Bin, type Cell, type CellSink, CellWriter, readCells } from './cells.ts';
 import { chunkKey, columnName, decodeChunk, encodeChunk, SPAN_MS, STEP_MS, type Subject } from './chunks.ts';
 import { readChunks, readSubjects } from './read-chunks.ts';
 
@@ -149,13 +148,13 @@ function readDay(value: Uint8Array): Map<string, Map<number, Cell>> {
   const days = new Map<string, Map<number, Cell>>();
   for (const { metric, resource, cells } of decodeChunk(value)?.columns ?? []) {
     const day = new Map<number, Cell>();
-    let buckets: [number, number][] = [];
+    let buckets: number[] = [];
     readCells(cells, {
       cell: (index, count, sum, min, max) => {
         buckets = [];
         day.set(index, { count, sum, min, max, buckets });
       },
-      bucket: (bucket, count) => void buckets.push([bucket, count]),
+      bucket: (bucket, count) => void buckets.push(bucket, count),
     });
     days.set(columnName(metric, resource), day);
   }

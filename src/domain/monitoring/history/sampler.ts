@@ -134,18 +134,18 @@ export class Sampler {
     if (withResources) this.#lastResources = nowMs;
     for (const agent of agents()) {
       const { session, share } = agent;
-      const samples: Sample[] = [{ metric: 'agent_health', resource: '', value: share.health }];
-      if (share.load !== undefined) samples.push({ metric: 'system_load', resource: '', value: share.load });
-      if (withResources) {
-        let left = MAX_RESOURCES * 3;
-        for (const sample of resourcesOf(agent)) {
-          if (left <= 0) break;
-          left -= 1;
-          samples.push(sample);
-        }
-      }
-      agentsHistory.sample(session, samples);
+      const samples = withResources ? first(resourcesOf(agent), MAX_RESOURCES * 3) : undefined;
+      agentsHistory.sample(session, share.health, share.load, samples);
       yield;
     }
+  }
+}
+
+function* first<T>(values: Iterable<T>, limit: number): IterableIterator<T> {
+  let left = limit;
+  for (const value of values) {
+    if (left <= 0) return;
+    left -= 1;
+    yield value;
   }
 }

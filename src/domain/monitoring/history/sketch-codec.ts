@@ -1,14 +1,17 @@
-import { BUCKETS, type Bucket, Sketch } from './sketch.ts';
+import { BUCKETS, Sketch } from './sketch.ts';
 import { ByteReader, ByteWriter } from './varints.ts';
 
 /**
  * Buckets one after another: how many there are, then for each the distance from the one before, doubled, and one more if more
  * than one value is in it; then that number follows. Most buckets of few values take one byte.
  */
-export function writeBuckets(to: ByteWriter, buckets: readonly Bucket[]): void {
-  to.varint(buckets.length);
+/** @param buckets each followed by how many values are in it */
+export function writeBuckets(to: ByteWriter, buckets: readonly number[]): void {
+  to.varint(buckets.length / 2);
   let before = 0;
-  for (const [bucket, count] of buckets) {
+  for (let at = 0; at < buckets.length; at += 2) {
+    const bucket = buckets[at] ?? 0;
+    const count = buckets[at + 1] ?? 0;
     to.varint((bucket - before) * 2 + (count > 1 ? 1 : 0));
     if (count > 1) to.varint(count);
     before = bucket;
@@ -28,7 +31,7 @@ export function readBuckets(from: ByteReader, take: (bucket: number, count: numb
 
 export function encodeSketch(sketch: Sketch): Uint8Array<ArrayBuffer> {
   const to = new ByteWriter();
-  writeBuckets(to, [...sketch.buckets()]);
+  writeBuckets(to, sketch.flat());
   return to.take();
 }
 

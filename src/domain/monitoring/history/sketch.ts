@@ -25,9 +25,6 @@ export function bucketValue(bucket: number): number {
   return bucket === 0 ? 0 : (2 * GAMMA ** (bucket + FIRST - 1)) / (GAMMA + 1);
 }
 
-/** A bucket and how many values are in it. */
-export type Bucket = readonly [bucket: number, count: number];
-
 /** A sketch that grows and shrinks: the room it takes is that between its lowest and highest bucket. */
 export class Sketch {
   #from = 0;
@@ -58,7 +55,8 @@ export class Sketch {
   }
 
   merge(other: Sketch): void {
-    for (const [bucket, count] of other.buckets()) this.addTo(bucket, count);
+    const flat = other.flat();
+    for (let at = 0; at < flat.length; at += 2) this.addTo(flat[at] ?? 0, flat[at + 1] ?? 0);
   }
 
   clear(): void {
@@ -66,9 +64,14 @@ export class Sketch {
     this.#total = 0;
   }
 
-  /** By value, those with values in them. */
-  *buckets(): IterableIterator<Bucket> {
-    for (const [at, count] of this.#counts.entries()) if (count > 0) yield [this.#from + at, count];
+  /** Each bucket with values in it, by value, followed by how many are. */
+  flat(): number[] {
+    const flat: number[] = [];
+    for (let at = 0; at < this.#counts.length; at += 1) {
+      const count = this.#counts[at] ?? 0;
+      if (count > 0) flat.push(this.#from + at, count);
+    }
+    return flat;
   }
 
   /** The value that the share `q` of all is not above (nearest rank); undefined: it is empty. */
