@@ -151,7 +151,9 @@ function Limits({ operation: { id, spec } }: { operation: Operation }) {
         <Fact name="wave">{amount(spec.wave, 'all at once')}</Fact>
         <Fact name="at a time">{amount(spec.maxInFlight, 'as many as the wave has')}</Fact>
         <Fact name="stops after">{amount(spec.maxErrors, 'the first failure')}</Fact>
-        <Fact name="each may take">{millis(durationMs(spec.agentTimeout))}</Fact>
+        <Fact name="each may take">
+          {spec.agentTimeout === undefined ? '5 min' : millis(durationMs(spec.agentTimeout))}
+        </Fact>
         <Fact name="pause between waves">
           {spec.wavePause === undefined ? 'none' : millis(durationMs(spec.wavePause))}
         </Fact>

@@ -97,7 +97,6 @@ export function Drawing({ graph, layout, chosen, onChoose }: DrawingProps) {
           role="button"
           tabIndex={0}
           aria-pressed={node.id === chosen}
-          aria-label={`${titleOf(node)}: ${noteOf(node)}`}
           onClick={() => onChoose(node.id === chosen ? '' : node.id)}
           onKeyDown={(event) => {
             if (event.key !== 'Enter' && event.key !== ' ') return;
@@ -105,6 +104,7 @@ export function Drawing({ graph, layout, chosen, onChoose }: DrawingProps) {
             onChoose(node.id === chosen ? '' : node.id);
           }}
         >
+          <title>{`${titleOf(node)}: ${noteOf(node)}`}</title>
           <rect class="node-box" width={NODE_WIDTH} height={NODE_HEIGHT} rx="7" />
           <rect class="node-mark" width="5" height={NODE_HEIGHT - 12} x="6" y="6" rx="2.5" />
           <text class="node-name" x="20" y="19">
