@@ -85,6 +85,13 @@ async function protoc() {
   return protoc;
 }
 
+let updating;
+/** Once, however many want it. Needs root; without it the next try says what is wrong. */
+function updateLists() {
+  updating ??= run('apt-get', ['update']).catch(() => {});
+  return updating;
+}
+
 async function debian(home, packages) {
   await need('dpkg', ['--version']);
   const downloads = `${home}-debs`;
@@ -94,7 +101,7 @@ async function debian(home, packages) {
   const download = () => run('apt-get', ['download', ...packages], { cwd: downloads });
   await download().catch(async (error) => {
     if (error.code === 'ENOENT') throw new Missing('apt-get is not installed');
-    await run('apt-get', ['update']).catch(() => {}); // needs root; without it the next line says what is wrong
+    await updateLists();
     await download().catch(() => {
       throw new Missing(
         `Debian's ${packages[0]} cannot be had: ${String(error.stderr).trim().split('\n')[0]}`,
@@ -159,6 +166,25 @@ async function strace() {
   return { command, args: [] };
 }
 
+/** Where Debian's Alertmanager looks for its templates, whatever its configuration says. */
+const TEMPLATES = '/usr/share/prometheus/alertmanager';
+
+/** Debian's Prometheus and Alertmanager with their checkers, unpacked without installing them: nothing starts by itself. */
+async function prometheus() {
+  const home = join(cache, 'prometheus');
+  await once('prometheus', 'debian', () => debian(home, ['prometheus', 'prometheus-alertmanager']));
+  return (program) => {
+    if (program === 'prometheus-alertmanager' && !existsSync(TEMPLATES)) {
+      try {
+        cpSync(join(home, TEMPLATES), TEMPLATES, { recursive: true });
+      } catch (error) {
+        throw new Missing(`prometheus-alertmanager is not installed, nor its templates: ${error.message}`);
+      }
+    }
+    return { command: join(home, 'usr', 'bin', program), args: [] };
+  };
+}
+
 async function curl() {
   await need('curl', ['--version']);
   return { command: 'curl', args: [] };
@@ -192,6 +218,9 @@ export async function prepareTools(log) {
   ]);
   const pythonReady = python();
   pythonReady.catch(() => {});
+  const prometheusReady = prometheus();
+  prometheusReady.catch(() => {});
+  const programs = ['prometheus', 'promtool', 'prometheus-alertmanager', 'amtool'];
   const others = [
     settle('python-agent', async () => (await pythonReady)('agent.py')),
     settle('python-pair', async () => (await pythonReady)('pair.py')),
@@ -199,6 +228,7 @@ export async function prepareTools(log) {
     settle('protoc', () => protocReady),
     settle('strace', strace),
     settle('curl', curl),
+    ...programs.map((name) => settle(name, async () => (await prometheusReady)(name))),
   ];
   return Object.fromEntries([...(await Promise.all(others)), ...(await goTools)]);
 }

@@ -22,7 +22,11 @@ type ToolName =
   | 'grpcurl'
   | 'protoc'
   | 'strace'
-  | 'curl';
+  | 'curl'
+  | 'prometheus'
+  | 'promtool'
+  | 'prometheus-alertmanager'
+  | 'amtool';
 
 const prepared = JSON.parse(readFileSync('.cache/interop/tools.json', 'utf8')) as Record<ToolName, Prepared>;
 
