@@ -92,6 +92,8 @@ function FigureTile({
 }
 
 const POINTS = 60;
+/** A young history is drawn over no less than this. */
+const FEWEST = 10;
 const STEP_MS = 60_000;
 
 /** The last hour, asked for again each minute: history is written once a minute. */
@@ -125,7 +127,11 @@ function Course({ figure, resource, limit }: { figure: Figure; resource: string;
           : `No history: ${answer.error}`}
       </p>
     );
-  return <Sparkline values={values} limit={limit} label={`${figure.title}, the last hour`} />;
+  const began = Math.min(
+    values.findIndex((value) => value !== undefined),
+    POINTS - FEWEST,
+  );
+  return <Sparkline values={values.slice(began)} limit={limit} label={`${figure.title}, the last hour`} />;
 }
 
 function worst(readings: readonly MetricReading[], below: boolean): MetricReading | undefined {
