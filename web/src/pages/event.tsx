@@ -24,7 +24,7 @@ export function EventPage() {
   }
   const { event, causes, consequences, truncated } = value;
   return (
-    <div class="stack-of-cards">
+    <div class="stack-of-cards one-column">
       <Card title={causes.length === 0 ? 'What led to it' : 'What led to it, nearest first'} flush>
         {causes.length === 0 ? (
           <Empty

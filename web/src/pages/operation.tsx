@@ -55,7 +55,7 @@ export function OperationPage() {
     return <Empty title={`Operation ${id} cannot be shown`}>{error}</Empty>;
   }
   return (
-    <div class="stack-of-cards">
+    <div class="stack-of-cards one-column">
       <section class="card operation" aria-label="Progress">
         <OperationHead operation={shown} linked={false} />
         <OutcomeBar operation={shown} />

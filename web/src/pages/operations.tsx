@@ -37,9 +37,9 @@ export function OperationsPage() {
     );
   }
   return (
-    <div class="stack-of-cards">
-      <section aria-label="Under way">
-        <h2 class="list-title">{plural(open.length, 'operation')} under way</h2>
+    <div class="stack-of-cards one-column">
+      <section aria-label="Not over">
+        <h2 class="list-title">{plural(open.length, 'operation')} not over</h2>
         {open.length > 0 && <OperationList operations={open} />}
       </section>
       {ended.length > 0 && (

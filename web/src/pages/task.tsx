@@ -42,7 +42,7 @@ export function TaskPage() {
   }
   const parent = task.spec?.parentTaskId ?? '';
   return (
-    <div class="stack-of-cards">
+    <div class="stack-of-cards one-column">
       <Card
         title={task.spec?.capability === '' ? id : (task.spec?.capability ?? id)}
         aside={

@@ -62,7 +62,7 @@ export function TopologyPage() {
     setQuery({ hide: next.filter((each) => each !== '').join(',') });
   };
   return (
-    <div class="stack-of-cards">
+    <div class="stack-of-cards one-column">
       <search class="filters">
         <Choice
           label="Put together"

@@ -52,6 +52,7 @@ export const TASK_COLUMNS: readonly Column<Task>[] = [
     id: 'agent',
     title: 'Agent',
     width: '14%',
+    hide: 's',
     sortable: true,
     cell: ({ agentId }) =>
       agentId === '' ? <span class="muted">–</span> : <a href={href(['agents', agentId])}>{agentId}</a>,
@@ -85,7 +86,7 @@ export const TASK_COLUMNS: readonly Column<Task>[] = [
   {
     id: 'created',
     title: 'Submitted',
-    width: '8rem',
+    width: '8.5rem',
     number: true,
     sortable: true,
     cell: ({ createTime }) => <Ago ms={timeMs(createTime)} />,
