@@ -43,7 +43,7 @@ export const MONITORING_KEYS: readonly KeySpec[] = [
   },
   {
     ...{ path: 'alerts.sinks', kind: 'blocks', default: [], blocks: SINK_BLOCKS },
-    doc: 'Where alerts and events are sent: [fields](#alertssinks).',
+    doc: 'Where alerts and events are sent: [fields](#alertssinks). None: alerts go to the log.',
   },
   time('alerts.retention', '7d', [MINUTE, 400 * DAY], 'How long alerts are kept that are over.'),
   time('alerts.resend', '1m', [SECOND, HOUR], 'Alertmanager hears again this often of what still fires.'),
