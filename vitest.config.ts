@@ -3,15 +3,16 @@ import type { TestSequencer } from 'vitest/node';
 
 /** Test files that take longest, longest first: those that start late are waited for alone. */
 const LONG = [
-  ...['redis-outage', 'fault-rounds', 'state-and-locks', 'rolling-restart', 'watch-resume', 'mass-failure'],
+  ...['redis-outage', 'state-and-locks', 'crash', 'watch-resume', 'fault-rounds', 'rolling-restart'],
+  ...['supervise', 'supervise-service', 'slow-clients', 'cli', 'process', 'message-rounds', 'task-rounds'],
   ...[
-    'message-rounds',
-    'redis-sentinel',
+    'mass-failure',
     'liveness',
-    'slow-clients',
-    'crash',
-    'supervise',
-    'supervise-service',
+    'redis-sentinel',
+    'store-admin',
+    'cli-orders',
+    'observer-doubt',
+    'operations',
   ],
 ];
 
@@ -34,8 +35,8 @@ const ALONE = ['test/client/**/*.test.ts', 'test/supervisor/**/*.test.ts'];
 const SERVERS = 'test/{contract,e2e}/**/*.test.ts';
 
 /**
- * Unit tests share their worker's modules, of which loading them takes longer than most tests. Contract and e2e tests start
- * real servers and wait for them half of the time: after the others, three at a time on two cores.
+ * Test files share the modules of their worker: to load them takes longer than most tests. Contract and e2e tests start real
+ * servers and wait for them half of the time: after the others, three at a time on two cores.
  */
 export default defineConfig({
   test: {
@@ -59,6 +60,7 @@ export default defineConfig({
           name: 'servers',
           include: [SERVERS],
           globalSetup: ['test/support/global-setup.ts'],
+          isolate: false,
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,
