@@ -161,6 +161,10 @@ export function createMonitoring(options: MonitoringOptions) {
         repeat('tend history', HISTORY_TICK_MS, () => history.chores());
       }
       background.run(
+        'read figures',
+        unlessStoreAway(() => figures.load()),
+      );
+      background.run(
         'read services',
         unlessStoreAway(() => services.load()),
       );

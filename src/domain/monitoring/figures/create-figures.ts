@@ -156,6 +156,10 @@ export function createFigures(options: CreateFiguresOptions) {
     },
     /** When that was last, wall clock; undefined: not yet. */
     analysedMs: () => analysedMs,
+    /** What other replicas have written before this one listened. @throws StoreUnavailableError */
+    load: async (): Promise<void> => {
+      for (const namespace of await store.namespaces()) shards.live(await store.scanLive(namespace));
+    },
     leave: () => shards.leave(),
   };
 }
