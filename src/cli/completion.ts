@@ -7,13 +7,15 @@ export interface Candidate {
 
 export type IdSource = (kind: IdKind) => Promise<readonly string[]>;
 /** Also the names of the arguments that are such an id. */
-export type IdKind = 'agent' | 'task';
+export type IdKind = (typeof kinds)[number];
+const kinds = ['agent', 'task', 'alert', 'silence', 'metric'] as const;
 
 const idOptions: ReadonlyMap<string, IdKind> = new Map([
   ...['agent', 'notAgent', 'toAgent', 'drained', 'dependsOn', 'supervisedBy'].map(
     (name) => [name, 'agent'] as const,
   ),
   ...['task', 'parent'].map((name) => [name, 'task'] as const),
+  ...['under'].map((name) => [name, 'alert'] as const),
 ]);
 
 /**
@@ -44,8 +46,8 @@ export async function completeWords(
   if (subcommands.length > 0) return operands === 0 ? matching(subcommands, current) : [];
   const last = command.registeredArguments.at(-1);
   const argument = command.registeredArguments[operands] ?? (last?.variadic === true ? last : undefined);
-  const kind = argument?.name();
-  if ((kind === 'agent' || kind === 'task') && command.name() !== 'register')
+  const kind = kinds.find((each) => each === argument?.name());
+  if (kind !== undefined && command.name() !== 'register')
     return matching(await idValues(ids, kind), current);
   return matching(argument === undefined ? [] : listed(argument.description), current);
 }

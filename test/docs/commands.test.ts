@@ -6,6 +6,9 @@ import { blocks, pages, quoted } from './pages.ts';
 
 /** Commands with commands of their own. */
 const GROUPS = new Set([
+  'alerts',
+  'silences',
+  'metrics',
   'agents',
   'agent',
   'automation',

@@ -1,5 +1,7 @@
+import type { CallOptions } from '@connectrpc/connect';
 import { type Command, InvalidArgumentError } from 'commander';
-import { completeWords, type IdSource } from '../completion.ts';
+import type { Connection } from '../client.ts';
+import { completeWords, type IdKind, type IdSource } from '../completion.ts';
 import type { Context, Runner } from '../context.ts';
 
 const scripts: Readonly<Record<string, string>> = {
@@ -38,7 +40,9 @@ export function addCompletionCommands(program: Command, run: Runner): void {
   const shells = Object.keys(scripts);
   program
     .command('completion')
-    .description('a script that completes commands, options, their values and the ids of agents and tasks')
+    .description(
+      'a script that completes commands, options, their values, and ids of agents, tasks, alerts, silences and metrics',
+    )
     .argument('<shell>', shells.join(', '), (shell: string) => {
       if (!shells.includes(shell)) throw new InvalidArgumentError(`allowed: ${shells.join(', ')}.`);
       return shell;
@@ -72,14 +76,32 @@ function knownIds({ connection, namespace, signal }: Context): IdSource {
   return async (kind) => {
     try {
       const call = { signal, timeoutMs: patienceMs };
-      const request = { namespace, pageSize: mostIds };
-      const found =
-        kind === 'task'
-          ? (await connection.tasks.listTasks(request, call)).tasks
-          : (await connection.agents.listAgents(request, call)).agents;
-      return found.map(({ id }) => id).filter((id) => plainId.test(id));
+      const found = await namesOf(kind, connection, namespace, call);
+      return found.filter((id) => plainId.test(id));
     } catch {
       return [];
     }
   };
+}
+
+async function namesOf(
+  kind: IdKind,
+  { agents, tasks, alerts, monitoring }: Connection,
+  namespace: string,
+  call: CallOptions,
+): Promise<string[]> {
+  const page = { namespace, pageSize: mostIds };
+  const ids = (found: readonly { id: string }[]) => found.map(({ id }) => id);
+  switch (kind) {
+    case 'agent':
+      return ids((await agents.listAgents(page, call)).agents);
+    case 'task':
+      return ids((await tasks.listTasks(page, call)).tasks);
+    case 'alert':
+      return ids((await alerts.listAlerts(page, call)).alerts);
+    case 'silence':
+      return ids((await alerts.listSilences({ namespace }, call)).silences);
+    case 'metric':
+      return (await monitoring.listMetrics({}, call)).metrics.map(({ name }) => name);
+  }
 }
