@@ -3,6 +3,8 @@ import {
   HealthSchema,
   type Observation,
   ObservationSchema,
+  type Report,
+  ReportSchema,
   RoundTripSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
@@ -68,6 +70,63 @@ export function readSession(session: Session, context: SessionContext): Observat
     record.reportMs = session.reportWallMs;
   }
   return record;
+}
+
+/**
+ * What a table of thousands shows of a session: how it is, without where it comes from and what it works on in detail. Made
+ * without a record in between, at a fraction of the cost.
+ */
+export function briefObservation(session: Session, context: SessionContext): Observation {
+  const nowMs = context.clock.monoMs();
+  const { score, connected, responsive, progressing, headroom, reasons } = sessionHealth(
+    session,
+    context,
+    nowMs,
+  );
+  const brief = create(ObservationSchema);
+  brief.observeTime = timestampFromMs(session.lastHeardWallMs);
+  brief.age = durationFromMs(Math.max(0, nowMs - session.lastHeardMs));
+  brief.replicaId = context.replicaId;
+  brief.sessionEpoch = session.epoch;
+  brief.attachTime = timestampFromMs(session.attachWallMs);
+  brief.heartbeats = BigInt(session.heartbeats);
+  brief.missed = BigInt(session.probes.missed);
+  brief.phi = session.phi(nowMs);
+  brief.health = Object.assign(create(HealthSchema), {
+    ...{ score, connected, responsive, progressing, headroom, reasons },
+  });
+  const trips = session.roundTrips.summary();
+  if (trips !== undefined) {
+    const roundTrip = create(RoundTripSchema);
+    roundTrip.smoothed = durationFromMs(trips.smoothedMs);
+    roundTrip.p50 = durationFromMs(trips.p50Ms);
+    roundTrip.p95 = durationFromMs(trips.p95Ms);
+    roundTrip.samples = trips.samples;
+    brief.roundTrip = roundTrip;
+  }
+  const offsetMs = session.clockOffset?.valueMs;
+  if (offsetMs !== undefined) brief.clockOffset = durationFromMs(offsetMs);
+  if (session.report !== undefined) {
+    brief.report = briefReport(session.report);
+    brief.reportTime = timestampFromMs(session.reportWallMs);
+  }
+  return brief;
+}
+
+/** The same of a whole reading. */
+export function briefOf(observation: Observation): Observation {
+  const brief = Object.assign(create(ObservationSchema), observation);
+  Object.assign(brief, { instanceId: '', peer: '', client: '' });
+  if (observation.report !== undefined) brief.report = briefReport(observation.report);
+  return brief;
+}
+
+function briefReport({ activity, usage, load }: Report): Report {
+  const report = create(ReportSchema);
+  report.activity = activity;
+  report.usage = usage;
+  if (load !== undefined) report.load = load;
+  return report;
 }
 
 /**

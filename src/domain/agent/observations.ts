@@ -6,7 +6,7 @@ import type { ChangeBatch, LiveRecord, Store } from '../../state/store.ts';
 import type { View } from '../../state/views.ts';
 import type { AgentDirectory, KnownAgent } from './directory.ts';
 import { isAttached } from './liveness.ts';
-import { observationOf, readSession, sessionHealth } from './observation.ts';
+import { briefObservation, briefOf, observationOf, readSession, sessionHealth } from './observation.ts';
 import { agentIdOf, agentKey, agentOf, isAgentKey } from './record.ts';
 import type { Session } from './session.ts';
 import type { SessionContext } from './session-context.ts';
@@ -73,6 +73,15 @@ export class Observations implements View {
     const attached = isAttached(agentOf(known.record).liveness) && record.epoch === known.record.sessionEpoch;
     const stored = fromBinary(ObservationRecordSchema, record.value);
     return observationOf(stored, context.clock.wallMs() - stored.observeMs, attached);
+  }
+
+  /** As `of`, with what a table of thousands shows. */
+  brief(known: KnownAgent): Observation | undefined {
+    const { sessions, context } = this.#options;
+    const session = sessions.get(known.namespace, known.id);
+    if (session !== undefined) return briefObservation(session, context);
+    const observation = this.of(known);
+    return observation === undefined ? undefined : briefOf(observation);
   }
 
   /** Whether `of` tells something else than when `seen` was made, but for what time does to it; brings `seen` up to date. */

@@ -3,10 +3,6 @@ import {
   type Agent,
   AgentSchema,
   AgentSpecSchema,
-  type Observation,
-  ObservationSchema,
-  ReportSchema,
-  RoundTripSchema,
   VerdictSchema,
 } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
@@ -27,7 +23,7 @@ export interface AgentHubOptions {
   namespace: string;
   clock: Clock;
   directory: AgentDirectory;
-  observations: Pick<Observations, 'of' | 'isNews' | 'heardMs'>;
+  observations: Pick<Observations, 'brief' | 'isNews' | 'heardMs'>;
   /** Deliveries of an agent that are not finished, and tasks that it has. */
   counts: AgentCounts;
 }
@@ -135,8 +131,8 @@ export class AgentHub {
     sample.agentId = key;
     sample.pendingDeliveries = deliveries;
     sample.tasks = tasks;
-    const observation = observations.of(known);
-    if (observation !== undefined) sample.observation = briefReading(observation);
+    const observation = observations.brief(known);
+    if (observation !== undefined) sample.observation = observation;
     return sample;
   }
 
@@ -178,36 +174,4 @@ export function brief(agent: Agent): Agent {
     agent.spec = spec;
   }
   return agent;
-}
-
-/** As told of one agent among thousands: how it is, without where it comes from and what it works on in detail. */
-function briefReading(observation: Observation): Observation {
-  const brief = create(ObservationSchema);
-  const { observeTime, age, attachTime, health, roundTrip, clockOffset, report, reportTime } = observation;
-  if (observeTime !== undefined) brief.observeTime = observeTime;
-  if (age !== undefined) brief.age = age;
-  if (attachTime !== undefined) brief.attachTime = attachTime;
-  if (health !== undefined) brief.health = health;
-  if (clockOffset !== undefined) brief.clockOffset = clockOffset;
-  if (reportTime !== undefined) brief.reportTime = reportTime;
-  brief.replicaId = observation.replicaId;
-  brief.sessionEpoch = observation.sessionEpoch;
-  brief.heartbeats = observation.heartbeats;
-  brief.missed = observation.missed;
-  brief.phi = observation.phi;
-  if (roundTrip !== undefined) {
-    const { smoothed, p50, p95, samples } = roundTrip;
-    brief.roundTrip = create(RoundTripSchema);
-    if (smoothed !== undefined) brief.roundTrip.smoothed = smoothed;
-    if (p50 !== undefined) brief.roundTrip.p50 = p50;
-    if (p95 !== undefined) brief.roundTrip.p95 = p95;
-    brief.roundTrip.samples = samples;
-  }
-  if (report !== undefined) {
-    brief.report = create(ReportSchema);
-    brief.report.activity = report.activity;
-    brief.report.usage = report.usage;
-    if (report.load !== undefined) brief.report.load = report.load;
-  }
-  return brief;
 }

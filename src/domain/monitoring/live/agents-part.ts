@@ -22,6 +22,10 @@ const MAX_CHANGES = 256;
 /** Small and many: fewer turns of the event loop are worth more than fairness to the byte. */
 const MAX_SAMPLES = 1024;
 const MAX_BYTES = 128 * 1024;
+/** So long one message may be made; what others have made already takes next to nothing. */
+const MAX_MS = 4;
+/** Entries between two looks at the clock. */
+const STEP = 32;
 /** Changes are told together with those that come within this time. */
 const GATHER_MS = 50;
 
@@ -81,7 +85,8 @@ export class AgentsPart implements LivePart {
     const changes: AgentChange[] = [];
     const encoded: Uint8Array[] = [];
     let bytes = 0;
-    while (changes.length + encoded.length < MAX_CHANGES && bytes < MAX_BYTES) {
+    const isTime = this.#timer();
+    while (changes.length + encoded.length < MAX_CHANGES && bytes < MAX_BYTES && !isTime()) {
       const entry = this.#changes.next();
       if (entry === undefined) break;
       if (json) changes.push(hub.change(entry));
@@ -101,7 +106,8 @@ export class AgentsPart implements LivePart {
     const samples: AgentSample[] = [];
     const encoded: Uint8Array[] = [];
     let bytes = 0;
-    while (samples.length + encoded.length < MAX_SAMPLES && bytes < MAX_BYTES) {
+    const isTime = this.#timer();
+    while (samples.length + encoded.length < MAX_SAMPLES && bytes < MAX_BYTES && !isTime()) {
       const entry = this.#samples.next();
       if (entry === undefined) break;
       if (json) {
@@ -118,6 +124,17 @@ export class AgentsPart implements LivePart {
     }
     if (samples.length + encoded.length === 0) return undefined;
     return json ? this.#news([], samples) : this.#bytes(SAMPLES, encoded);
+  }
+
+  /** Tells whether the message has taken long enough. */
+  #timer(): () => boolean {
+    const { clock } = this.#options;
+    const untilMs = clock.monoMs() + MAX_MS;
+    let entries = 0;
+    return () => {
+      entries += 1;
+      return entries % STEP === 0 && clock.monoMs() >= untilMs;
+    };
   }
 
   #news(changes: AgentChange[], samples: AgentSample[]): LiveNews {
