@@ -60,7 +60,7 @@ describe.each(all)('$path', ({ path, text }) => {
 });
 
 /** Look like keys and are none. */
-const NOT_KEYS = new Set(['store.ts', 'brake.set', 'brake.lifted']);
+const NOT_KEYS = new Set(['store.ts', 'brake.set', 'brake.lifted', 'report.daily']);
 
 let folder: string;
 beforeAll(() => {
@@ -72,7 +72,7 @@ describe('docs/events.md', () => {
   it('lists every type of event that is written, and no other', () => {
     const source = filesIn('src/domain', '.ts').map(read).join('\n');
     const written = new Set(
-      [...source.matchAll(/'((?:agent|brake|loss|automation)\.[a-z_]+)'/g)].map(([, type]) => type),
+      [...source.matchAll(/'((?:agent|brake|loss|automation|service|report)\.[a-z_]+)'/g)].map(([, type]) => type),
     );
     // `agent.${name}` of a verdict: the names of liveness, without the state that nobody judges.
     const names = [...read('src/domain/agent/liveness.ts').matchAll(/name: '([a-z_]+)'/g)].map(
@@ -80,7 +80,7 @@ describe('docs/events.md', () => {
     );
     for (const name of names) if (name !== 'never_seen' && name !== 'unknown') written.add(`agent.${name}`);
     const listed = [
-      ...read('docs/events.md').matchAll(/^\| `((?:agent|brake|loss|automation)\.[a-z_]+)`/gm),
+      ...read('docs/events.md').matchAll(/^\| `((?:agent|brake|loss|automation|service|report)\.[a-z_]+)`/gm),
     ].map(([, type]) => type);
     expect([...listed].sort()).toEqual([...written].sort());
   });

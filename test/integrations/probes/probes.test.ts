@@ -12,7 +12,6 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { ProbeOutcome, ServiceConfig } from '../../../src/domain/monitoring/services/ports.ts';
 import { createProbes } from '../../../src/integrations/probes/probes.ts';
 import { selfSigned } from '../../rpc/self-signed.ts';
-import { startRedis } from '../../support/redis-server.ts';
 
 const closers: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
@@ -251,17 +250,23 @@ describe('a probe by gRPC', () => {
 });
 
 describe('a probe of Redis', () => {
-  it('asks a real server with its password, and says which is wrong', async () => {
-    const redis = await startRedis({ args: ['--requirepass', 'hunter2'] });
-    closers.push(() => redis.stop());
-    const at = `127.0.0.1:${redis.port}`;
-    expect(await probe('redis', `redis://:hunter2@${at}`)).toEqual(well);
-    expect(await probe('redis', `redis://default:hunter2@${at}`)).toEqual(well);
-    expect(await probe('redis', `redis://:wrong@${at}`)).toEqual(bad('refuses the user or password'));
-    expect(await probe('redis', `redis://${at}`)).toEqual(bad('wants a password'));
+  it('says AUTH before PING where there is a password, and waits for the answer', async () => {
+    const heard: string[] = [];
+    const port = await listen(
+      createNetServer((socket) =>
+        socket.on('data', (chunk) => {
+          heard.push(chunk.toString());
+          socket.write(heard.length === 1 ? '+OK\r\n' : '+PONG\r\n');
+        }),
+      ),
+    );
+    expect(await probe('redis', `redis://me:p%20w@127.0.0.1:${port}`)).toEqual(well);
+    expect(heard).toEqual(['*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$3\r\np w\r\n', '*1\r\n$4\r\nPING\r\n']);
   });
 
   it.each([
+    ['-WRONGPASS invalid\r\n', 'refuses the user or password'],
+    ['-NOAUTH Authentication required.\r\n', 'wants a password'],
     ['-LOADING Redis is loading the dataset in memory\r\n', 'is loading its data'],
     ['-MASTERDOWN Link with MASTER is down\r\n', 'has lost its primary'],
     ['-ERR hunter2 is not right\r\n', 'answered PING with the error ERR'],

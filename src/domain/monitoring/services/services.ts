@@ -118,7 +118,13 @@ export class Services {
   /** Asks nobody any more, and lets another replica. */
   async leave(): Promise<void> {
     this.#leaving.abort();
-    if (this.#known.size > 0) await this.#options.leases.leave([SYSTEM_NAMESPACE], SERVICES);
+    if (this.#known.size === 0) return;
+    try {
+      await this.#options.leases.leave([SYSTEM_NAMESPACE], SERVICES);
+    } catch (error) {
+      // Others find out that this replica is gone.
+      if (!(error instanceof StoreUnavailableError)) throw error;
+    }
   }
 
   /** The lease, once this replica has seen all that was stored before it began. */
