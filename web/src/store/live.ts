@@ -5,7 +5,6 @@ import type { Operation } from '../../../gen/mycosoft/orchestrator/coordination/
 import type { Task } from '../../../gen/mycosoft/orchestrator/coordination/v1/task_service_pb.ts';
 import type { Alert, Silence } from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import type {
-  Event,
   GetTopologyResponse,
   LiveFault,
   SystemStatus,
@@ -14,6 +13,7 @@ import type { GetUsageResponse } from '../../../gen/mycosoft/orchestrator/resour
 import type { AgentNews, AgentRow } from '../live/agent-row.ts';
 import { onNews, watchLive } from '../live/client.ts';
 import { type PartNews, steadyNow, type WatchSpec } from '../live/protocol.ts';
+import { EventFeed } from './event-feed.ts';
 import { KeyedPart } from './keyed-part.ts';
 import { heardAt, link, now, offsetMs } from './link.ts';
 
@@ -37,12 +37,14 @@ export const alerts = new KeyedPart<Alert>();
 export const silences = new KeyedPart<Silence>();
 export const tasks = new KeyedPart<Task>();
 export const operations = new KeyedPart<Operation>();
-/** Newest first, at most `MAX_EVENTS`. */
-export const events = signal<readonly Event[]>([]);
+const feed = new EventFeed();
+/** Newest first, at most 1,000. */
+export const events = feed.events;
 /** Whether the events that went before are all there. */
-export const eventsSynced = signal(false);
+export const eventsSynced = feed.synced;
 
-const MAX_EVENTS = 1_000;
+/** WatchLiveRequest.Part.PART_EVENTS. */
+const PART_EVENTS = 4;
 
 let watch = 0;
 let current: WatchSpec | undefined;
@@ -52,11 +54,16 @@ export function want(spec: WatchSpec): void {
   if (current !== undefined && JSON.stringify(current) === JSON.stringify(spec)) return;
   const moved = current !== undefined && current.namespace !== spec.namespace;
   const narrowed = JSON.stringify(current?.agentIds ?? []) !== JSON.stringify(spec.agentIds);
+  // Of events that were not followed meanwhile some would be missing in between.
+  const filtered =
+    current?.parts.includes(PART_EVENTS) !== true ||
+    JSON.stringify(current.eventFilter) !== JSON.stringify(spec.eventFilter);
   current = spec;
   batch(() => {
     if (moved) forgetAll();
     // What is known of all agents is not what is known of a few of them.
     if (narrowed) agents.setComplete(false);
+    if (filtered) feed.restart();
     watch = watchLive(spec);
   });
 }
@@ -66,8 +73,7 @@ function forgetAll(): void {
   status.value = undefined;
   usage.value = undefined;
   topology.value = undefined;
-  events.value = [];
-  eventsSynced.value = false;
+  feed.clear();
 }
 
 onNews((news) => {
@@ -90,7 +96,7 @@ function begin(of: number): void {
   // They come as they are now; those that are not mentioned have ended before.
   operations.begin();
   faults.value = new Map();
-  eventsSynced.value = false;
+  feed.begin();
 }
 
 function takeAgents(news: AgentNews): void {
@@ -151,18 +157,10 @@ function takePart(news: PartNews): void {
       break;
     }
     case 'events':
-      takeEvents(news.value.events);
-      if (news.value.synced) eventsSynced.value = true;
+      feed.take(news.value.events, news.value.synced);
       break;
     case 'fault':
       faults.value = new Map(faults.value).set(news.value.part, news.value);
       break;
   }
-}
-
-function takeEvents(fresh: readonly Event[]): void {
-  if (fresh.length === 0) return;
-  const known = new Set(events.value.map(({ id }) => id));
-  const added = fresh.filter(({ id }) => !known.has(id)).reverse();
-  events.value = [...added, ...events.value].slice(0, MAX_EVENTS);
 }

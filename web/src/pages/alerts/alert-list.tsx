@@ -41,6 +41,13 @@ export function AlertList() {
   const all = new Map<string, Alert>();
   for (const alert of resolved.value?.alerts ?? []) all.set(alert.id, alert);
   for (const alert of alerts.values()) all.set(alert.id, alert);
+  const under = new Map<string, Alert[]>();
+  for (const alert of all.values()) {
+    if (alert.groupedUnder === '') continue;
+    const others = under.get(alert.groupedUnder);
+    if (others === undefined) under.set(alert.groupedUnder, [alert]);
+    else others.push(alert);
+  }
   const leading = [...all.values()].filter(
     (alert) => alert.groupedUnder === '' || !all.has(alert.groupedUnder),
   );
@@ -105,7 +112,7 @@ export function AlertList() {
               key={alert.id}
               alert={alert}
               isPicked={alert.id === picked}
-              under={[...all.values()].filter(({ groupedUnder }) => groupedUnder === alert.id)}
+              under={under.get(alert.id) ?? []}
             />
           ))}
           {shown.length > MOST && (

@@ -122,6 +122,8 @@ export const NODE_HEIGHT = 44;
 const COLUMN = NODE_WIDTH + 110;
 const ROW = NODE_HEIGHT + 16;
 const MARGIN = 12;
+/** Room for what goes from one to another of the same column. */
+const BESIDE = 60;
 const MAX_LAYERS = 8;
 const SWEEPS = 6;
 
@@ -154,25 +156,66 @@ export function layoutOf({ nodes, edges }: Graph): Layout {
   return {
     placed,
     alone: [...nodes.values()].filter(({ id }) => !joined.has(id)),
-    width: MARGIN * 2 + Math.max(0, used.length - 1) * COLUMN + NODE_WIDTH,
+    width: MARGIN + Math.max(0, used.length - 1) * COLUMN + NODE_WIDTH + BESIDE,
     height: MARGIN * 2 + tallest * ROW - (ROW - NODE_HEIGHT),
   };
 }
 
-/** How far right each has to stand; cycles are cut off at the last column. */
+/**
+ * How far right each has to stand. What agents declare goes before messages: of a circle, the messages that close it are drawn
+ * backwards (Kahn's order, in which a circle is opened at the node that the fewest messages lead to).
+ */
 function ranks(ids: readonly string[], edges: readonly GraphEdge[]): Map<string, number> {
-  const rank = new Map(ids.map((id) => [id, 0]));
-  for (let round = 0; round < MAX_LAYERS; round += 1) {
-    let moved = false;
-    for (const { from, to } of edges) {
-      const wanted = Math.min(MAX_LAYERS - 1, (rank.get(from) ?? 0) + 1);
-      if ((rank.get(to) ?? 0) >= wanted) continue;
-      rank.set(to, wanted);
-      moved = true;
+  const declared = withoutCircles(edges.filter(({ relationship }) => relationship !== ''));
+  const talks = edges.filter(({ relationship }) => relationship === '');
+  const into = (all: readonly GraphEdge[]): Map<string, GraphEdge[]> => Map.groupBy(all, ({ to }) => to);
+  const [declaredInto, talksInto] = [into(declared), into(talks)];
+  const rank = new Map<string, number>();
+  const left = new Set(ids);
+  const open = (all: readonly GraphEdge[] | undefined): number =>
+    all?.reduce((sum, { from }) => sum + (left.has(from) ? 1 : 0), 0) ?? 0;
+  while (left.size > 0) {
+    let best: string | undefined;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const id of left) {
+      if (open(declaredInto.get(id)) > 0) continue;
+      const waiting = open(talksInto.get(id));
+      if (waiting >= fewest) continue;
+      best = id;
+      fewest = waiting;
+      if (waiting === 0) break;
     }
-    if (!moved) break;
+    if (best === undefined) break;
+    left.delete(best);
+    let own = 0;
+    for (const { from } of [...(declaredInto.get(best) ?? []), ...(talksInto.get(best) ?? [])]) {
+      const before = rank.get(from);
+      if (before !== undefined) own = Math.max(own, Math.min(MAX_LAYERS - 1, before + 1));
+    }
+    rank.set(best, own);
   }
   return rank;
+}
+
+/** Without the edges that lead back to where a walk came from. */
+function withoutCircles(edges: readonly GraphEdge[]): GraphEdge[] {
+  const out = Map.groupBy(edges, ({ from }) => from);
+  const done = new Set<string>();
+  const path = new Set<string>();
+  const kept: GraphEdge[] = [];
+  const visit = (id: string): void => {
+    if (done.has(id)) return;
+    path.add(id);
+    for (const edge of out.get(id) ?? []) {
+      if (path.has(edge.to)) continue;
+      kept.push(edge);
+      visit(edge.to);
+    }
+    path.delete(id);
+    done.add(id);
+  };
+  for (const id of out.keys()) visit(id);
+  return kept;
 }
 
 /** Moves each node to where its neighbours are on average, there and back (Sugiyama's barycentres). */
