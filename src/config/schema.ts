@@ -98,7 +98,7 @@ export const KEYS: readonly KeySpec[] = [
   },
   database('system', 'Replicas, leases and settings.'),
   database('agents', 'Agents and all that shares a commit with them.'),
-  database('monitoring', 'To come: events and samples. Checked, opens nothing yet.'),
+  database('monitoring', 'The history of what is measured.'),
   {
     path: 'store',
     kind: 'store',
@@ -162,11 +162,11 @@ export const KEYS: readonly KeySpec[] = [
     default: 300,
     min: SECOND,
     max: DAY,
-    doc: 'To come: metrics are analysed this often. Checked, no effect yet.',
+    doc: 'All figures are reckoned anew and judged this often; what crosses a threshold is seen at once all the same.',
   },
   threshold('system_load', 0.8, 'Fleet load above it makes the status DEGRADED.'),
   threshold('agent_health', 0.9, 'Fleet health below it makes the status DEGRADED.'),
-  threshold('resource_usage', 0.7, 'To come: an alert fires above it. Checked, no effect yet.'),
+  threshold('resource_usage', 0.7, 'Above it the status is DEGRADED and an alert fires, for each resource.'),
   {
     path: 'alert_thresholds.communication_latency',
     kind: 'milliseconds',

@@ -34,8 +34,8 @@ export interface OwnAgentsOptions {
   moved(namespace: string): void;
 }
 
-/** The median is worked out with every eighth heartbeat: it is for people to look at. */
-const MEDIAN_EVERY = 8;
+/** The median is worked out with every so manieth heartbeat only: it is for people to look at. */
+const MEDIAN_EVERY = 32;
 
 const UNKNOWN: Standing = {
   ...{ zone: '', weight: 1, works: true, attached: true, available: false },
@@ -77,10 +77,10 @@ export class OwnAgents {
     const { share } = known;
     const trips = session.roundTrips.count === 0 ? undefined : bucketOf(session.roundTrips.p95Ms());
     if (session.heartbeats % MEDIAN_EVERY === 0 || share.median === undefined) this.#updateMedian(known);
-    const same = known.report === session.report && trips === share.trips;
     // Just heard and nothing outstanding: only what it reports, and progress, can lower its health.
-    if (same && share.health === 1 && !session.stuck && session.probes.outstanding === 0) return;
-    this.#update(known, trips, nowMs);
+    const isWell = share.health === 1 && !session.stuck && session.probes.outstanding === 0;
+    if (!isWell || known.report !== session.report) this.#update(known, trips, nowMs);
+    else if (trips !== share.trips) this.#updateTrips(known, trips);
   }
 
   ended(session: Session): void {
@@ -178,12 +178,30 @@ export class OwnAgents {
     this.#options.moved(namespace);
   }
 
+  #updateTrips(known: OwnAgent, trips: number | undefined): void {
+    const { session, share } = known;
+    const before = share.trips;
+    const sums = this.#sumsOf(known);
+    if (sums !== undefined && before !== undefined) sums.trips.addTo(before, -1);
+    share.trips = trips;
+    if (sums !== undefined && trips !== undefined) sums.trips.addTo(trips, 1);
+    const { crossings, moved } = this.#options;
+    if (crossings.watchesAgents) {
+      crossings.agentMoved(session, 'communication_latency', msOf(before), msOf(trips));
+    }
+    moved(session.namespace);
+  }
+
+  #sumsOf({ session, zone }: OwnAgent): ZoneSums | undefined {
+    return zone === undefined ? undefined : this.#namespaces.get(session.namespace)?.zones.get(zone);
+  }
+
   #updateMedian(known: OwnAgent): void {
-    const { session, share, zone } = known;
+    const { session, share } = known;
     const p50 = session.roundTrips.p50Ms();
     const median = p50 === undefined ? undefined : bucketOf(p50);
     if (median === share.median) return;
-    const sums = zone === undefined ? undefined : this.#namespaces.get(session.namespace)?.zones.get(zone);
+    const sums = this.#sumsOf(known);
     if (sums !== undefined && share.median !== undefined) sums.medians.addTo(share.median, -1);
     share.median = median;
     if (sums !== undefined && median !== undefined) sums.medians.addTo(median, 1);

@@ -5,6 +5,7 @@ import type { MeasuredReplica } from '../replicas.ts';
 
 /** An event-loop delay (p99) that counts as full load: verdicts are doubtful from there on. */
 const FULL_DELAY_MS = 500;
+const KEEP_MS = 500;
 
 export interface SystemFiguresOptions {
   clock: Clock;
@@ -23,6 +24,7 @@ interface KnownService {
 export class SystemFigures {
   readonly #options: SystemFiguresOptions;
   readonly #services = new Map<string, KnownService>();
+  #kept: { replicas: readonly MeasuredReplica[]; untilMs: number } | undefined;
 
   constructor(options: SystemFiguresOptions) {
     this.#options = options;
@@ -43,8 +45,17 @@ export class SystemFigures {
     else for (const reading of this.#replicas(metric)) return void (yield reading);
   }
 
+  /** Measuring takes a while, and rules ask for one figure after another. */
+  #measured(): readonly MeasuredReplica[] {
+    const nowMs = this.#options.clock.monoMs();
+    if (this.#kept === undefined || nowMs >= this.#kept.untilMs) {
+      this.#kept = { replicas: this.#options.replicas(), untilMs: nowMs + KEEP_MS };
+    }
+    return this.#kept.replicas;
+  }
+
   *#replicas(metric: string): IterableIterator<Reading> {
-    for (const replica of this.#options.replicas()) {
+    for (const replica of this.#measured()) {
       const value = replicaFigure(replica, metric);
       yield {
         ...{ metric, scope: MetricScope.REPLICA, id: replica.id, resource: '', value },
