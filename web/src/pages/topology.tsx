@@ -15,8 +15,6 @@ import '../styles/work.css';
 const PART_TRAFFIC = 8;
 /** More nodes than these are put together by kind, unless somebody wants them all. */
 const MANY = 60;
-/** A picture of more says nothing any more. */
-const MOST_DRAWN = 400;
 
 const KINDS = [
   ['', 'messages'],
@@ -106,8 +104,8 @@ export function TopologyPage() {
           <Empty title="Nothing is between them">
             Agents declare whom they depend on when they register; messages are drawn as they are sent.
           </Empty>
-        ) : layout.placed.size > MOST_DRAWN ? (
-          <Empty title={`${count(layout.placed.size)} are too many for a picture`}>
+        ) : layout.isTooMuch ? (
+          <Empty title={`${count(graph.nodes.size)} are too many for a picture`}>
             Put them together by kind or zone; the table below has them all.
           </Empty>
         ) : (

@@ -111,6 +111,8 @@ export interface Placed {
 
 export interface Layout {
   placed: Map<string, Placed>;
+  /** There are more than a picture can show: none is placed. */
+  isTooMuch: boolean;
   /** Nodes that nothing leads to or from. */
   alone: GraphNode[];
   width: number;
@@ -125,12 +127,16 @@ const MARGIN = 12;
 /** Room for what goes from one to another of the same column. */
 const BESIDE = 60;
 const MAX_LAYERS = 8;
+/** A picture of more says nothing any more. */
+const MOST_DRAWN = 300;
 const SWEEPS = 6;
 
 /** Columns from those that need or talk to others to those that are needed; in each, neighbours near to each other. */
 export function layoutOf({ nodes, edges }: Graph): Layout {
   const between = edges.filter(({ from, to }) => from !== to && nodes.has(from) && nodes.has(to));
   const joined = new Set(edges.flatMap(({ from, to }) => [from, to]));
+  const alone = [...nodes.values()].filter(({ id }) => !joined.has(id));
+  if (joined.size > MOST_DRAWN) return { placed: new Map(), isTooMuch: true, alone, width: 0, height: 0 };
   const rank = ranks(
     [...joined].filter((id) => nodes.has(id)),
     between,
@@ -155,7 +161,8 @@ export function layoutOf({ nodes, edges }: Graph): Layout {
   }
   return {
     placed,
-    alone: [...nodes.values()].filter(({ id }) => !joined.has(id)),
+    isTooMuch: false,
+    alone,
     width: MARGIN + Math.max(0, used.length - 1) * COLUMN + NODE_WIDTH + BESIDE,
     height: MARGIN * 2 + tallest * ROW - (ROW - NODE_HEIGHT),
   };
@@ -168,7 +175,7 @@ export function layoutOf({ nodes, edges }: Graph): Layout {
 function ranks(ids: readonly string[], edges: readonly GraphEdge[]): Map<string, number> {
   const declared = withoutCircles(edges.filter(({ relationship }) => relationship !== ''));
   const talks = edges.filter(({ relationship }) => relationship === '');
-  const into = (all: readonly GraphEdge[]): Map<string, GraphEdge[]> => Map.groupBy(all, ({ to }) => to);
+  const into = (all: readonly GraphEdge[]): Map<string, GraphEdge[]> => grouped(all, ({ to }) => to);
   const [declaredInto, talksInto] = [into(declared), into(talks)];
   const rank = new Map<string, number>();
   const left = new Set(ids);
@@ -199,7 +206,7 @@ function ranks(ids: readonly string[], edges: readonly GraphEdge[]): Map<string,
 
 /** Without the edges that lead back to where a walk came from. */
 function withoutCircles(edges: readonly GraphEdge[]): GraphEdge[] {
-  const out = Map.groupBy(edges, ({ from }) => from);
+  const out = grouped(edges, ({ from }) => from);
   const done = new Set<string>();
   const path = new Set<string>();
   const kept: GraphEdge[] = [];
@@ -216,6 +223,16 @@ function withoutCircles(edges: readonly GraphEdge[]): GraphEdge[] {
   };
   for (const id of out.keys()) visit(id);
   return kept;
+}
+
+function grouped(edges: readonly GraphEdge[], by: (edge: GraphEdge) => string): Map<string, GraphEdge[]> {
+  const groups = new Map<string, GraphEdge[]>();
+  for (const edge of edges) {
+    const own = groups.get(by(edge));
+    if (own === undefined) groups.set(by(edge), [edge]);
+    else own.push(edge);
+  }
+  return groups;
 }
 
 /** Moves each node to where its neighbours are on average, there and back (Sugiyama's barycentres). */
