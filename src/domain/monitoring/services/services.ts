@@ -12,9 +12,10 @@ import type { Views } from '../../../state/views.ts';
 import type { HeldLease, Leases } from '../../agent/care/leases.ts';
 import type { SelfWatch } from '../../agent/observer.ts';
 import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
-import type { EventWriter, NewEvent } from '../events.ts';
+import type { EventWriter } from '../events.ts';
 import { isStale, type Judged, judge, NEVER_ASKED } from './judge.ts';
 import type { ProbeOutcome, Probes, ServiceConfig } from './ports.ts';
+import { changeEvent } from './service-events.ts';
 import { type Asked, encodeService, serviceKey, statusOf } from './service-record.ts';
 import type { ServiceView, Told } from './service-view.ts';
 
@@ -281,24 +282,3 @@ export class Services {
 
 const newer = (one: Told | undefined, other: Told | undefined): Told | undefined =>
   one === undefined || (other !== undefined && other.revision > one.revision) ? other : one;
-
-function changeEvent(service: ServiceConfig, judged: Judged, before: Judged | undefined): NewEvent {
-  const { name, probe } = service;
-  const { state, detail, failures, latencyMs, sinceMs } = judged;
-  const attributes: Record<string, string> = { service: name, probe };
-  if (latencyMs !== undefined) attributes.latency_ms = latencyMs.toFixed(1);
-  const common = { actor: 'rule:services', attributes };
-  if (state === State.DOWN) {
-    attributes.failures = String(failures);
-    const message = `service ${name} is down: it ${detail}`;
-    return { ...common, type: 'service.down', severity: Event_Severity.ERROR, message };
-  }
-  if (before !== undefined) attributes.after_seconds = String(Math.round((sinceMs - before.sinceMs) / 1000));
-  if (state === State.SLOW) {
-    const message = `service ${name} is slow: it ${detail}`;
-    return { ...common, type: 'service.slow', severity: Event_Severity.WARNING, message };
-  }
-  const was = before?.state === State.SLOW ? 'slow' : 'down';
-  const message = `service ${name} is well again after it was ${was}`;
-  return { ...common, type: 'service.up', severity: Event_Severity.INFO, message };
-}
