@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Agent_Liveness } from '../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
+import { Alert_State } from '../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import { SystemStatus_State } from '../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { grpcChannel, SimAgent } from '../support/sim-agent.ts';
 import { Stack, storeKinds } from '../support/stack.ts';
@@ -78,6 +79,18 @@ describe.each(storeKinds)('60 %% of 500 agents cut off at once, on %s', (kind) =
     await pause(2_000);
     expect(await events('agent.loss_handled')).toEqual([]);
     expect(await events('brake.set')).toHaveLength(1);
+    // One alert stands for them all, and it alone is sent.
+    const { alerts } = await stack.clients.alerts.listAlerts({
+      states: [Alert_State.FIRING],
+      withGrouped: true,
+      pageSize: 1_000,
+    });
+    const sent = alerts.filter(({ deliveries }) => deliveries.length > 0);
+    expect(sent.map(({ rule, groupedUnder }) => [rule, groupedUnder])).toEqual([['brake_engaged', '']]);
+    expect(alerts.filter(({ groupedUnder }) => groupedUnder === sent[0]?.id).length).toBeGreaterThanOrEqual(
+      CUT,
+    );
+    expect(sent[0]?.groupSize).toBeGreaterThanOrEqual(CUT);
     const now = await status();
     expect(now.state).toBe(SystemStatus_State.DEGRADED);
     expect(now.brakes).toMatchObject([
