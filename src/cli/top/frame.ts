@@ -60,9 +60,9 @@ export function drawFrame(model: TopModel, look: Look, options: FrameOptions): F
   ];
   const room = Math.max(1, rows - head.length - 1);
   const body = look.help ? HELP.map((line) => renderLine([plain(line)], style)) : undefined;
-  const table = body ?? viewRows(model, look, inner, nowMs);
-  const [title = '', ...data] = table;
   const page = Math.max(1, room - 1);
+  const table = body ?? viewRows(model, look, inner, nowMs, { from: look.offset, rows: page });
+  const [title = '', ...data] = table;
   const offset = Math.max(0, Math.min(look.offset, data.length - page));
   const shown = body === undefined ? [title, ...data.slice(offset, offset + page)] : body.slice(0, room);
   const filler = new Array<string>(Math.max(0, room - shown.length)).fill('');

@@ -13,11 +13,29 @@ import { durationMs, formatDuration, timestampMs } from '../output/time.ts';
 import type { Look, Sort } from './keys.ts';
 import type { TopAgent, TopModel } from './model.ts';
 
-/** The lines of what is looked at; the first is the head of the table. */
-export function viewRows(model: TopModel, look: Look, style: Style, nowMs: number): string[] {
+/** The part of a table that is shown. */
+export interface Window {
+  from: number;
+  rows: number;
+}
+
+/** Longer tables are rendered only where they are seen: widths of columns are then those of what is seen. */
+const WHOLE_ROWS = 300;
+
+/**
+ * The lines of what is looked at; the first is the head of the table. Of a long table only those of the window are rendered, and
+ * the others are empty.
+ */
+export function viewRows(
+  model: TopModel,
+  look: Look,
+  style: Style,
+  nowMs: number,
+  window?: Window,
+): string[] {
   switch (look.view) {
     case 'agents':
-      return agentRows(model, look, style, nowMs);
+      return agentRows(model, look, style, nowMs, window);
     case 'alerts':
       return alertRows(model, look, style);
     case 'events':
@@ -52,7 +70,7 @@ const agentColumns: readonly Column[] = [
   { title: 'REPLICA', shrinkTo: 8, dropOrder: 7 },
 ];
 
-function agentRows(model: TopModel, look: Look, style: Style, nowMs: number): string[] {
+function agentRows(model: TopModel, look: Look, style: Style, nowMs: number, window?: Window): string[] {
   const agents = [...model.agents.values()].filter(({ agent }) =>
     holds(look.filter, [agent.id, agent.spec?.kind, ...Object.values(agent.spec?.labels ?? {})]),
   );
@@ -62,11 +80,20 @@ function agentRows(model: TopModel, look: Look, style: Style, nowMs: number): st
   const staleMs = staleAfterMs(model.status);
   agents.sort((a, b) => order * compare(look.sort, a, b) || (a.agent.id < b.agent.id ? -1 : 1));
   const several = (model.status?.replicas.length ?? 0) > 1;
-  return renderTable(
-    several ? agentColumns : agentColumns.slice(0, -1),
-    agents.map((each) => agentCells(each, staleMs, nowMs)),
-    style,
-  );
+  const columns = several ? agentColumns : agentColumns.slice(0, -1);
+  const render = (some: readonly TopAgent[]): string[] =>
+    renderTable(
+      columns,
+      some.map((each) => agentCells(each, staleMs, nowMs)),
+      style,
+    );
+  if (window === undefined || agents.length <= WHOLE_ROWS) return render(agents);
+  const from = Math.max(0, Math.min(window.from, agents.length - window.rows));
+  const [head = '', ...seen] = render(agents.slice(from, from + window.rows));
+  const lines = new Array<string>(agents.length + 1).fill('');
+  lines[0] = head;
+  for (const [at, line] of seen.entries()) lines[from + 1 + at] = line;
+  return lines;
 }
 
 function agentCells({ agent, atMs, deliveries, tasks }: TopAgent, staleMs: number, nowMs: number): Span[] {
