@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { MetricScopeSchema } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
+import {
+  type MetricScope,
+  MetricScopeSchema,
+} from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
 import { METRIC_NAMES } from '../../../../src/config/metric-names.ts';
 import { METRICS } from '../../../../src/domain/monitoring/figures/catalogue.ts';
 
-const scopeName = (scope: number): string =>
+const scopeName = (scope: MetricScope): string =>
   (MetricScopeSchema.value[scope]?.name ?? '').replace('METRIC_SCOPE_', '').toLowerCase();
 
 const catalogue = METRICS.map(({ name, unit, scopes, perResource }) => ({
