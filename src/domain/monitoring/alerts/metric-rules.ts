@@ -27,6 +27,8 @@ export interface MetricRulesOptions {
   each(namespace: string, metric: string, scope: MetricScope): Iterable<Reading>;
   /** The labels of an agent; undefined: there is none of that id. */
   agentLabels(namespace: string, agentId: string): { readonly [key: string]: string } | undefined;
+  /** Whether a further alert may begin. */
+  hasRoom(drafts: Drafts): boolean;
   /** Whether what a figure was of is known to be gone: then no data will come any more. */
   isGone(namespace: string, scope: MetricScope, id: string): boolean;
 }
@@ -139,6 +141,7 @@ export class MetricRules {
       return;
     const fresh = open === undefined ? undefined : alertOf(open);
     if (open !== undefined && fresh !== undefined && !this.#isNews(open, next, reading.value, now)) return;
+    if (fresh === undefined && !this.#options.hasRoom(drafts)) return;
     const draft = fresh === undefined ? drafts.begin(rule, subject, now.storeMs) : drafts.edit(fresh.id);
     this.#apply(draft, { rule, next, reading, fingerprint, before }, now);
   }

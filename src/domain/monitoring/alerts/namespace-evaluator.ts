@@ -54,7 +54,11 @@ export class NamespaceEvaluator {
     this.#ports = options;
     this.#namespace = namespace;
     const all = [...rules.values()];
-    this.#metrics = new MetricRules({ ...options, rules: all.filter(isMetricRule) });
+    this.#metrics = new MetricRules({
+      ...options,
+      rules: all.filter(isMetricRule),
+      hasRoom: (drafts) => this.#hasRoom(drafts),
+    });
     this.#events = new EventRules({
       ...options,
       rules: all.filter(isEventRule),
