@@ -8,6 +8,7 @@ import {
 } from '../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
 import { durationFromMs } from '../../src/lib/proto-time.ts';
 import { failureOf } from '../support/clients.ts';
+import { strain } from '../support/faults/strain.ts';
 import { Stack, storeKinds } from '../support/stack.ts';
 import { until } from '../support/until.ts';
 
@@ -104,7 +105,7 @@ describe.each(storeKinds)('resources on %s', (kind) => {
     await until(
       () => state('short'),
       (now) => now === Allocation_State.EXPIRED,
-      { timeoutMs: 5000 },
+      { timeoutMs: 5000 * strain() },
     );
     await expect(ask(4000n, { allocationId: 'next' })).resolves.toBeDefined();
     await resources().releaseAllocation({ allocationId: 'next' });

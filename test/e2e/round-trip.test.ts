@@ -11,8 +11,8 @@ const ms = (duration: Duration | undefined) =>
 const hour = 3_600_000;
 const year = 365.25 * 24 * hour;
 const samplesWanted = 40;
-/** What the measuring itself may add. */
-const toleranceMs = 5;
+/** What the measuring itself may add, on a machine that has the CPU for it. */
+const TOLERANCE_MS = 5;
 
 const manners: { clock: string; id: string; clockOffsetMs: number | undefined; answerDelayMs: number }[] = [
   { clock: 'right', id: 'right', clockOffsetMs: 0, answerDelayMs: 0 },
@@ -63,9 +63,10 @@ describe('round trips through a link that takes 40 ms each way', () => {
     async ({ id, clockOffsetMs }) => {
       const { sorted, last } = await readings(id);
       const quantile = (q: number) => sorted[Math.floor(q * sorted.length)] ?? Number.NaN;
+      const toleranceMs = TOLERANCE_MS * strain();
       // A busy machine wakes the proxy and the agent late, which only ever adds: so the fast ones must be right,
       expect(sorted[0]).toBeGreaterThan(80 - 0.5);
-      expect(quantile(0.1)).toBeLessThan(80 + toleranceMs * strain());
+      expect(quantile(0.1)).toBeLessThan(80 + toleranceMs);
       // and the summary must agree with them.
       expect(Math.abs(ms(last?.roundTrip?.p50) - quantile(0.5))).toBeLessThan(toleranceMs);
       expect(ms(last?.roundTrip?.smoothed)).toBeGreaterThan(80 - 0.5);
