@@ -71,6 +71,7 @@ export function createHistory(options: CreateHistoryOptions) {
   const query = new HistoryQuery({
     ...{ store, config, clock, directory: options.directory },
     nowMs: () => historyClock.ms(),
+    measured: (namespace, scope) => sampler.ids(namespace, scope),
     unstored: (namespace, tier, subject) => unstored(namespace, tier, subject),
   });
   const unstored = (namespace: string, tier: Tier, subject: Subject): Map<string, Uint8Array> => {

@@ -36,6 +36,8 @@ export interface HistoryQueryOptions {
   directory: Pick<AgentDirectory, 'all'>;
   /** The store's clock. */
   nowMs(): number;
+  /** Ids of what this replica measures: of some nothing is stored yet. */
+  measured(namespace: string, scope: MetricScope): Iterable<string>;
   /** Chunks of a subject that this replica has written or is about to, and that are not stored yet; by key. */
   unstored(namespace: string, tier: Tier, subject: Subject): ReadonlyMap<string, Uint8Array>;
 }
@@ -149,6 +151,7 @@ export class HistoryQuery {
     }
     if (named !== undefined) return [...named].map((id) => ({ scope, id }));
     const found = new Map<string, Subject>();
+    for (const id of this.#options.measured(namespace, scope)) found.set(id, { scope, id });
     for (const tier of new Set(plan.segments.map((segment) => segment.tier))) {
       for await (const { id } of readSubjects(this.#options.store, namespace, tier, scope)) {
         found.set(id, { scope, id });

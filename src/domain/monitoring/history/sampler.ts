@@ -70,6 +70,12 @@ export class Sampler {
     yield* this.#agents(nowMs);
   }
 
+  /** Whose history is kept here now. */
+  *ids(namespace: string, scope: MetricScope): IterableIterator<string> {
+    const prefix = `${namespace} ${scope} `;
+    for (const key of this.#kept.keys()) if (key.startsWith(prefix)) yield key.slice(prefix.length);
+  }
+
   /** What was added of a subject and is not handed over yet. */
   open(
     namespace: string,

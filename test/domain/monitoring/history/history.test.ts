@@ -58,6 +58,14 @@ describe('the history of a fleet', () => {
     }
   });
 
+  it('is there at once, before anything is stored', async () => {
+    const rig = historyRig();
+    rig.set('cpu', { scope: REPLICA, id: 'replica-1', value: 0.25 });
+    await rig.pass(30_000);
+    const { points } = await rig.query({ ...of('cpu', REPLICA), step: seconds(10_000) });
+    expect(points.map(({ values }) => values)).toEqual([[0.25], [0.25], [0.25]]);
+  });
+
   it('keeps zones apart, merges them if asked, and tells nothing of a time when nothing was measured', async () => {
     const rig = historyRig();
     rig.set('agent_health', { scope: ZONE, id: 'eu', value: 0.5 }, { scope: ZONE, id: 'us', value: 1 });
