@@ -51,7 +51,9 @@ export async function openStores(options: OpenStoresOptions): Promise<Stores> {
   };
 }
 
-function openStore(options: OpenStoresOptions & { url: string; database: string; role: Role }): Promise<Store> {
+function openStore(
+  options: OpenStoresOptions & { url: string; database: string; role: Role },
+): Promise<Store> {
   const { url, database, clock, log, config, role } = options;
   const kind = storeKind(url) ?? 'lmdb';
   const onOperation = (operation: StoreOperation): void => options.onOperation(operation, kind, role);

@@ -72,7 +72,9 @@ describe('docs/events.md', () => {
   it('lists every type of event that is written, and no other', () => {
     const source = filesIn('src/domain', '.ts').map(read).join('\n');
     const written = new Set(
-      [...source.matchAll(/'((?:agent|brake|loss|automation|service|report)\.[a-z_]+)'/g)].map(([, type]) => type),
+      [...source.matchAll(/'((?:agent|brake|loss|automation|service|report)\.[a-z_]+)'/g)].map(
+        ([, type]) => type,
+      ),
     );
     // `agent.${name}` of a verdict: the names of liveness, without the state that nobody judges.
     const names = [...read('src/domain/agent/liveness.ts').matchAll(/name: '([a-z_]+)'/g)].map(
