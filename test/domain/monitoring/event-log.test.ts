@@ -66,6 +66,38 @@ describe('an event filter', () => {
 });
 
 describe('listing events', () => {
+  it('lets others have their turn of the event loop, also where each page takes little of it', async () => {
+    const { store, views, write } = await setUp();
+    await write(...Array.from({ length: 20 }, () => ({ type: 'agent.lost' })));
+    let nowMs = 0;
+    const log = new EventLog({ store, views, retentionMs: 60_000, monoMs: () => (nowMs += 1) });
+    let turns = 0;
+    const count = (): void => {
+      turns += 1;
+      next = setImmediate(count);
+    };
+    let next = setImmediate(count);
+    for (let pageToken = ''; ; ) {
+      const response = await log.list(create(ListEventsRequestSchema, { pageSize: 4, pageToken }));
+      pageToken = response.nextPageToken;
+      if (pageToken === '') break;
+    }
+    clearImmediate(next);
+    expect(turns).toBeGreaterThanOrEqual(2);
+  });
+
+  it('decodes no events of other types', async () => {
+    const { store, write, list } = await setUp();
+    await write({ type: 'agent.lost' });
+    // A type, and then what cannot be decoded.
+    const type = Buffer.from('task.done');
+    const broken = Buffer.from([34, type.length, ...type, 0x3a, 1, 0xff]);
+    await store.commit({ namespace: 'default', appends: [{ series: 'events', value: broken }] });
+    await expect(list({})).rejects.toThrow();
+    const { events } = await list({ filter: { types: ['agent.*'] } });
+    expect(events.map((each) => each.type)).toEqual(['agent.lost']);
+  });
+
   it('gives every event that matches exactly once over the pages, newest first, while new ones come', async () => {
     const type = fc.constantFrom('agent.lost', 'agent.connected', 'store.away');
     await fc.assert(
