@@ -139,7 +139,9 @@ export class EventRules {
       if (record === undefined || !isOpen(alertOf(record)) || !isSameSubject(record, rule, subject)) continue;
       const draft = drafts.edit(id);
       draft.record.lastEvent = event.id;
-      if (!this.#options.hasMembers(id)) resolve(draft, 'event', now.storeMs, event.id);
+      // What flaps, or has others under it, is resolved in the upkeep.
+      const isHeld = alertOf(draft.record).flapping || this.#options.hasMembers(id);
+      if (!isHeld) resolve(draft, 'event', now.storeMs, event.id);
       else if (draft.record.clearMs === 0n) draft.record.clearMs = BigInt(Math.round(now.storeMs));
     }
   }

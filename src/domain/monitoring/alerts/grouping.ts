@@ -3,6 +3,8 @@ import type { AlertRecord } from '../../../../gen/mycosoft/orchestrator/store/v1
 import { alertOf, fingerprintOf, isFiring, isOpen } from './alert-record.ts';
 import { BRAKE_ENGAGED, COMMON_CAUSE } from './builtin-rules.ts';
 import type { Drafts } from './drafts.ts';
+import { Elapsed } from './elapsed.ts';
+import { clearForMs } from './judge.ts';
 import type { Moment } from './metric-rules.ts';
 import { isMetricRule, type Rule } from './rule.ts';
 import { fire, fireMsOf, resolve, startMsOf } from './transitions.ts';
@@ -41,6 +43,7 @@ interface Burst {
 /** Puts alerts under the one whose cause explains them: these are not sent. */
 export class Grouping {
   readonly #options: GroupingOptions;
+  readonly #elapsed = new Elapsed();
   readonly #bursts = new Map<string, Burst>();
 
   constructor(options: GroupingOptions) {
@@ -50,6 +53,7 @@ export class Grouping {
   /** Another replica judged meanwhile: bursts begin anew. */
   begin(): void {
     this.#bursts.clear();
+    this.#elapsed.clear();
   }
 
   /** Whether a cause may turn up a moment later: then it is not told at once. */
@@ -90,15 +94,29 @@ export class Grouping {
         return found !== undefined && isOpen(alertOf(found)) && alertOf(found).groupedUnder === id;
       });
       if (rule === COMMON_CAUSE) {
-        if (left.length === 0 && now.storeMs - fireMsOf(alertOf(record)) > 0)
+        const isClear = left.length === 0 && now.storeMs - fireMsOf(alertOf(record)) > 0;
+        if (isClear !== (record.clearMs !== 0n))
+          drafts.edit(id).record.clearMs = isClear ? BigInt(Math.round(now.storeMs)) : 0n;
+        if (isClear && this.#isClearForLong(drafts.peek(id) ?? record, now))
           resolve(drafts.edit(id), 'cleared', now.storeMs);
         continue;
       }
       if (record.clearMs === 0n) continue;
       if (left.length > 0 && now.storeMs - Number(record.clearMs) < LINGER_MS) continue;
       if (left.length > 0) this.#moveOn(drafts, record, left, now);
-      if (left.length <= AT_A_TIME) resolve(drafts.edit(id), 'event', now.storeMs, record.lastEvent);
+      if (left.length <= AT_A_TIME && this.#isClearForLong(record, now))
+        resolve(drafts.edit(id), 'event', now.storeMs, record.lastEvent);
     }
+  }
+
+  /** What flaps is held for a while. */
+  #isClearForLong(record: AlertRecord, now: Moment): boolean {
+    const { id, flapping } = alertOf(record);
+    if (!flapping) return true;
+    const isLong =
+      this.#elapsed.since(id, Number(record.clearMs), now) >= clearForMs({ clearForMs: 0 }, flapping);
+    if (isLong) this.#elapsed.forget(id);
+    return isLong;
   }
 
   #brakes(drafts: Drafts): Head[] {

@@ -88,6 +88,7 @@ export class NamespaceEvaluator {
   async begin(fence: Check, inherited: boolean): Promise<void> {
     this.#metrics.begin(this.#ports.clock.monoMs(), inherited ? SETTLE_MS : 0);
     this.#grouping.begin();
+    this.#upkeep.begin();
     this.#mustSee = fence.revision;
     const { clock } = this.#ports;
     this.#progressMs = clock.monoMs();

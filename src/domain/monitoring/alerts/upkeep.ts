@@ -1,11 +1,15 @@
+import type { AlertRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
 import { alertOf, isFiring, isOpen, silenceKey } from './alert-record.ts';
 import type { AlertView } from './alert-view.ts';
+import { BRAKE_ENGAGED } from './builtin-rules.ts';
 import type { Drafts } from './drafts.ts';
+import { Elapsed } from './elapsed.ts';
+import { clearForMs } from './judge.ts';
 import type { Moment } from './metric-rules.ts';
 import { holdsIn, type Rule } from './rule.ts';
 import { endMsOf } from './silencing.ts';
-import { resolve } from './transitions.ts';
+import { type ResolveReason, resolve } from './transitions.ts';
 
 export interface UpkeepOptions {
   namespace: string;
@@ -24,32 +28,51 @@ const TRIM_MS = 10_000;
 /** Ends alerts that nothing else ends, and removes those that are over for long. */
 export class Upkeep {
   readonly #options: UpkeepOptions;
+  readonly #elapsed = new Elapsed();
   #trimMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
   }
 
+  /** Another replica judged meanwhile: what was seen to last counts no more. */
+  begin(): void {
+    this.#elapsed.clear();
+  }
+
   run(drafts: Drafts, now: Moment): void {
-    const { rules, namespace, forget } = this.#options;
+    const { forget } = this.#options;
     for (const record of [...drafts.open()]) {
       const alert = alertOf(record);
-      const rule = rules.get(alert.rule);
-      const reason =
-        rule === undefined || !holdsIn(rule, namespace)
-          ? 'rule_removed'
-          : record.expireMs !== 0n && Number(record.expireMs) <= now.storeMs
-            ? 'expired'
-            : rule.condition.kind === 'events' && this.#isGone(alert.labels)
-              ? 'subject_removed'
-              : undefined;
+      const reason = this.#reason(record, now);
       if (reason === undefined) continue;
       const draft = drafts.edit(alert.id);
-      if (isFiring(alert)) resolve(draft, reason, now.storeMs);
+      if (isFiring(alert)) resolve(draft, reason, now.storeMs, reason === 'event' ? record.lastEvent : '');
       else draft.removed = true;
+      this.#elapsed.forget(alert.id);
       forget(alert.id);
     }
     if (now.monoMs - this.#trimMs >= TRIM_MS) this.#trim(drafts, now);
+  }
+
+  /** Why an alert is over; undefined: it is not, or others see to it. */
+  #reason(record: AlertRecord, now: Moment): ResolveReason | undefined {
+    const { rules, namespace } = this.#options;
+    const { id, rule: name, labels, flapping } = alertOf(record);
+    const rule = rules.get(name);
+    if (rule === undefined || !holdsIn(rule, namespace)) return 'rule_removed';
+    if (rule.condition.kind !== 'events') return undefined;
+    if (this.#isGone(labels)) return 'subject_removed';
+    const holdMs = clearForMs({ clearForMs: 0 }, flapping);
+    const isExpired = record.expireMs !== 0n && Number(record.expireMs) + holdMs <= now.storeMs;
+    if (isExpired) return 'expired';
+    if (record.clearMs === 0n) {
+      this.#elapsed.forget(id);
+      return undefined;
+    }
+    // Others may be under a brake: its group sees to it.
+    if (name === BRAKE_ENGAGED) return undefined;
+    return this.#elapsed.since(id, Number(record.clearMs), now) >= holdMs ? 'event' : undefined;
   }
 
   #isGone({ agent_id: agentId }: { readonly [key: string]: string }): boolean {

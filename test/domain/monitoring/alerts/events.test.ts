@@ -151,6 +151,50 @@ describe('alerts of events', () => {
     expect(rig.alerts()).toHaveLength(1);
   });
 
+  it('that flap are held until nothing happened for five minutes', async () => {
+    const lost = { type: 'agent.lost', agentId: 'a1' };
+    const back = { type: 'agent.recovered', agentId: 'a1' };
+    for (let times = 0; times < 8; times += 1) {
+      await rig.happen(lost);
+      await rig.pass(1_000);
+      await rig.happen(back);
+      await rig.pass(1_000);
+    }
+    expect(rig.alerts().map(({ state, fires, flapping }) => [state, fires, flapping])).toEqual([
+      [Alert_State.FIRING, 4, true],
+      [Alert_State.RESOLVED, 3, false],
+      [Alert_State.RESOLVED, 2, false],
+      [Alert_State.RESOLVED, 1, false],
+    ]);
+    expect(await rig.events('alert.flapping')).toHaveLength(1);
+    await rig.pass(200_000);
+    await rig.happen(lost);
+    await rig.pass(100_000);
+    expect(rig.alerts({ states: [Alert_State.FIRING] })).toHaveLength(1);
+    const end = await rig.happen(back);
+    await rig.pass(298_000);
+    expect(rig.alerts({ states: [Alert_State.FIRING] })).toHaveLength(1);
+    await rig.pass(4_000);
+    expect(rig.alerts({ states: [Alert_State.FIRING] })).toEqual([]);
+    const ends = await rig.events('alert.resolved');
+    expect(ends.at(-1)?.causeId).toBe(`${end}-0`);
+    expect(ends).toHaveLength(4);
+  });
+
+  it('about brakes that flap are held as well', async () => {
+    for (let times = 0; times < 6; times += 1) {
+      await rig.happen({ type: 'brake.set', attributes: { zone: 'eu-1' } });
+      await rig.pass(1_000);
+      await rig.happen({ type: 'brake.lifted', attributes: { zone: 'eu-1' } });
+      await rig.pass(1_200);
+    }
+    expect(rig.alerts({ rules: ['brake_engaged'] })).toHaveLength(4);
+    await rig.pass(295_000);
+    expect(rig.alerts({ states: [Alert_State.FIRING] })).toHaveLength(1);
+    await rig.pass(8_000);
+    expect(rig.alerts({ states: [Alert_State.FIRING] })).toEqual([]);
+  });
+
   it('about an agent that is no more are over', async () => {
     await rig.happen({ type: 'agent.lost', agentId: 'a1' });
     await rig.tick();
