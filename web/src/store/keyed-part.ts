@@ -7,9 +7,17 @@ import { type ReadonlySignal, signal } from '@preact/signals';
  */
 export class KeyedPart<T> {
   readonly #items = new Map<string, T>();
+  readonly #past: { is(item: T): boolean; most: number } | undefined;
+  /** Ids of those that are past, oldest first. */
+  readonly #pastIds = new Set<string>();
   readonly #version = signal(0);
   readonly #complete = signal(false);
   #mentioned: Set<string> | undefined;
+
+  /** @param past things that are over: nobody says when they are gone, so only the last of them are kept */
+  constructor(past?: { is(item: T): boolean; most: number }) {
+    this.#past = past;
+  }
 
   /** Moves with each batch of changes. */
   get version(): ReadonlySignal<number> {
@@ -42,10 +50,19 @@ export class KeyedPart<T> {
   put(id: string, item: T): void {
     this.#items.set(id, item);
     this.#mentioned?.add(id);
+    if (this.#past === undefined) return;
+    if (!this.#past.is(item)) {
+      this.#pastIds.delete(id);
+      return;
+    }
+    this.#pastIds.add(id);
+    const [oldest] = this.#pastIds;
+    if (this.#pastIds.size > this.#past.most && oldest !== undefined) this.delete(oldest);
   }
 
   delete(id: string): void {
     this.#items.delete(id);
+    this.#pastIds.delete(id);
   }
 
   changed(): void {
@@ -67,7 +84,7 @@ export class KeyedPart<T> {
     this.#mentioned = undefined;
     this.#complete.value = true;
     if (mentioned === undefined) return;
-    for (const id of this.#items.keys()) if (!mentioned.has(id)) this.#items.delete(id);
+    for (const id of this.#items.keys()) if (!mentioned.has(id)) this.delete(id);
   }
 
   /** Takes a message of the stream. */
@@ -80,6 +97,7 @@ export class KeyedPart<T> {
 
   clear(): void {
     this.#items.clear();
+    this.#pastIds.clear();
     this.#mentioned = undefined;
     this.#complete.value = false;
     this.changed();

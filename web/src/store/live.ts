@@ -10,6 +10,7 @@ import type {
   SystemStatus,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { GetUsageResponse } from '../../../gen/mycosoft/orchestrator/resource/v1/resource_service_pb.ts';
+import { hasEnded } from '../lib/task-states.ts';
 import type { AgentNews, AgentRow } from '../live/agent-row.ts';
 import { onNews, watchLive } from '../live/client.ts';
 import { type PartNews, steadyNow, type WatchSpec } from '../live/protocol.ts';
@@ -35,7 +36,8 @@ export const agents = new KeyedPart<AgentRow>();
 export const wholeAgents = new KeyedPart<Agent>();
 export const alerts = new KeyedPart<Alert>();
 export const silences = new KeyedPart<Silence>();
-export const tasks = new KeyedPart<Task>();
+/** Those that have not ended, and the last that ended while the page looked on. */
+export const tasks = new KeyedPart<Task>({ is: ({ state }) => hasEnded(state), most: 1_000 });
 export const operations = new KeyedPart<Operation>();
 const feed = new EventFeed();
 /** Newest first, at most 1,000. */
