@@ -3,9 +3,10 @@ import { type Alert, AlertSchema } from '../../../../gen/mycosoft/orchestrator/m
 import type { Clock } from '../../../lib/clock.ts';
 import type { Logger } from '../../../lib/logger.ts';
 import { type Store, StoreFullError, StoreUnavailableError } from '../../../state/store.ts';
+import { type Item, keyOf, newItem, type Parcel } from './alert-items.ts';
 import { noticeOf } from './envelopes.ts';
 import type { SinkGate } from './gate.ts';
-import type { AlertRecords, KeptAlert, Notice, SenderLease, SinkAdapter, SinkError, Told } from './ports.ts';
+import type { AlertRecords, KeptAlert, SenderLease, SinkAdapter, SinkError, Told } from './ports.ts';
 import { pendingOf, resendOf, storeTold } from './tellings.ts';
 
 export interface AlertQueueOptions {
@@ -21,33 +22,6 @@ export interface AlertQueueOptions {
   run(name: string, work: () => Promise<void>): void;
   log: Logger;
   resendMs: number;
-}
-
-/** An alert that waits for the sink, or is on its way. */
-interface Item {
-  namespace: string;
-  alertId: string;
-  /** Told without the store, which is away. */
-  direct: { alert: Alert; what: Told } | undefined;
-  busy: boolean;
-  tries: number;
-  /** Refusals of this one. */
-  refusals: number;
-  retryAtMs: number;
-  /** What the sink has, while it could not be stored that it has it. */
-  has: Told | undefined;
-  lastTryMs: number;
-  error: string;
-}
-
-/** A try of one item. */
-interface Parcel {
-  item: Item;
-  what: Told;
-  notice: Notice;
-  /** As it was read for this; undefined: told without the store. */
-  kept: KeptAlert | undefined;
-  again: boolean;
 }
 
 /** How a delivery goes, beyond what is stored of it. */
@@ -139,6 +113,7 @@ export class AlertQueue {
     const kept = records.record(namespace, alertId);
     if (kept === undefined || !adapter.resends || lease.held(namespace) === undefined) return false;
     const key = keyOf(namespace, alertId);
+    this.offer(namespace, alertId);
     if (!this.#items.has(key) && this.#resend(key, kept) !== undefined) {
       this.#items.set(key, newItem(namespace, alertId));
     }
@@ -252,8 +227,11 @@ export class AlertQueue {
     }
     const key = keyOf(namespace, alertId);
     if (adapter.resends) this.#told.set(key, { namespace, alertId, ms: storeMs() });
-    if (again || kept === undefined) this.#items.delete(key);
-    else {
+    if (again || kept === undefined) {
+      this.#items.delete(key);
+      // It may have changed while it was sent.
+      this.offer(namespace, alertId);
+    } else {
       item.busy = true;
       await this.#store(key, item, what, kept);
     }
@@ -280,10 +258,3 @@ export class AlertQueue {
     }
   }
 }
-
-const keyOf = (namespace: string, alertId: string): string => `${namespace} ${alertId}`;
-
-const newItem = (namespace: string, alertId: string): Item => ({
-  ...{ namespace, alertId, direct: undefined, busy: false, tries: 0, refusals: 0, retryAtMs: 0 },
-  ...{ has: undefined, lastTryMs: 0, error: '' },
-});

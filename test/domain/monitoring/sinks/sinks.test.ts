@@ -354,6 +354,23 @@ describe('a sink that forgets', () => {
     expect(sink.ids.filter((id) => id === 'a/firing')).toHaveLength(6);
   });
 
+  it('hears that an alert is over although that comes while it is told once more that it fires', async () => {
+    const { rig, sink } = await alertmanager();
+    await rig.alert('a', { hook: 'firing' });
+    await settled();
+    const { passed, open } = gateOf();
+    sink.behave = () => passed;
+    await rig.pass(61_000, 500);
+    expect(sink.tried).toHaveLength(2);
+    await rig.alert('a', { hook: 'resolved' });
+    await settled();
+    open();
+    await settled();
+    await settled();
+    expect(sink.ids).toEqual(['a/firing', 'a/firing', 'a/resolved']);
+    expect(await rig.told('a')).toBe('resolved');
+  });
+
   it('hears from the replica that takes over that an alert is over, as often as it would have', async () => {
     const { rig, sink, r1, shared } = await alertmanager();
     await rig.alert('a', { hook: 'firing' });
