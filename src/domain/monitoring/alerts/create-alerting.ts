@@ -19,7 +19,6 @@ import { type Troubles, zoneOf } from '../../agent/care/troubles.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import type { SelfWatch } from '../../agent/observer.ts';
 import { agentOf } from '../../agent/record.ts';
-import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
 import { EventWriter } from '../events.ts';
 import type { FiguresReader, Reading } from '../ports.ts';
 import { Acknowledge } from './acknowledge.ts';
@@ -33,6 +32,7 @@ import { ALERTS, Evaluator } from './evaluator.ts';
 import { PresentAlerts } from './present-alert.ts';
 import { isMetricRule } from './rule.ts';
 import { StoreOutage } from './store-outage.ts';
+import { isGone } from './subjects-gone.ts';
 
 export interface CreateAlertingOptions {
   config: Pick<Config, 'id' | 'alerts' | 'alertThresholds' | 'services' | 'limits'>;
@@ -65,6 +65,7 @@ export interface Senders {
 export function createAlerting(options: CreateAlertingOptions) {
   const { config, store, storeTime, views, directory, figures, clock, ids, log, background, self } = options;
   const rules = compileRules(config);
+  const served = new Set([...config.services, ...config.alerts.sinks].map(({ name }) => name));
   const view = new AlertView();
   const sending: { senders: Senders | undefined } = { senders: undefined };
   const events = new EventWriter({ replicaId: config.id, wallMs: () => clock.wallMs() });
@@ -98,7 +99,8 @@ export function createAlerting(options: CreateAlertingOptions) {
       return known === undefined ? '' : zoneOf(known.record);
     },
     agents: (namespace) => options.troubles.of(namespace).agents,
-    isGone: (namespace, scope, id) => isGone(options, namespace, scope, id),
+    isGone: (namespace, of) =>
+      isGone({ directory, services: served, replicas: () => options.replicas() }, namespace, of),
     inUse: () => directory.namespaces().filter((namespace) => directory.count(namespace) > 0),
   });
   figures.listen((namespace) => evaluator.moved(namespace));
@@ -163,26 +165,5 @@ function* sinkReadings(sinks: readonly AlertSink[]): IterableIterator<Reading> {
       ageMs: 0,
       samples: 1,
     };
-  }
-}
-
-function isGone(options: CreateAlertingOptions, namespace: string, scope: MetricScope, id: string): boolean {
-  const { directory, config } = options;
-  switch (scope) {
-    case MetricScope.AGENT:
-      return directory.get(namespace, id) === undefined;
-    case MetricScope.ZONE: {
-      for (const { record } of directory.all(namespace)) if (zoneOf(record) === id) return false;
-      return true;
-    }
-    case MetricScope.REPLICA:
-      return ![...options.replicas()].includes(id);
-    case MetricScope.SERVICE:
-      return (
-        !config.services.some(({ name }) => name === id) &&
-        !config.alerts.sinks.some(({ name }) => name === id)
-      );
-    default:
-      return namespace !== SYSTEM_NAMESPACE && directory.count(namespace) === 0;
   }
 }

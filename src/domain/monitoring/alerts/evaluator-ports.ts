@@ -9,6 +9,7 @@ import type { EventWriter } from '../events.ts';
 import type { Reading } from '../ports.ts';
 import type { AlertView } from './alert-view.ts';
 import type { Rule } from './rule.ts';
+import type { Subject } from './subjects-gone.ts';
 
 /** What alerts are judged with. */
 export interface EvaluatorPorts {
@@ -32,5 +33,5 @@ export interface EvaluatorPorts {
   /** How many agents should be at work. */
   agents(namespace: string): number;
   /** Whether what a figure was of is known to be gone: then no data will come any more. */
-  isGone(namespace: string, scope: MetricScope, id: string): boolean;
+  isGone(namespace: string, of: Subject): boolean;
 }

@@ -11,6 +11,7 @@ import { GrowthWindows } from './growth.ts';
 import { judge, type Next, type Standing } from './judge.ts';
 import { holdsIn, type MetricRule } from './rule.ts';
 import { Samples } from './samples.ts';
+import type { Subject } from './subjects-gone.ts';
 import { summaryOf } from './summaries.ts';
 import { addSamples, fire, resolve, startMsOf } from './transitions.ts';
 
@@ -30,7 +31,7 @@ export interface MetricRulesOptions {
   /** Whether a further alert may begin. */
   hasRoom(drafts: Drafts): boolean;
   /** Whether what a figure was of is known to be gone: then no data will come any more. */
-  isGone(namespace: string, scope: MetricScope, id: string): boolean;
+  isGone(namespace: string, of: Subject): boolean;
 }
 
 /** A stored figure of an open alert is renewed this often. */
@@ -105,13 +106,15 @@ export class MetricRules {
     const alert = alertOf(record);
     const { scope } = rule.condition;
     const name = nameOf(scope, alert.labels);
-    if (this.#options.isGone(this.#options.namespace, scope, name)) {
+    const resource = alert.labels.resource ?? '';
+    if (this.#options.isGone(this.#options.namespace, { scope, id: name, resource })) {
       const draft = drafts.edit(id);
       if (isFiring(alert)) resolve(draft, 'subject_removed', now.storeMs);
       else draft.removed = true;
+      this.forget(id);
       return;
     }
-    const reading = { metric: rule.condition.metric, scope, id: name, resource: alert.labels.resource ?? '' };
+    const reading = { metric: rule.condition.metric, scope, id: name, resource };
     const given = { ...reading, value: undefined, ageMs: 0, samples: 0 };
     const { fingerprint } = record;
     this.#judgeOne(drafts, rule, { fingerprint, subject: {}, reading: given, before: record }, now);

@@ -255,15 +255,22 @@ interface AgentGiven {
   zone?: string;
   labels?: Record<string, string>;
   liveness?: Agent_Liveness;
+  phase?: Agent_Phase;
+  capacity?: Record<string, bigint>;
 }
 
 function agentBytes(id: string, given: AgentGiven): Uint8Array {
   const { zone, labels = {}, liveness = Agent_Liveness.CONNECTED, namespace = 'default' } = given;
+  const { phase = Agent_Phase.ACTIVE, capacity = {} } = given;
   const record = create(AgentRecordSchema, {
     format: 1,
     agent: {
-      ...{ id, namespace, liveness, phase: Agent_Phase.ACTIVE },
-      spec: { kind: 'worker', labels: { ...labels, ...(zone === undefined ? {} : { [ZONE_LABEL]: zone }) } },
+      ...{ id, namespace, liveness, phase },
+      spec: {
+        kind: 'worker',
+        capacity,
+        labels: { ...labels, ...(zone === undefined ? {} : { [ZONE_LABEL]: zone }) },
+      },
     },
   });
   return encodeRecord(record);

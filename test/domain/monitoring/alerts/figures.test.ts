@@ -1,10 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { Agent_Liveness, Agent_Phase } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import { Alert_State } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import { MetricScope } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { MemoryStore } from '../../../support/memory-store.ts';
 import { FakeFigures, type Rig, type RigOptions, startRig } from './alerts-fixture.ts';
 
+const SCOPES = { fleet: MetricScope.FLEET, zone: MetricScope.ZONE, agent: MetricScope.AGENT };
 const quick = { name: 'system_load', forMs: 0, clearForMs: 0 };
 
 describe('alerts of figures', () => {
@@ -150,6 +152,46 @@ describe('alerts of figures', () => {
       state: Alert_State.RESOLVED,
       resolveReason: 'rule_removed',
     });
+  });
+
+  it.each([
+    ['fleet' as const, '', { resource: 'gpu' }],
+    ['zone' as const, 'eu-1', { zone: 'eu-1', resource: 'gpu' }],
+    ['agent' as const, 'w1', { agent_id: 'w1', resource: 'gpu' }],
+  ])('of a resource end when no agent has it any more (%s)', async (scope, id, labels) => {
+    const rig = await start({
+      rules: [{ name: 'gpus', metric: 'resource_usage', scope, above: 0.5, forMs: 0, clearForMs: 0 }],
+    });
+    const reading = { id, resource: 'gpu', scope: SCOPES[scope] };
+    await rig.putAgents(['w1'], { zone: 'eu-1', capacity: { gpu: 4n } });
+    rig.figures.set('resource_usage', 0.9, reading);
+    await rig.pass(1_100);
+    expect(rig.only('gpus')).toMatchObject({ state: Alert_State.FIRING, labels });
+    // Who has it is only away: nothing is known.
+    await rig.putAgents(['w1'], { zone: 'eu-1', capacity: { gpu: 4n }, liveness: Agent_Liveness.LOST });
+    rig.figures.remove('resource_usage', reading);
+    await rig.pass(2_000);
+    expect(rig.only('gpus')).toMatchObject({ state: Alert_State.FIRING, noData: true });
+    await rig.putAgents(['w1'], { zone: 'eu-1', capacity: { cpu_milli: 4n } });
+    await rig.pass(2_000);
+    expect(rig.only('gpus')).toMatchObject({ state: Alert_State.RESOLVED, resolveReason: 'subject_removed' });
+  });
+
+  it.each([
+    ['left', { liveness: Agent_Liveness.LEFT }],
+    ['was stopped', { phase: Agent_Phase.STOPPED }],
+  ])('of an agent that %s end', async (_, given) => {
+    const rig = await start({
+      rules: [{ name: 'slow', metric: 'communication_latency', scope: 'agent', above: 100 }],
+    });
+    const reading = { id: 'a1', scope: MetricScope.AGENT };
+    rig.figures.set('communication_latency', 900, reading);
+    await rig.pass(1_100);
+    expect(rig.only('slow').state).toBe(Alert_State.FIRING);
+    rig.figures.remove('communication_latency', reading);
+    await rig.putAgents(['a1'], given);
+    await rig.pass(1_100);
+    expect(rig.only('slow')).toMatchObject({ state: Alert_State.RESOLVED, resolveReason: 'subject_removed' });
   });
 
   it('last neither longer nor shorter when somebody sets the clock', async () => {
