@@ -3,6 +3,7 @@ import { type Alert, AlertSchema } from '../../../../gen/mycosoft/orchestrator/m
 import type { Clock } from '../../../lib/clock.ts';
 import type { Logger } from '../../../lib/logger.ts';
 import { type Store, StoreFullError, StoreUnavailableError } from '../../../state/store.ts';
+import { alertOf, isOpen } from '../alerts/alert-record.ts';
 import { type Item, keyOf, newItem, type Parcel } from './alert-items.ts';
 import { noticeOf } from './envelopes.ts';
 import type { SinkGate } from './gate.ts';
@@ -194,7 +195,16 @@ export class AlertQueue {
   #resend(key: string, kept: KeptAlert): Told | undefined {
     const { adapter, sink, storeMs, resendMs } = this.#options;
     if (!adapter.resends) return undefined;
-    return resendOf(kept, sink, { storeMs: storeMs(), resendMs, lastMs: this.#told.get(key)?.ms });
+    const now = { storeMs: storeMs(), resendMs, lastMs: this.#told.get(key)?.ms };
+    const what = resendOf(kept, sink, now);
+    return what === 'resolved' && this.#isBack(kept) ? undefined : what;
+  }
+
+  /** Whether the same is open again under another id: over there both are one alert, which must not end. */
+  #isBack({ record }: KeptAlert): boolean {
+    const { alert, fingerprint } = record;
+    const other = this.#options.records.about(alert?.namespace ?? '', fingerprint);
+    return other !== undefined && other.id !== alert?.id && isOpen(alertOf(other.record));
   }
 
   async #send(parcels: readonly Parcel[]): Promise<void> {

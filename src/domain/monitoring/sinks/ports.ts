@@ -72,6 +72,8 @@ export interface AlertRecords {
   /** Of these, those that are not resolved. */
   open(namespace: string): Iterable<KeptAlert & { id: string }>;
   record(namespace: string, alertId: string): KeptAlert | undefined;
+  /** The one about a subject that is open, or else the last. */
+  about(namespace: string, fingerprint: string): (KeptAlert & { id: string }) | undefined;
   /** Told after an alert changed, or was removed. */
   listen(listener: (namespace: string, alertId: string) => void): void;
 }

@@ -114,6 +114,8 @@ export class SinksRig {
     const before = await this.store.get(namespace, alertKey(id));
     const record =
       before === undefined ? create(AlertRecordSchema) : decodeAlert(before.value, before.revision);
+    // The same rule with the same labels is about the same.
+    record.fingerprint = `${fields.rule ?? id} ${JSON.stringify(fields.labels ?? {})}`;
     record.alert = create(AlertSchema, {
       state: Object.values(wants).includes('resolved') ? Alert_State.RESOLVED : Alert_State.FIRING,
       rule: 'rule',

@@ -371,6 +371,27 @@ describe('a sink that forgets', () => {
     expect(await rig.told('a')).toBe('resolved');
   });
 
+  it('is not told once more that an alert is over when the same fires again under another id', async () => {
+    const { rig, sink, r1, shared } = await alertmanager();
+    const same = { rule: 'agent_lost', labels: { agent_id: 'a1' } };
+    await rig.alert('old', { hook: 'firing' }, same);
+    await settled();
+    await rig.alert('old', { hook: 'resolved' }, same);
+    await settled();
+    await rig.alert('other', { hook: 'firing' }, { ...same, labels: { agent_id: 'a2' } });
+    await settled();
+    await rig.pass(61_000, 500);
+    expect(sink.ids.filter((id) => id === 'old/resolved')).toHaveLength(2);
+    await rig.alert('new', { hook: 'firing' }, same);
+    await settled();
+    await rig.pass(120_000, 500);
+    r1.die();
+    await rig.give(await rig.replica({ ...shared, replicaId: 'r2' }));
+    await rig.pass(120_000, 500);
+    expect(sink.ids.filter((id) => id === 'old/resolved')).toHaveLength(2);
+    expect(sink.ids.filter((id) => id === 'new/firing').length).toBeGreaterThan(3);
+  });
+
   it('hears from the replica that takes over that an alert is over, as often as it would have', async () => {
     const { rig, sink, r1, shared } = await alertmanager();
     await rig.alert('a', { hook: 'firing' });
