@@ -1,10 +1,11 @@
-import { useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Event } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { Empty, Loading } from '../components/card.tsx';
 import { count, plural } from '../lib/format.ts';
 import { CallFailed, call } from '../live/client.ts';
 import { namespace, place } from '../router.ts';
 import { events, eventsSynced } from '../store/live.ts';
+import { type Backlog, carriedOver, DRAWN, withPage } from './events/backlog.ts';
 import { type EventChoice, eventChoice, matchesEvent, requestFilter } from './events/choice.ts';
 import { EventFilters } from './events/filters.tsx';
 import { Timeline } from './events/timeline.tsx';
@@ -17,6 +18,7 @@ export function EventsPage() {
   const [held, setHeld] = useState<readonly Event[]>();
   const all = held ?? events.value;
   const shown = all.filter((event) => matchesEvent(event, choice));
+  const drawn = shown.slice(0, DRAWN);
   const missed = held === undefined ? 0 : events.value.length - held.length;
   return (
     <div>
@@ -35,40 +37,57 @@ export function EventsPage() {
         </div>
       ) : (
         <section class="card" aria-label="Events, newest first">
-          <Timeline events={shown} />
+          <Timeline events={drawn} />
         </section>
       )}
-      <Older key={JSON.stringify(choice)} choice={choice} last={shown.at(-1)} />
+      <Older
+        key={JSON.stringify([choice, namespace.value])}
+        choice={choice}
+        live={shown}
+        last={drawn.at(-1)}
+      />
     </div>
   );
 }
 
-/** Events before the last one that is shown. */
-function Older({ choice, last }: { choice: EventChoice; last: Event | undefined }) {
-  const [found, setFound] = useState<readonly Event[]>([]);
-  const [token, setToken] = useState<string>();
+interface OlderProps {
+  choice: EventChoice;
+  live: readonly Event[];
+  /** The last of them that is drawn. */
+  last: Event | undefined;
+}
+
+/** Events before the last one that is drawn, and those that the live list draws no more. */
+function Older({ choice, live, last }: OlderProps) {
+  const [backlog, setBacklog] = useState<Backlog>();
   const [failure, setFailure] = useState('');
   const [busy, setBusy] = useState(false);
-  const [from, setFrom] = useState<Event>();
+  const drawnBefore = useRef<readonly Event[]>([]);
+  useLayoutEffect(() => {
+    const before = drawnBefore.current;
+    drawnBefore.current = live.slice(0, DRAWN);
+    setBacklog((known) => known && carriedOver(known, before, live));
+  }, [live[0]?.id, live.length]);
+  const found = backlog?.found ?? [];
+  const token = backlog?.token;
   const ask = async () => {
     setBusy(true);
     setFailure('');
-    const before = from ?? last;
-    setFrom(before);
+    const begun: Backlog = backlog ?? { from: last, token: undefined, found: [] };
+    setBacklog(begun);
     const filter = requestFilter(choice);
-    if (before?.time !== undefined) {
-      const { seconds, nanos } = before.time;
+    if (begun.from?.time !== undefined) {
+      const { seconds, nanos } = begun.from.time;
       filter.endTime = { seconds, nanos: Math.min(999_999_999, nanos + 1_000_000) };
     }
     try {
       const request = { namespace: namespace.value, filter, pageSize: OLDER, pageToken: token ?? '' };
       const page = await call('MonitoringService', 'listEvents', request);
-      const known = new Set(found.map(({ id }) => id));
-      const fresh = page.events.filter(
-        (event) => !known.has(event.id) && isBefore(event, before) && matchesEvent(event, choice),
+      const matching = page.events.filter((event) => matchesEvent(event, choice));
+      setBacklog(
+        (known) =>
+          known && (known.from === begun.from ? withPage(known, matching, page.nextPageToken) : known),
       );
-      setFound([...found, ...fresh]);
-      setToken(page.nextPageToken);
     } catch (error) {
       setFailure(error instanceof CallFailed ? error.message : String(error));
     }
@@ -103,10 +122,4 @@ function Older({ choice, last }: { choice: EventChoice; last: Event | undefined 
       )}
     </div>
   );
-}
-
-function isBefore(event: Event, other: Event | undefined): boolean {
-  if (other === undefined) return true;
-  if (event.revision !== other.revision) return event.revision < other.revision;
-  return Number(event.id.split('-')[1]) < Number(other.id.split('-')[1]);
 }

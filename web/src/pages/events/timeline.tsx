@@ -4,9 +4,6 @@ import { timeMs } from '../../lib/time.ts';
 import { href } from '../../router.ts';
 import '../../styles/work.css';
 
-/** More than these are found by search, or further back. */
-const MOST = 400;
-
 const day = new Intl.DateTimeFormat('en-GB', {
   weekday: 'long',
   day: 'numeric',
@@ -17,7 +14,7 @@ const day = new Intl.DateTimeFormat('en-GB', {
 /** Events under their day, each with a way to what led to it and what came of it. */
 export function Timeline({ events }: { events: readonly Event[] }) {
   const days = new Map<string, Event[]>();
-  for (const event of events.slice(0, MOST)) {
+  for (const event of events) {
     const ms = timeMs(event.time);
     const name = ms === undefined ? '' : day.format(ms);
     const own = days.get(name);
@@ -45,9 +42,6 @@ export function Timeline({ events }: { events: readonly Event[] }) {
           </ul>
         </section>
       ))}
-      {events.length > MOST && (
-        <p class="more-note muted">{events.length - MOST} more: search, or choose what they are about</p>
-      )}
     </>
   );
 }
