@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { basename } from 'node:path';
+import type { Writable } from 'node:stream';
 import type { SinkConfig } from '../config/monitoring-config.ts';
 import type { CloudEvent } from '../domain/monitoring/sinks/envelopes.ts';
 import { type SinkAdapter, SinkError } from '../domain/monitoring/sinks/ports.ts';
@@ -33,8 +34,6 @@ export function createCommand(options: CommandOptions): SinkAdapter {
     new Promise((resolve, reject) => {
       // A group of its own: what it starts is ended with it.
       const child = spawn(program, args, { stdio: 'pipe', detached: true, shell: false, env });
-      running.add(child);
-      const output = [collect(child.stdout), collect(child.stderr)] as const;
       const late = (): void => {
         end(child);
         settle(new SinkError({ message: `${basename(program)} did not end in time` }));
@@ -44,13 +43,18 @@ export function createCommand(options: CommandOptions): SinkAdapter {
         if (error === undefined) resolve();
         else reject(error);
       };
-      signal.addEventListener('abort', late, { once: true });
+      // Before anything that may throw: an error that nobody hears ends the service.
       child.on('error', (error: NodeJS.ErrnoException) => {
         running.delete(child);
         settle(
           new SinkError({ message: `${basename(program)} cannot be started: ${error.code ?? 'failed'}` }),
         );
       });
+      // Without file descriptors (EMFILE, ENFILE) it has no streams, whatever their types say; the error follows.
+      if ((child.stdin as Writable | undefined) === undefined) return;
+      running.add(child);
+      const output = [collect(child.stdout), collect(child.stderr)] as const;
+      signal.addEventListener('abort', late, { once: true });
       child.on('exit', () => {
         // What it left behind may hold its outputs; what has left its group too, for ever.
         kill(child, 'SIGKILL');

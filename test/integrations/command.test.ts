@@ -1,7 +1,9 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { EventEmitter } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { noticeOf } from '../../src/domain/monitoring/sinks/envelopes.ts';
 import { createCommand } from '../../src/integrations/command.ts';
 import { createLogSink } from '../../src/integrations/log.ts';
@@ -9,6 +11,8 @@ import { silentLogger } from '../../src/lib/logger.ts';
 import { resolvedAlert, sampleAlert } from '../support/sample-alert.ts';
 import { gone } from '../support/supervised.ts';
 import { until, within } from '../support/until.ts';
+
+vi.mock('node:child_process', { spy: true });
 
 let folder = '';
 const closing: (() => unknown)[] = [];
@@ -88,6 +92,20 @@ describe('a command', () => {
     await expect(
       sink.sendAlerts([noticeOf(sampleAlert(), 'firing')], AbortSignal.timeout(5000)),
     ).rejects.toMatchObject({ message: 'missing cannot be started: ENOENT' });
+  });
+
+  it('that cannot be started as there are no file descriptors left is said to, and nothing else ends', async () => {
+    const { send } = await program('');
+    vi.mocked(spawn).mockImplementationOnce(() => {
+      // As Node.js does it: no process, no streams, and the error afterwards.
+      const child = new EventEmitter() as ChildProcess;
+      process.nextTick(() =>
+        child.emit('error', Object.assign(new Error('spawn EMFILE'), { code: 'EMFILE' })),
+      );
+      return child;
+    });
+    await expect(send()).rejects.toMatchObject({ message: 'node cannot be started: EMFILE' });
+    await send();
   });
 
   it('is killed with what it started when its time is over, although it ignores being asked', async () => {
