@@ -73,6 +73,7 @@ export const BUILTIN_RULE_NAMES: readonly BuiltinRuleName[] = [
   { name: 'agent_lost', kind: 'events' },
   { name: 'agent_quarantined', kind: 'events' },
   { name: 'brake_engaged', kind: 'events' },
+  { name: 'service_slow', kind: 'events' },
   { name: 'operation_stopped', kind: 'events' },
   { name: 'budget_spent', kind: 'events' },
   { name: 'common_cause', kind: 'own' },

@@ -215,6 +215,11 @@ export function builtinRules(thresholds: Config['alertThresholds']): Rule[] {
         'So many agents failed at once that no automatic action is taken on them. If the loss is real: orchestrator losses confirm.',
     }),
     rule({
+      name: 'service_slow',
+      condition: after(['service.slow'], ['service.up', 'service.down']),
+      description: 'A system service answers its probe, and takes longer than its threshold "slow".',
+    }),
+    rule({
       name: 'operation_stopped',
       condition: after(
         ['operation.stopped'],

@@ -1,10 +1,13 @@
+import { MetricScope } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
 import type { AlertRecord } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
 import { msFromTimestamp } from '../../../lib/proto-time.ts';
+import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
 import { alertOf, isFiring, isOpen, silenceKey } from './alert-record.ts';
 import type { AlertView } from './alert-view.ts';
 import { BRAKE_ENGAGED } from './builtin-rules.ts';
 import type { Drafts } from './drafts.ts';
 import { Elapsed } from './elapsed.ts';
+import type { EvaluatorPorts } from './evaluator-ports.ts';
 import { clearForMs } from './judge.ts';
 import type { Moment } from './metric-rules.ts';
 import { holdsIn, type Rule } from './rule.ts';
@@ -17,6 +20,8 @@ export interface UpkeepOptions {
   rules: ReadonlyMap<string, Rule>;
   retentionMs: number;
   agentLabels(namespace: string, agentId: string): { readonly [key: string]: string } | undefined;
+  /** Whether the configuration has a service no more. */
+  isGone: EvaluatorPorts['isGone'];
   /** An alert is over. */
   forget(id: string): void;
 }
@@ -75,8 +80,10 @@ export class Upkeep {
     return this.#elapsed.since(id, Number(record.clearMs), now) >= holdMs ? 'event' : undefined;
   }
 
-  #isGone({ agent_id: agentId }: { readonly [key: string]: string }): boolean {
-    const { namespace, agentLabels } = this.#options;
+  #isGone({ agent_id: agentId, service }: { readonly [key: string]: string }): boolean {
+    const { namespace, agentLabels, isGone } = this.#options;
+    if (service !== undefined && namespace === SYSTEM_NAMESPACE)
+      return isGone(namespace, { scope: MetricScope.SERVICE, id: service, resource: '' });
     return agentId !== undefined && agentLabels(namespace, agentId) === undefined;
   }
 

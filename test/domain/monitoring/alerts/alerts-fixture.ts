@@ -11,6 +11,7 @@ import {
   Event_Severity,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { AgentRecordSchema } from '../../../../gen/mycosoft/orchestrator/store/v1/records_pb.ts';
+import type { Config } from '../../../../src/config/config.ts';
 import { loadConfig } from '../../../../src/config/load.ts';
 import type { RuleConfig, SinkConfig } from '../../../../src/config/monitoring-config.ts';
 import { CareRecords } from '../../../../src/domain/agent/care/care-records.ts';
@@ -106,6 +107,7 @@ export interface RigOptions {
   replicaId?: string;
   rules?: readonly RuleConfig[];
   sinks?: readonly SinkConfig[];
+  services?: Config['services'];
   replicaAlive?: (id: string) => boolean;
   flags?: Record<string, string>;
   senders?: Partial<Senders>;
@@ -122,6 +124,7 @@ export async function startRig(options: RigOptions = {}) {
   const { config: loaded } = loadConfig({ env: {}, flags: { id: replicaId, ...options.flags } });
   const config = {
     ...loaded,
+    services: options.services ?? [],
     alerts: { ...loaded.alerts, rules: options.rules ?? [], sinks: options.sinks ?? [webhook()] },
   };
   const problems: string[] = [];
@@ -147,6 +150,7 @@ export async function startRig(options: RigOptions = {}) {
     status: (): AlertSink[] => [],
     deliveries: () => [],
     sendNow: () => {},
+    takeBack: () => {},
     ...options.senders,
   });
   for (const view of alerting.views) views.add(view);
@@ -207,9 +211,10 @@ export async function startRig(options: RigOptions = {}) {
         .filter((event) => event.type.startsWith(type));
     },
     /** Something happened. */
-    happen: async (...what: (Pick<NewEvent, 'type'> & Partial<NewEvent>)[]): Promise<bigint> => {
+    happen: (...what: Happening[]): Promise<bigint> => rig.happenIn('default', ...what),
+    happenIn: async (namespace: string, ...what: Happening[]): Promise<bigint> => {
       const outcome = await store.commit({
-        namespace: 'default',
+        namespace,
         appends: what.map((event) =>
           events.append({
             severity: Event_Severity.WARNING,
@@ -249,6 +254,8 @@ export async function startRig(options: RigOptions = {}) {
   };
   return rig;
 }
+
+type Happening = Pick<NewEvent, 'type'> & Partial<NewEvent>;
 
 interface AgentGiven {
   namespace?: string;

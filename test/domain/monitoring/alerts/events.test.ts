@@ -230,6 +230,42 @@ describe('alerts of events', () => {
   }, 20_000);
 });
 
+describe('the alert of a slow service', () => {
+  const db = {
+    ...{ name: 'db', probe: 'tcp' as const, address: '127.0.0.1:1', timeoutMs: 1_000, intervalMs: 1_000 },
+    ...{ slowMs: 100, failures: 3 },
+  };
+  const about = (type: string) => ({ type, attributes: { service: 'db' } });
+
+  it.each(['service.up', 'service.down'])('fires at its threshold and ends with %s', async (end) => {
+    const rig = await startRig({ services: [db as never] });
+    await rig.settle();
+    await rig.happenIn('_system', about('service.slow'));
+    await rig.pass(2_000);
+    const { id } = rig.only('service_slow');
+    expect(rig.only('service_slow')).toMatchObject({
+      ...{ namespace: '_system', state: Alert_State.FIRING, severity: AlertSeverity.WARNING },
+      labels: { service: 'db' },
+    });
+    expect(rig.wants(id)).toEqual(['hook:firing']);
+    await rig.happenIn('_system', about(end));
+    await rig.pass(200);
+    expect(rig.only('service_slow')).toMatchObject({ state: Alert_State.RESOLVED, resolveReason: 'event' });
+    await rig.stop();
+    expect(rig.problems).toEqual([]);
+  });
+
+  it('ends with its service', async () => {
+    const rig = await startRig();
+    await rig.settle();
+    await rig.happenIn('_system', about('service.slow'));
+    await rig.pass(2_000);
+    expect(rig.only('service_slow').resolveReason).toBe('subject_removed');
+    await rig.stop();
+    expect(rig.problems).toEqual([]);
+  });
+});
+
 describe('the type of an encoded event', () => {
   it('is read without decoding it', () => {
     const event = create(EventSchema, {
