@@ -59,6 +59,7 @@ export interface Senders {
   status(): AlertSink[];
   deliveries(namespace: string, id: string, record: AlertRecord): AlertDelivery[];
   sendNow(alert: Alert, what: 'firing' | 'resolved', ruleSinks: readonly string[]): void;
+  takeBack(alert: Alert): void;
 }
 
 /** Alerts, wired together. `views` have to follow the store in this order, after those of agents. */
@@ -107,6 +108,7 @@ export function createAlerting(options: CreateAlertingOptions) {
   const outage = new StoreOutage({
     ...{ store, clock, rules, events, observerDelayMs, replicaId: config.id, sinks: config.alerts.sinks },
     sendNow: (alert, what, ruleSinks) => sending.senders?.sendNow(alert, what, ruleSinks),
+    takeBack: (alert) => sending.senders?.takeBack(alert),
   });
   const followers: View[] = [view, evaluator];
   return {

@@ -32,6 +32,8 @@ export interface StoreOutageOptions {
   observerDelayMs(): number;
   /** Tells sinks of an alert that cannot be stored. */
   sendNow?: (alert: Alert, what: 'firing' | 'resolved', ruleSinks: readonly string[]) => void;
+  /** Its end is stored now, and told from there: nobody is to hear any more that it fires. */
+  takeBack?: (alert: Alert) => void;
 }
 
 /** A store that was away for less is no alert: a failover takes about so long. */
@@ -119,7 +121,7 @@ export class StoreOutage {
       record.tellings[name] = create(AlertRecord_TellingSchema, { want: RESOLVED });
     }
     try {
-      await store.commit({
+      const outcome = await store.commit({
         namespace: SYSTEM_NAMESPACE,
         // Another replica may have stored it.
         checks: [{ key: alertKey(alert.id), revision: 0n }],
@@ -130,6 +132,9 @@ export class StoreOutage {
         ],
       });
       this.#alert = undefined;
+      // What was sent from here was sent before that commit, and the end comes after it; unless another replica was first.
+      if (outcome.kind === 'committed') this.#options.takeBack?.(resolved);
+      else this.#options.sendNow?.(resolved, RESOLVED, rule.sinks);
     } catch (error) {
       // Away again.
       if (!(error instanceof StoreUnavailableError)) throw error;

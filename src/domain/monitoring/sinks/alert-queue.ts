@@ -76,6 +76,15 @@ export class AlertQueue {
     }
   }
 
+  /** It is over, and stored: that it fires is not told any more. Where that may be on its way, the end follows. */
+  takeBack(alert: Alert): void {
+    const key = `! ${alert.id}`;
+    const known = this.#items.get(key);
+    if (known === undefined) return;
+    if (known.busy || known.tries > 0) this.offerNow(alert, 'resolved');
+    else this.#items.delete(key);
+  }
+
   /**
    * Looks for what nobody told of: after a takeover through all alerts of the namespace, for sinks that forget through those
    * that are open or were told of late.

@@ -123,6 +123,14 @@ export class Sinks implements View {
     }
   }
 
+  /** What `sendNow` told of is over, and stored: who does not have it yet is not to hear that it fires. */
+  takeBack(alert: Alert): void {
+    for (const { queue } of this.#outlets) {
+      queue.takeBack(alert);
+      queue.pump();
+    }
+  }
+
   /** Each sink, by name. */
   status(): AlertSink[] {
     return this.#board.all(this.#own());

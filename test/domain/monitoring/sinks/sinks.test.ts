@@ -235,6 +235,45 @@ describe('the outbox of alerts', () => {
     expect(sink.ids).toEqual(['a/firing']);
   });
 
+  it('does not tell that an alert that could not be stored fires once it is over', async () => {
+    const { rig, sink, replica } = await one();
+    const alert = sampleAlert({ id: 'store', namespace: '_system' });
+    // Others take up all tries.
+    const { passed, open } = gateOf();
+    sink.behave = () => passed;
+    for (let number = 0; number < sink.concurrency; number += 1)
+      await rig.alert(`a${number}`, { hook: 'firing' });
+    replica.sinks.sendNow(alert, 'firing');
+    replica.sinks.takeBack(alert);
+    open();
+    await rig.pass(5000);
+    expect(sink.tried.map(({ event }) => event.id)).not.toContain('store/firing');
+    replica.sinks.takeBack(alert);
+    await rig.pass(5000);
+    expect(sink.ids).toHaveLength(sink.concurrency);
+  });
+
+  it('tells the end of an alert that could not be stored after its beginning, which is on its way', async () => {
+    const { rig, sink, replica } = await one();
+    const alert = sampleAlert({ id: 'store', namespace: '_system' });
+    const { passed, open } = gateOf();
+    sink.behave = () => passed;
+    replica.sinks.sendNow(alert, 'firing');
+    await settled();
+    replica.sinks.takeBack(alert);
+    open();
+    await rig.pass(1000);
+    expect(sink.ids).toEqual(['store/firing', 'store/resolved']);
+    // One that failed may have come all the same.
+    sink.behave = down;
+    replica.sinks.sendNow({ ...alert, id: 'second' }, 'firing');
+    await settled();
+    replica.sinks.takeBack({ ...alert, id: 'second' });
+    sink.behave = async () => {};
+    await rig.pass(5000);
+    expect(sink.ids.slice(2)).toEqual(['second/resolved']);
+  });
+
   it('tells an alert that cannot be stored, once, and what it becomes', async () => {
     const { rig, sink, replica } = await one({ minSeverity: 'critical' });
     rig.store.faults.away = true;
