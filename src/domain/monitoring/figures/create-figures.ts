@@ -81,7 +81,10 @@ export function createFigures(options: CreateFiguresOptions) {
   const made = new Figures({
     ...{ own, shards, counts, judged, mail, clock, log },
     agents,
-    tasks: new TaskCounts({ tasks, pool, waiting, storeMs, clock }),
+    tasks: new TaskCounts({
+      ...{ tasks, pool, waiting, storeMs, clock },
+      hasAgents: (namespace) => directory.count(namespace) > 0,
+    }),
     system: new SystemFigures({ clock, replicas: () => replicas.measured() }),
     deliveries: (namespace) => options.mailboxes.total(namespace),
   });

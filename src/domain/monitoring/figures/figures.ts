@@ -159,12 +159,15 @@ export class Figures implements FiguresReader {
     const kept = this.#merged.get(namespace);
     if (kept !== undefined && nowMs < kept.untilMs) return kept.merged;
     const here = own.of(namespace);
-    const merged = mergeNamespace({
+    const parts = {
       shards: [...(here === undefined ? [] : [here.zones]), ...shards.of(namespace)],
       counts: counts.zones(namespace),
       judged: judged.of(namespace).zones,
-    });
-    this.#merged.set(namespace, { merged, untilMs: nowMs + KEEP_MS });
+    };
+    const merged = mergeNamespace(parts);
+    // Of a namespace without agents nothing is kept: anybody may name one that is not there.
+    const isEmpty = parts.shards.length === 0 && parts.counts.size === 0 && parts.judged.size === 0;
+    if (!isEmpty) this.#merged.set(namespace, { merged, untilMs: nowMs + KEEP_MS });
     return merged;
   }
 

@@ -6,7 +6,8 @@ import type { PoolSums } from '../../resource/pool/sums.ts';
 
 export interface TaskCountsOptions {
   tasks: Pick<TaskView, 'states' | 'count'>;
-  /** What there is and is reserved. */
+  hasAgents(namespace: string): boolean;
+  /** What there is and is reserved; asked for only of namespaces with agents. */
   pool(namespace: string): AgentPool;
   /** Since when each task or allocation waits that does, by the store's clock. */
   waiting(namespace: string): Iterable<{ readonly kind: string; readonly sinceMs: number }>;
@@ -21,6 +22,8 @@ interface Kept<T> {
   value: T;
   untilMs: number;
 }
+
+const NOTHING: PoolSums = { total: new Map(), zones: new Map() };
 
 /** Tasks and resources of a namespace, from the views and ledgers that are kept anyway. */
 export class TaskCounts {
@@ -56,6 +59,8 @@ export class TaskCounts {
   }
 
   sums(namespace: string): PoolSums {
+    // Whoever names a namespace that is not there leaves nothing behind.
+    if (!this.#options.hasAgents(namespace)) return NOTHING;
     return this.#keep(this.#sums, namespace, () => this.#options.pool(namespace).sums());
   }
 
@@ -63,6 +68,7 @@ export class TaskCounts {
     const nowMs = this.#options.clock.monoMs();
     const found = kept.get(namespace);
     if (found !== undefined && nowMs < found.untilMs) return found.value;
+    for (const [old, { untilMs }] of kept) if (nowMs >= untilMs) kept.delete(old);
     const value = make();
     kept.set(namespace, { value, untilMs: nowMs + KEEP_MS });
     return value;

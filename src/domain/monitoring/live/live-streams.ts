@@ -118,7 +118,7 @@ export class LiveStreams {
 
   /** Namespaces of which something is kept for those that watch. */
   watched(): string[] {
-    return [this.#agents, this.#tasks, this.#operations].flatMap((hubs) => hubs.namespaces());
+    return [this.#agents, this.#tasks, this.#operations, this.#status].flatMap((hubs) => hubs.namespaces());
   }
 
   #open(part: WatchLiveRequest_Part, request: WatchLiveRequest, context: PartContext): LivePart | undefined {
@@ -126,7 +126,7 @@ export class LiveStreams {
     const { namespace, wake } = context;
     switch (part) {
       case Part.STATUS:
-        return new StatusPart({ ...context, clock, read: () => this.#status.get(namespace) });
+        return new StatusPart({ ...context, clock, ...this.#status.join(namespace) });
       case Part.AGENTS:
         return this.#openAgents(request, context);
       case Part.EVENTS:

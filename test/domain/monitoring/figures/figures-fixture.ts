@@ -10,7 +10,11 @@ export const { FLEET, ZONE, AGENT, REPLICA, SERVICE } = MetricScope;
 
 /** A fleet as the service wires it, with its figures. */
 export async function startFigures(
-  options: TestFleetOptions & { others?: () => boolean; alive?: (id: string) => boolean } = {},
+  options: TestFleetOptions & {
+    others?: () => boolean;
+    alive?: (id: string) => boolean;
+    pooled?: (namespace: string) => void;
+  } = {},
 ) {
   const warnings: unknown[] = [];
   let made: ReturnType<typeof createFigures> | undefined;
@@ -25,7 +29,10 @@ export async function startFigures(
         ...{ context: built.context, sessions: built.sessions, directory: built.directory },
         ...{ observations: built.observations, verdicts: built.verdicts, mailboxes: built.mailboxes },
         tasks: built.tasks.view,
-        pool: (namespace) => built.tasks.scheduling.ledger(namespace).pool,
+        pool: (namespace) => {
+          options.pooled?.(namespace);
+          return built.tasks.scheduling.ledger(namespace).pool;
+        },
         waiting: (namespace) => built.tasks.scheduling.scheduler(namespace).waiting.all(),
         storeMs: () => built.clock.wallMs(),
         replicas: {

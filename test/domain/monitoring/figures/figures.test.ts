@@ -23,6 +23,18 @@ describe('figures', () => {
     return rig.fleet.attach(id, token, { answers: true });
   };
 
+  it('are asked for of namespaces that are not there, and nothing is kept of those', async () => {
+    const asked: string[] = [];
+    const rig = await start({ pooled: (namespace) => asked.push(namespace) });
+    await attach(rig, 'a', 'eu', 3n);
+    for (let index = 0; index < 10; index += 1) rig.figures.readings(`name-${index}`);
+    expect(asked).toEqual([]);
+    expect(rig.figures.merged('name-1')).not.toBe(rig.figures.merged('name-1'));
+    rig.figures.readings('default');
+    expect(new Set(asked)).toEqual(new Set(['default']));
+    expect(rig.figures.merged('default')).toBe(rig.figures.merged('default'));
+  });
+
   it('weigh the load of agents by their slots, in zones and in all', async () => {
     const rig = await start();
     const a = await attach(rig, 'a', 'eu', 3n);

@@ -9,7 +9,7 @@ import { attachMany, cutOff, live } from '../../agent/care/care-fixture.ts';
 import { startFleet, type TestFleet } from '../../agent/fleet-fixture.ts';
 import { liveStreams, Watcher } from './live-fixture.ts';
 
-const { AGENTS } = WatchLiveRequest_Part;
+const { AGENTS, STATUS } = WatchLiveRequest_Part;
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -128,12 +128,19 @@ it('tells all that is known of agents that are asked for by name, also when they
   expect(changesOf(next)).toMatchObject([{ agent: { id: 'later', spec: { kind: 'late' } } }]);
 });
 
-it('keeps nothing of a namespace that nobody watches any more', async () => {
+it.each([
+  ['agents', AGENTS],
+  ['status', STATUS],
+])('keeps nothing of the %s of a namespace that nobody watches any more', async (_, part) => {
   const fleet = await setUp();
   await attachMany(fleet, 1);
   const streams = liveStreams(fleet);
-  const watcher = new Watcher(streams, { parts: [AGENTS] });
-  await watcher.until(isSynced);
+  const [watcher, other] = [1, 2].map(() => new Watcher(streams, { parts: [part] }));
+  if (watcher === undefined || other === undefined) throw new Error('two were made');
+  await watcher.next();
+  await other.next();
+  other.close();
+  await fleet.pass(100);
   expect(streams.watched()).toEqual(['default']);
   watcher.close();
   await fleet.pass(100);
