@@ -169,3 +169,15 @@ test('nothing of an older watch comes once another one was asked for', async () 
   expect(openings[1]?.request.namespace).toBe('other');
   expect(batches().map(({ watch, upserts }) => [watch, upserts.length])).toEqual([[2, 1]]);
 });
+
+test('labels of alerts that are shown otherwise come as they are beside', async () => {
+  stream.watch(1, spec);
+  const hostile = { id: 'x', labels: { agent_id: 'a\u202e' } };
+  openings[0]?.say({ case: 'alerts', value: { alerts: [hostile, { id: 'y', labels: { zone: 'z' } }] } });
+  await pass(0);
+  const [news] = posted.flatMap((message) =>
+    message.kind === 'part' && message.part === 'alerts' ? [message] : [],
+  );
+  expect(news?.value.alerts[0]?.labels).toEqual({ agent_id: 'a\\u202e' });
+  expect(news?.rawLabels).toEqual(new Map([['x', { agent_id: 'a\u202e' }]]));
+});

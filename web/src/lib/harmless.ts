@@ -4,6 +4,9 @@ const HIDDEN =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
 
+/** Whether it is shown as it is. */
+export const isHarmless = (text: string): boolean => harmlessText(text) === text;
+
 /** The text with control and direction characters shown as escapes; tabs and line breaks stay. */
 export function harmlessText(text: string): string {
   return text.replace(HIDDEN, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);

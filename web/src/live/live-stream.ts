@@ -5,12 +5,13 @@ import {
   AgentChange_Type,
   type WatchAgentsResponse,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import type { Alert } from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import {
   type WatchLiveRequest,
   WatchLiveRequestSchema,
   type WatchLiveResponse,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
-import { harmless, harmlessText } from '../lib/harmless.ts';
+import { harmless, harmlessText, isHarmless } from '../lib/harmless.ts';
 import { timeMs, toDuration } from '../lib/time.ts';
 import { type AgentRow, type AgentSampled, readingOf, rowOf } from './agent-row.ts';
 import { type FromWorker, type PartNews, steadyNow, type WatchSpec } from './protocol.ts';
@@ -126,13 +127,16 @@ export class LiveStream {
     const { part } = news;
     if (part.case === undefined) return;
     if (part.case === 'agents') this.#agents(part.value, watch, spec);
-    else
+    else {
+      const rawLabels = part.case === 'alerts' ? rawLabelsOf(part.value.alerts) : undefined;
       this.#options.post({
         kind: 'part',
         watch,
         part: part.case,
         value: harmless(part.value),
+        ...(rawLabels === undefined ? {} : { rawLabels }),
       } as PartNews);
+    }
   }
 
   #agents(news: WatchAgentsResponse, watch: number, spec: WatchSpec): void {
@@ -198,6 +202,13 @@ function requestOf(spec: WatchSpec): WatchLiveRequest {
     recentEvents: spec.recentEvents,
     ...(spec.eventFilter === undefined ? {} : { eventFilter: spec.eventFilter }),
   });
+}
+
+function rawLabelsOf(alerts: readonly Alert[]): Map<string, Record<string, string>> {
+  const hostile = alerts.filter(
+    ({ labels }) => !Object.entries(labels).every(([name, value]) => isHarmless(name) && isHarmless(value)),
+  );
+  return new Map(hostile.map(({ id, labels }) => [id, { ...labels }]));
 }
 
 function taken<V>(map: Map<string, V>, most: number): [string, V][] {

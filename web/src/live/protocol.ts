@@ -85,6 +85,8 @@ export type PartNews = {
     watch: number;
     part: P;
     value: Extract<WatchLiveResponse['part'], { case: P }>['value'];
+    /** With alerts: the labels, by id, of those that are shown otherwise than they are. */
+    rawLabels?: ReadonlyMap<string, Readonly<Record<string, string>>>;
   };
 }[Part];
 

@@ -35,6 +35,10 @@ export const agents = new KeyedPart<AgentRow>();
 /** Whole records of agents that were asked for by id. */
 export const wholeAgents = new KeyedPart<Agent>();
 export const alerts = new KeyedPart<Alert>();
+/** Labels as they are, by the id of the alert; of those whose labels are shown otherwise. */
+const rawLabels = new Map<string, Readonly<Record<string, string>>>();
+export const labelsOf = ({ id, labels }: Alert): Readonly<Record<string, string>> =>
+  rawLabels.get(id) ?? labels;
 export const silences = new KeyedPart<Silence>();
 /** Those that have not ended, and the last that ended while the page looked on. */
 export const tasks = new KeyedPart<Task>({ is: ({ state }) => hasEnded(state), most: 1_000 });
@@ -72,6 +76,7 @@ export function want(spec: WatchSpec): void {
 
 function forgetAll(): void {
   for (const part of [agents, wholeAgents, alerts, silences, tasks, operations]) part.clear();
+  rawLabels.clear();
   status.value = undefined;
   usage.value = undefined;
   topology.value = undefined;
@@ -143,6 +148,9 @@ function takePart(news: PartNews): void {
       topology.value = { value: news.value, at };
       break;
     case 'alerts':
+      for (const { id } of news.value.alerts) rawLabels.delete(id);
+      for (const id of news.value.removedIds) rawLabels.delete(id);
+      for (const [id, labels] of news.rawLabels ?? []) rawLabels.set(id, labels);
       alerts.take(news.value.alerts, news.value.removedIds, news.value.synced);
       silences.take(news.value.silences, news.value.removedSilenceIds, news.value.synced);
       break;

@@ -9,8 +9,10 @@ import { alertSeverity, alertState } from '../../components/states.ts';
 import { plural } from '../../lib/format.ts';
 import { timeMs } from '../../lib/time.ts';
 import { href, namespace } from '../../router.ts';
+import { labelsOf } from '../../store/live.ts';
 import { AcknowledgeDialog } from './acknowledge-dialog.tsx';
 import { AlertDetails } from './alert-details.tsx';
+import { matchersOf } from './matchers.ts';
 import { SilenceDialog } from './silence-dialog.tsx';
 
 type Asked = 'acknowledge' | 'withdraw' | 'silence' | undefined;
@@ -86,10 +88,7 @@ export function AlertItem({ alert, isPicked, under }: AlertItemProps) {
       {asked === 'silence' && (
         <SilenceDialog
           namespace={alert.namespace}
-          matchers={[
-            { name: 'alertname', value: alert.rule },
-            ...Object.entries(alert.labels).map(([name, value]) => ({ name, value })),
-          ]}
+          {...matchersOf(alert.rule, labelsOf(alert))}
           onClose={() => setAsked(undefined)}
         />
       )}

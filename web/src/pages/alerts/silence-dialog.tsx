@@ -3,11 +3,7 @@ import { FormDialog, TextField, textOf } from '../../components/form.tsx';
 import { toTime } from '../../lib/time.ts';
 import { call, requestId } from '../../live/client.ts';
 import { replicaNow } from '../../store/link.ts';
-
-export interface Matcher {
-  name: string;
-  value: string;
-}
+import type { Matcher } from './matchers.ts';
 
 const HOURS: readonly [hours: number, word: string][] = [
   [0.5, '30 minutes'],
@@ -22,11 +18,13 @@ export interface SilenceDialogProps {
   namespace: string;
   /** To begin with. */
   matchers: readonly Matcher[];
+  /** What has to be known of them, in sentences. */
+  notes?: readonly string[];
   onClose(): void;
 }
 
 /** Keeps matching alerts from sinks for a time. */
-export function SilenceDialog({ namespace, matchers, onClose }: SilenceDialogProps) {
+export function SilenceDialog({ namespace, matchers, notes = [], onClose }: SilenceDialogProps) {
   const [rows, setRows] = useState<readonly Matcher[]>(matchers.slice(0, MOST));
   const change = (index: number, part: Partial<Matcher>) =>
     setRows(rows.map((row, at) => (at === index ? { ...row, ...part } : row)));
@@ -49,7 +47,7 @@ export function SilenceDialog({ namespace, matchers, onClose }: SilenceDialogPro
     >
       <fieldset class="matchers">
         <legend>Alerts with all of these labels</legend>
-        {rows.map(({ name, value }, index) => (
+        {rows.map(({ name, value, shown = value }, index) => (
           <div class="matcher" key={index}>
             <input
               aria-label={`Label ${index + 1}`}
@@ -61,9 +59,11 @@ export function SilenceDialog({ namespace, matchers, onClose }: SilenceDialogPro
             <span aria-hidden="true">=</span>
             <input
               aria-label={`Value ${index + 1}`}
-              value={value}
+              value={shown}
               placeholder="value, or prefix*"
-              onInput={(event) => change(index, { value: event.currentTarget.value })}
+              onInput={(event) =>
+                change(index, { value: event.currentTarget.value, shown: event.currentTarget.value })
+              }
             />
             <button
               type="button"
@@ -75,6 +75,11 @@ export function SilenceDialog({ namespace, matchers, onClose }: SilenceDialogPro
               ×
             </button>
           </div>
+        ))}
+        {notes.map((note) => (
+          <p key={note} class="note">
+            {note}
+          </p>
         ))}
         {rows.length < MOST && (
           <button type="button" class="quiet add" onClick={() => setRows([...rows, { name: '', value: '' }])}>
