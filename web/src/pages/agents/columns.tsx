@@ -7,6 +7,7 @@ import type { Column } from '../../components/virtual-table.tsx';
 import { millis, percent } from '../../lib/format.ts';
 import type { AgentRow } from '../../live/agent-row.ts';
 import { href } from '../../router.ts';
+import { healthOf } from './sorting.ts';
 
 export const AGENT_COLUMNS: readonly Column<AgentRow>[] = [
   {
@@ -63,14 +64,17 @@ export const AGENT_COLUMNS: readonly Column<AgentRow>[] = [
     title: 'Health',
     width: '7.6rem',
     sortable: true,
-    cell: ({ reading }) => (
-      <Ratio
-        label="Health"
-        value={reading?.health}
-        tone={healthTone(reading?.health)}
-        title={reading?.reasons.join('\n')}
-      />
-    ),
+    cell: (row) => {
+      const health = healthOf(row);
+      return (
+        <Ratio
+          label="Health"
+          value={health}
+          tone={healthTone(health)}
+          title={row.reading?.reasons.join('\n')}
+        />
+      );
+    },
   },
   {
     id: 'load',

@@ -1,6 +1,14 @@
-import { Agent_Liveness as Liveness } from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
-import type { Sorting } from '../../components/virtual-table.tsx';
+import {
+  Agent_Liveness as Liveness,
+  Agent_Phase as Phase,
+} from '../../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import type { AgentRow } from '../../live/agent-row.ts';
+
+/** As VirtualTable has it. */
+interface Sorting {
+  column: string;
+  down: boolean;
+}
 
 /** What calls for somebody first. */
 const URGENCY: readonly Liveness[] = [
@@ -12,6 +20,12 @@ const URGENCY: readonly Liveness[] = [
   Liveness.LEFT,
 ];
 
+/** Its health; of those that nobody expects to be there there is none. */
+export function healthOf({ liveness, phase, reading }: AgentRow): number | undefined {
+  const isAway = liveness === Liveness.LEFT || liveness === Liveness.NEVER_SEEN;
+  return isAway || phase === Phase.STOPPED ? undefined : reading?.health;
+}
+
 type Key = (row: AgentRow) => number | string | undefined;
 
 const KEYS: Readonly<Record<string, Key>> = {
@@ -19,7 +33,7 @@ const KEYS: Readonly<Record<string, Key>> = {
   phase: ({ phase }) => phase,
   kind: ({ kind }) => kind,
   zone: ({ zone }) => zone,
-  health: ({ reading }) => reading?.health,
+  health: healthOf,
   load: ({ reading }) => reading?.load,
   p50: ({ reading }) => reading?.rttP50,
   p95: ({ reading }) => reading?.rttP95,
