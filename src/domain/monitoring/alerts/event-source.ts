@@ -119,6 +119,13 @@ export class EventSource {
     if (upTo > this.#judged) this.#judged = upTo;
   }
 
+  /** What is stored as judged need not be judged again. */
+  skip(upTo: bigint): void {
+    if (upTo <= this.#judged) return;
+    this.done(upTo);
+    if (upTo > this.#heard) this.#heard = upTo;
+  }
+
   /** Reads what was missed, a page at a time; from the last one on the view tells. */
   async #catchUp(): Promise<void> {
     const { namespace, store, views, wants } = this.#options;

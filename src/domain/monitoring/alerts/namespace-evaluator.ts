@@ -104,8 +104,11 @@ export class NamespaceEvaluator {
    * @throws StoreUnavailableError
    */
   async round(fence: Check, lane: Lane): Promise<'done' | 'refused' | 'again'> {
-    const { views } = this.#ports;
+    const { views, view, store } = this.#ports;
     if (views.position(this.#namespace).revision < this.#mustSee) return 'again';
+    // A commit whose answer was lost may have been made: what it judged is not judged again.
+    const stored = view.progress(this.#namespace)?.record;
+    if (stored !== undefined && stored.epoch === store.status().epoch) this.#source.skip(stored.revision);
     while (this.#source.size > 0) {
       const { events, upTo } = await this.#source.take(EVENTS_AT_A_TIME);
       const outcome = await this.#step(fence, (drafts, now) => this.#events.take(events, drafts, now), upTo);

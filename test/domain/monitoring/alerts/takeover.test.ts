@@ -139,7 +139,7 @@ describe('when the replica that judges dies', () => {
     store.faults.before = async ({ puts }) => {
       if (puts?.some(({ key }) => key.startsWith('alert/')) !== true) return;
       store.faults.loseAnswers = 1;
-      delete store.faults.before;
+      store.faults.before = undefined;
     };
     await first.happen({ type: 'agent.lost', agentId: 'a1' }, { type: 'agent.recovered', agentId: 'a1' });
     await both(2_000);
