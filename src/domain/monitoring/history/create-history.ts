@@ -46,7 +46,7 @@ export const HISTORY_TICK_MS = 1000;
 const FLUSH_MS = 60_000;
 const UPKEEP_MS = 10_000;
 const CHORES_MS = 60_000;
-/** Leases that are asked for in one round. */
+/** Leases that are taken in one round. */
 const ACQUIRE = 16;
 
 /**
@@ -56,7 +56,7 @@ const ACQUIRE = 16;
 export function createHistory(options: CreateHistoryOptions) {
   const { store, config, clock, log, replicaId, figures, leases } = options;
   const historyClock = new HistoryClock({ storeMs: options.storeMs });
-  const outbox = new Outbox({ store, log });
+  const outbox = new Outbox({ store, log, nowMs: () => historyClock.ms() });
   const writer = writerName(replicaId, clock.wallMs());
   const track = { clock: historyClock, outbox, writer };
   const agentsHistory = config.agentsMs > 0 ? new AgentsHistory(track) : undefined;
@@ -91,7 +91,8 @@ export function createHistory(options: CreateHistoryOptions) {
     let left = ACQUIRE;
     for (const namespace of figures.namespaces()) {
       if (isKeeper(namespace)) continue;
-      await leases.acquire(namespace, MONITOR);
+      // One that another replica holds costs no commit, and does not count.
+      if ((await leases.acquire(namespace, MONITOR)) === undefined) continue;
       left -= 1;
       if (left <= 0) return;
     }
@@ -119,11 +120,17 @@ export function createHistory(options: CreateHistoryOptions) {
     /** Takes leases, rolls up and trims. @throws StoreUnavailableError */
     chores: async (): Promise<void> => {
       await acquire();
+      for (const [namespace, sinceMs] of outbox.late()) {
+        await rollup.goBack(namespace, sinceMs);
+        outbox.settled(namespace);
+      }
       const nowMs = clock.monoMs();
       if (nowMs - choresMs < CHORES_MS) return;
       choresMs = nowMs;
+      // What waits here would be missing; and what others hold back of the same outage is soon stored.
+      const mayRollUp = !outbox.isLate;
       for (const namespace of figures.namespaces()) {
-        if (!isKeeper(namespace)) continue;
+        if (!mayRollUp || !isKeeper(namespace)) continue;
         await rollup.run(namespace, historyClock.ms());
       }
       if (!isKeeper(SYSTEM_NAMESPACE)) return;

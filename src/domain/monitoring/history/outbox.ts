@@ -1,10 +1,12 @@
 import type { Logger } from '../../../lib/logger.ts';
 import type { Store } from '../../../state/store.ts';
-import { type Subject, subjectPrefix, type Tier } from './chunks.ts';
+import { readKey, type Subject, subjectPrefix, type Tier } from './chunks.ts';
 
 export interface OutboxOptions {
   store: Store;
   log: Logger;
+  /** The store's clock. */
+  nowMs(): number;
   /** What may wait while the database is away, in bytes. */
   maxBytes?: number;
 }
@@ -22,6 +24,9 @@ interface Waiting {
   value: Uint8Array;
 }
 
+/** Of a subject in a namespace. */
+const subjectOf = ({ namespace, key }: Waiting): string => `${namespace} ${readKey(key)?.prefix ?? ''}`;
+
 /**
  * Chunks that are to be stored. Each is written as a whole, so that a newer one takes the place of one that waits, and writing one
  * twice does no harm. While the database is away they wait, up to a bound: then the oldest are dropped, which is logged.
@@ -29,11 +34,17 @@ interface Waiting {
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #waiting = new Map<string, Waiting>();
-  /** Under way to the database. */
-  #writing = new Map<string, Waiting>();
+  /** The same, by subject: a query asks for thousands. */
+  readonly #subjects = new Map<string, Map<string, Waiting>>();
+  /** Under way to the database; one commit's worth. */
+  #writing: readonly Waiting[] = [];
   #bytes = 0;
   #dropped = 0;
   #failing = false;
+  /** Since when the oldest that waits should have been stored; undefined: nothing is late. */
+  #lateSinceMs: number | undefined;
+  /** Namespaces of which something was stored late, and since when. */
+  readonly #late = new Map<string, number>();
 
   constructor(options: OutboxOptions) {
     this.#options = options;
@@ -53,10 +64,28 @@ export class Outbox {
     return this.#dropped;
   }
 
+  /** The database was away, and what waited for it is not all stored yet. */
+  get isLate(): boolean {
+    return this.#lateSinceMs !== undefined;
+  }
+
+  /** Once all is stored after an outage: the namespaces concerned, and since when the database was away; until `settled`. */
+  late(): [namespace: string, sinceMs: number][] {
+    return this.isLate ? [] : [...this.#late];
+  }
+
+  settled(namespace: string): void {
+    this.#late.delete(namespace);
+  }
+
   put(namespace: string, key: string, value: Uint8Array): void {
     const name = `${namespace} ${key}`;
     this.#remove(name);
-    this.#waiting.set(name, { namespace, key, value });
+    const waiting = { namespace, key, value };
+    this.#waiting.set(name, waiting);
+    const subject = subjectOf(waiting);
+    const chunks = this.#subjects.get(subject) ?? new Map<string, Waiting>();
+    this.#subjects.set(subject, chunks.set(key, waiting));
     this.#bytes += value.length;
     const { maxBytes = MAX_BYTES, log } = this.#options;
     for (const oldest of this.#waiting.keys()) {
@@ -73,11 +102,10 @@ export class Outbox {
   of(namespace: string, tier: Tier, subject: Subject): Map<string, Uint8Array> {
     const found = new Map<string, Uint8Array>();
     const prefix = subjectPrefix(tier, subject);
-    for (const waiting of [this.#writing, this.#waiting]) {
-      for (const { namespace: of, key, value } of waiting.values()) {
-        if (of === namespace && key.startsWith(prefix)) found.set(key, value);
-      }
+    for (const { namespace: of, key, value } of this.#writing) {
+      if (of === namespace && key.startsWith(prefix)) found.set(key, value);
     }
+    for (const [key, { value }] of this.#subjects.get(`${namespace} ${prefix}`) ?? []) found.set(key, value);
     return found;
   }
 
@@ -85,10 +113,11 @@ export class Outbox {
   async flush(rounds = ROUND): Promise<void> {
     for (let round = 0; round < rounds && this.#waiting.size > 0; round += 1) {
       const batch = this.#next();
-      this.#writing = new Map(batch.map((each) => [each.key, each]));
+      const namespace = batch[0]?.namespace ?? '';
+      this.#writing = batch;
       try {
         await this.#options.store.commit({
-          namespace: batch[0]?.namespace ?? '',
+          namespace,
           puts: batch.map(({ key, value }) => ({ key, value })),
         });
       } catch (error) {
@@ -97,9 +126,17 @@ export class Outbox {
           this.#options.log.warn({ err: error, waiting: this.size }, 'history cannot be stored; it waits');
         }
         this.#failing = true;
+        this.#lateSinceMs ??= this.#options.nowMs();
         throw error;
       } finally {
-        this.#writing = new Map();
+        this.#writing = [];
+      }
+      if (this.#lateSinceMs !== undefined) {
+        this.#late.set(
+          namespace,
+          Math.min(this.#lateSinceMs, this.#late.get(namespace) ?? this.#lateSinceMs),
+        );
+        if (this.#waiting.size === 0) this.#lateSinceMs = undefined;
       }
       if (this.#failing) this.#options.log.info({ waiting: this.size }, 'history is stored again');
       this.#failing = false;
@@ -139,5 +176,9 @@ export class Outbox {
     if (waiting === undefined) return;
     this.#bytes -= waiting.value.length;
     this.#waiting.delete(name);
+    const subject = subjectOf(waiting);
+    const chunks = this.#subjects.get(subject);
+    chunks?.delete(waiting.key);
+    if (chunks?.size === 0) this.#subjects.delete(subject);
   }
 }

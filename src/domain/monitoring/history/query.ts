@@ -14,6 +14,7 @@ import {
   QueryMetricsResponseSchema,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { HistoryConfig } from '../../../config/monitoring-config.ts';
+import { Breather } from '../../../lib/breather.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { DomainError } from '../../../lib/errors.ts';
 import { durationFromMs, msFromDuration, msFromTimestamp } from '../../../lib/proto-time.ts';
@@ -48,8 +49,6 @@ const MAX_CHUNKS = 20_000;
 const MAX_SUBJECTS = 10_000;
 /** Subjects that are read side by side: a store that is asked over the network answers many at a time. */
 const TOGETHER = 16;
-/** Others have their turn of the event loop after so long. */
-const SLICE_MS = 8;
 
 type Series = Map<string, { id: string; resource: string; bins: Bins }>;
 
@@ -73,10 +72,10 @@ export class HistoryQuery {
     if (fromMs >= toMs) throw invalid('start_time', 'must be before end_time');
     const stepMs = request.step === undefined ? undefined : msFromDuration(request.step);
     const plan = planOf({ scope: request.scope, fromMs, toMs, stepMs, nowMs: now, config });
-    const subjects = await this.#subjects(request, namespace, plan);
+    const reading = new Reading(this.#options.clock);
+    const subjects = await this.#subjects(request, namespace, plan, reading);
     bound(plan, subjects.length, request.merge, toMs - fromMs);
     const series: Series = new Map();
-    const reading = new Reading(this.#options.clock);
     const take = (subject: Subject, segment: Segment, chunk: StoredChunk): void => {
       const decoded = decodeChunk(chunk.value);
       for (const column of decoded?.columns ?? []) {
@@ -98,6 +97,7 @@ export class HistoryQuery {
     };
     for (let at = 0; at < subjects.length; at += TOGETHER) {
       const group = subjects.slice(at, at + TOGETHER);
+      await reading.pause();
       await Promise.all(
         group.map(async (subject) => {
           for (const segment of plan.segments) {
@@ -136,7 +136,12 @@ export class HistoryQuery {
     }
   }
 
-  async #subjects(request: QueryMetricsRequest, namespace: string, plan: Plan): Promise<Subject[]> {
+  async #subjects(
+    request: QueryMetricsRequest,
+    namespace: string,
+    plan: Plan,
+    reading: Reading,
+  ): Promise<Subject[]> {
     const { scope, ids, selector } = request;
     if (scope === MetricScope.FLEET) return [{ scope, id: '' }];
     const named = ids.length === 0 ? undefined : new Set(ids);
@@ -154,6 +159,7 @@ export class HistoryQuery {
     for (const id of this.#options.measured(namespace, scope)) found.set(id, { scope, id });
     for (const tier of new Set(plan.segments.map((segment) => segment.tier))) {
       for await (const { id } of readSubjects(this.#options.store, namespace, tier, scope)) {
+        await reading.pause();
         found.set(id, { scope, id });
         if (found.size > MAX_SUBJECTS) throw tooManySubjects(found.size);
         // Further ones could not be read anyway.
@@ -166,22 +172,22 @@ export class HistoryQuery {
 
 /** Counts what one query reads, and lets others have their turn. */
 class Reading {
-  readonly #clock: Clock;
+  readonly #breather: Breather;
   #chunks = 0;
-  #sliceMs: number;
 
   constructor(clock: Clock) {
-    this.#clock = clock;
-    this.#sliceMs = clock.monoMs();
+    this.#breather = new Breather(() => clock.monoMs());
   }
 
   async chunk(): Promise<void> {
     this.#chunks += 1;
     if (this.#chunks > MAX_CHUNKS)
       throw tooMuch(`it would read more than ${MAX_CHUNKS} stretches of history`);
-    if (this.#clock.monoMs() - this.#sliceMs < SLICE_MS) return;
-    await new Promise((resolve) => setImmediate(resolve));
-    this.#sliceMs = this.#clock.monoMs();
+    await this.pause();
+  }
+
+  async pause(): Promise<void> {
+    if (this.#breather.isDue) await this.#breather.breathe();
   }
 }
 

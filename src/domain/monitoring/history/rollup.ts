@@ -33,8 +33,6 @@ const SLICE_MS = 8;
  */
 export class Rollup {
   readonly #options: RollupOptions;
-  /** Up to where each namespace is rolled up. */
-  readonly #rolled = new Map<string, number>();
   #sliceMs = 0;
 
   constructor(options: RollupOptions) {
@@ -44,7 +42,10 @@ export class Rollup {
   /** What is due in a namespace, a bounded part of it. @throws StoreUnavailableError */
   async run(namespace: string, nowMs: number): Promise<void> {
     const dueMs = Math.floor((nowMs - GRACE_MS) / HOUR_MS) * HOUR_MS;
-    let rolledMs = this.#rolled.get(namespace) ?? (await this.#load(namespace)) ?? dueMs - HOUR_MS;
+    // Read each time: whoever stores something late sets it back.
+    const mark = await this.#load(namespace);
+    let { revision } = mark;
+    let rolledMs = mark.rolledMs ?? dueMs - HOUR_MS;
     // The clock was set back, or it was never looked at for longer than minutes are kept.
     rolledMs = Math.min(dueMs, Math.max(rolledMs, dueMs - this.#options.minutesMs));
     this.#sliceMs = this.#options.clock.monoMs();
@@ -52,15 +53,30 @@ export class Rollup {
       await this.#rollUp(namespace, rolledMs - HOUR_MS);
       await this.#rollUp(namespace, rolledMs);
       rolledMs += HOUR_MS;
-      await this.#save(namespace, rolledMs);
+      if (!(await this.#save(namespace, rolledMs, revision))) return;
+      ({ revision } = await this.#load(namespace));
     }
-    this.#rolled.set(namespace, rolledMs);
+  }
+
+  /**
+   * What was measured since then was stored late: its hours are rolled up once more, whoever keeps the namespace.
+   * @throws StoreUnavailableError
+   */
+  async goBack(namespace: string, sinceMs: number): Promise<void> {
+    // The hour before it is done as well.
+    const backMs = Math.floor(sinceMs / HOUR_MS) * HOUR_MS;
+    for (;;) {
+      const { rolledMs, revision } = await this.#load(namespace);
+      if (rolledMs === undefined || rolledMs <= backMs) return;
+      if (await this.#save(namespace, backMs, revision)) return;
+    }
   }
 
   async #rollUp(namespace: string, hourMs: number): Promise<void> {
     for (const scope of SCOPES) {
       for await (const { id } of readSubjects(this.#options.store, namespace, 'minutes', scope)) {
         await this.#subject(namespace, { scope, id }, hourMs);
+        await this.#pause();
       }
     }
   }
@@ -110,17 +126,23 @@ export class Rollup {
     });
   }
 
-  async #load(namespace: string): Promise<number | undefined> {
+  /** Up to where a namespace is rolled up; undefined: it never was. */
+  async #load(namespace: string): Promise<{ rolledMs: number | undefined; revision: bigint }> {
     const entry = await this.#options.store.get(namespace, ROLLED_KEY);
-    return entry && Number(fromBinary(MonitorRecordSchema, entry.value).timeMs);
+    if (entry === undefined) return { rolledMs: undefined, revision: 0n };
+    const { timeMs } = fromBinary(MonitorRecordSchema, entry.value);
+    return { rolledMs: Number(timeMs), revision: entry.revision };
   }
 
-  async #save(namespace: string, rolledMs: number): Promise<void> {
+  /** Whether nobody else did meanwhile. */
+  async #save(namespace: string, rolledMs: number, revision: bigint): Promise<boolean> {
     const record = create(MonitorRecordSchema, { format: 1, timeMs: BigInt(rolledMs) });
-    await this.#options.store.commit({
+    const outcome = await this.#options.store.commit({
       namespace,
+      checks: [{ key: ROLLED_KEY, revision }],
       puts: [{ key: ROLLED_KEY, value: encode(MonitorRecordSchema, record) }],
     });
+    return outcome.kind === 'committed';
   }
 
   async #pause(): Promise<void> {

@@ -42,6 +42,9 @@ export interface RigOptions {
   config?: Partial<HistoryConfig>;
   /** Namespaces of which this replica keeps the history. */
   keeps?: (namespace: string) => boolean;
+  /** Takes a lease. */
+  acquire?: (namespace: string) => HeldLease | undefined;
+  namespaces?: () => string[];
   agents?: () => Iterable<OwnAgent>;
   directory?: () => Iterable<KnownAgent>;
 }
@@ -74,7 +77,7 @@ export function historyRig(options: RigOptions = {}) {
     ...{ store, clock, log, replicaId },
     config: { ...HISTORY, ...options.config },
     figures: {
-      namespaces: () => ['default', '_system'],
+      namespaces: options.namespaces ?? (() => ['default', '_system']),
       each: (_namespace, metric, scope) => readings(metric, scope),
       ownSystem: (metric, scope) => readings(metric, scope),
     },
@@ -83,7 +86,7 @@ export function historyRig(options: RigOptions = {}) {
     directory: { all: () => [...(options.directory?.() ?? [])].values() },
     leases: {
       held: (namespace) => (keeps(namespace) ? ({} as HeldLease) : undefined),
-      acquire: async () => undefined,
+      acquire: async (namespace) => options.acquire?.(namespace),
       leave: async () => {},
     },
     storeMs: () => clock.wallMs() + shift.ms,

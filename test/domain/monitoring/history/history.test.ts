@@ -3,6 +3,9 @@ import {
   Aggregation,
   type MetricScope,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/metrics_pb.ts';
+import type { HeldLease } from '../../../../src/domain/agent/care/leases.ts';
+import { readCells } from '../../../../src/domain/monitoring/history/cells.ts';
+import { decodeChunk } from '../../../../src/domain/monitoring/history/chunks.ts';
 import { durationFromMs, timestampFromMs } from '../../../../src/lib/proto-time.ts';
 import { FakeClock, seededIds } from '../../../support/fake-clock.ts';
 import { MemoryStore } from '../../../support/memory-store.ts';
@@ -111,6 +114,85 @@ describe('the history of a fleet', () => {
     expect(Math.max(...counts)).toBeLessThanOrEqual(12);
     expect(points[2]?.values).toEqual([3, 3]);
     expect(points[50]?.values).toEqual([5, 5]);
+  });
+
+  it('has a keeper in every namespace, also behind many that others keep', async () => {
+    const names = Array.from({ length: 50 }, (_, index) => `n${index}`);
+    const taken = new Set<string>();
+    const rig = historyRig({
+      namespaces: () => names,
+      keeps: (namespace) => taken.has(namespace),
+      acquire: (namespace) => {
+        if (Number(namespace.slice(1)) < 40) return undefined;
+        taken.add(namespace);
+        return {} as HeldLease;
+      },
+    });
+    await rig.history.chores();
+    expect(taken.size).toBe(10);
+  });
+
+  it('rolls up what was stored late once more, whichever replica held it back', async () => {
+    const clock = new FakeClock();
+    const store = new MemoryStore({ wallMs: () => clock.wallMs() });
+    const keeper = historyRig({ clock, store });
+    const other = historyRig({ clock, store, replicaId: 'replica-2', keeps: () => false });
+    keeper.set('cpu', { scope: REPLICA, id: 'replica-1', value: 0.25 });
+    other.set('cpu', { scope: REPLICA, id: 'replica-2', value: 0.5 });
+    const startMs = Math.ceil(clock.wallMs() / HOUR) * HOUR;
+    let away = false;
+    const step = async (): Promise<void> => {
+      await keeper.pass(MINUTE, undefined, MINUTE);
+      await other.history.tick();
+      store.faults.away = away;
+      await other.history.store().catch(() => {});
+      await other.history.chores().catch(() => {});
+      store.faults.away = false;
+    };
+    const run = async (untilMs: number): Promise<void> => {
+      while (clock.wallMs() < untilMs) await step();
+    };
+    await run(startMs + 10 * MINUTE);
+    // Only this one does not reach the database, for hours; the keeper rolls up without it.
+    away = true;
+    await run(startMs + 5 * HOUR + 10 * MINUTE);
+    away = false;
+    await run(startMs + 8 * HOUR);
+    for (const id of ['replica-1', 'replica-2']) {
+      const counts = new Map<number, number>();
+      const { entries } = await store.scan('_system', { prefix: `~h/h/r/${id}/`, limit: 100 });
+      for (const { value } of entries) {
+        const chunk = decodeChunk(value);
+        for (const { cells } of chunk?.columns ?? []) {
+          readCells(cells, {
+            cell: (index, count) => void counts.set(Number(chunk?.startMs) + index * HOUR, count),
+            bucket: () => {},
+          });
+        }
+      }
+      const hours = [1, 2, 3, 4, 5].map((hour) => counts.get(startMs + hour * HOUR));
+      expect(hours, id).toEqual([60, 60, 60, 60, 60]);
+    }
+  });
+
+  it('lets others have their turn while thousands of subjects are looked for', async () => {
+    const rig = historyRig();
+    const ids = Array.from({ length: 300 }, (_, index) => `z${index}`);
+    rig.set('agent_health', ...ids.map((id) => ({ scope: ZONE, id, value: 1 })));
+    await rig.pass(2 * MINUTE);
+    // Every look at the clock takes a while.
+    const monoMs = rig.clock.monoMs.bind(rig.clock);
+    let looks = 0;
+    rig.clock.monoMs = () => monoMs() + looks++;
+    let turns = 0;
+    let next = setImmediate(function count() {
+      turns += 1;
+      next = setImmediate(count);
+    });
+    await rig.query({ ...of('agent_health', ZONE), merge: true, step: seconds(MINUTE) });
+    clearImmediate(next);
+    // One of eight looks at least is followed by a pause: 300 subjects in each of the tiers.
+    expect(turns).toBeGreaterThan(300 / 8);
   });
 
   it('is removed when it is older than it is kept, tier by tier, but not because the clock jumped', async () => {
