@@ -1,6 +1,7 @@
 import type { Message } from '@bufbuild/protobuf';
 import type { WatchLiveRequest_Part } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { StoreUnavailableError } from '../../../state/store.ts';
+import { MAX_FAILED, mayPass } from './failures.ts';
 import type { LiveCase, LiveNews, LivePart, PartContext } from './live-part.ts';
 
 export interface PulledPartOptions extends PartContext {
@@ -52,10 +53,12 @@ export class PulledPart implements LivePart {
 
   async #run(): Promise<void> {
     const { signal } = this.#end;
+    let failed = 0;
     while (!signal.aborted) {
       try {
         for await (const message of this.#options.open(signal)) {
           if (signal.aborted) return;
+          failed = 0;
           this.#ready = message;
           this.#options.wake();
           await new Promise<void>((resolve) => {
@@ -65,7 +68,10 @@ export class PulledPart implements LivePart {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof StoreUnavailableError)) throw error;
+        if (!(error instanceof StoreUnavailableError)) {
+          failed += 1;
+          if (!mayPass(error) || failed >= MAX_FAILED) throw error;
+        }
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       }
     }

@@ -2,6 +2,7 @@ import type { Message } from '@bufbuild/protobuf';
 import type { WatchLiveRequest_Part } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { StoreUnavailableError } from '../../../state/store.ts';
+import { MAX_FAILED, mayPass } from './failures.ts';
 import type { LiveCase, LiveNews, LivePart, PartContext } from './live-part.ts';
 
 /** Something that is told as a whole. */
@@ -32,6 +33,8 @@ export class WholePart implements LivePart {
   #closed = false;
   #ready: Whole | undefined;
   #failure: Error | undefined;
+  /** Readings that failed one after the other, of what may pass. */
+  #failed = 0;
   #told = '';
   #toldMs = Number.NEGATIVE_INFINITY;
 
@@ -70,10 +73,13 @@ export class WholePart implements LivePart {
       .then(
         (whole) => {
           this.#ready = whole;
+          this.#failed = 0;
         },
         (error: unknown) => {
           // What was told stands, with its age; it is asked for again.
           if (error instanceof StoreUnavailableError) return;
+          this.#failed += 1;
+          if (mayPass(error) && this.#failed < MAX_FAILED) return;
           this.#failure = error instanceof Error ? error : new Error(String(error));
         },
       )
