@@ -368,7 +368,7 @@ async function start(
       state = 'leaving';
       health.setServing(false);
       log.info({ sessions: fleet.sessions.size }, 'leaving: sending agents away');
-      await monitoring.leave().catch((error: unknown) => onCloseError('monitoring', error));
+      await monitoring.leave(onCloseError);
       await fleet.observations.flushAll().catch((error: unknown) => onCloseError('observations', error));
       await fleet.tasks.scheduling.leave().catch((error: unknown) => onCloseError('leases', error));
       await fleet.care.leave().catch((error: unknown) => onCloseError('leases', error));

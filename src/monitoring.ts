@@ -15,7 +15,7 @@ import type { Fleet } from './fleet.ts';
 import { createReplicaHistory } from './history.ts';
 import type { Background } from './lib/background.ts';
 import type { Clock } from './lib/clock.ts';
-import type { CloseStack } from './lib/close-stack.ts';
+import { CloseStack } from './lib/close-stack.ts';
 import type { EventLoopMonitor } from './lib/event-loop.ts';
 import { every } from './lib/every.ts';
 import type { Ids } from './lib/ids.ts';
@@ -171,12 +171,31 @@ export function createMonitoring(options: MonitoringOptions) {
       repeat('ask services', SERVICES_TICK_MS, async () => services.tick());
     },
     /** Before the sessions are sent away. */
-    leave: async (): Promise<void> => {
-      await services.leave();
-      await sinks.close();
-      await alerting.leave();
-      await figures.leave();
-      await history.leave();
-    },
+    leave: (onError: OnError) => leaveParts({ services, sinks, alerting, figures, history }, onError),
   };
+}
+
+type OnError = (name: string, error: unknown) => void;
+
+interface Leaving {
+  leave(): Promise<void>;
+}
+
+/** Each of them, whatever becomes of the others: the store may be away. */
+export function leaveParts(
+  parts: Record<'services' | 'alerting' | 'figures' | 'history', Leaving> & {
+    sinks: { close(): Promise<void> };
+  },
+  onError: OnError,
+): Promise<void> {
+  const { services, sinks, alerting, figures, history } = parts;
+  // It begins with what was pushed last.
+  const steps = new CloseStack();
+  steps.push('history', () => history.leave());
+  steps.push('figures', () => figures.leave());
+  // Sinks store how far they came under the lease of the alerts.
+  steps.push('alerts', () => alerting.leave());
+  steps.push('sinks', () => sinks.close());
+  steps.push('services', () => services.leave());
+  return steps.close(onError);
 }
