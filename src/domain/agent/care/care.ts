@@ -102,8 +102,7 @@ export class Care {
   /** Lets go of every lease, so that others take over at once. */
   async leave(): Promise<void> {
     this.#leaving = true;
-    const { leases, directory } = this.#options;
-    await leases.leave(directory.namespaces(), CARE);
+    await this.#options.leases.leave();
   }
 
   async #tick(namespace: string, storeMs: number): Promise<void> {

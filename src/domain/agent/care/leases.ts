@@ -50,6 +50,9 @@ export class Leases {
   readonly #inherited = new Set<string>();
   /** Revisions at which a commit was refused although the view still says that this replica is the holder. */
   readonly #refused = new Map<string, bigint>();
+  /** What was ever asked for here, by "namespace duty"; each of this replica's leases is among it. */
+  readonly #asked = new Map<string, { namespace: string; duty: string }>();
+  readonly #taking = new Set<Promise<unknown>>();
   #listeningSinceMs: number;
   #leaving = false;
 
@@ -87,6 +90,17 @@ export class Leases {
     if (this.#leaving) return undefined;
     const held = this.held(namespace, duty);
     if (held !== undefined) return held;
+    this.#asked.set(`${namespace} ${duty}`, { namespace, duty });
+    const taking = this.#take(namespace, duty);
+    this.#taking.add(taking);
+    try {
+      return await taking;
+    } finally {
+      this.#taking.delete(taking);
+    }
+  }
+
+  async #take(namespace: string, duty: string): Promise<HeldLease | undefined> {
     const kept = this.#newest(namespace, duty);
     if (kept !== undefined && !this.#mayTake(kept.record)) return undefined;
     const { store, replicaId, startMs } = this.#options;
@@ -123,10 +137,13 @@ export class Leases {
   }
 
   /** Gives back everything that this replica holds, and takes nothing more. */
-  async leave(namespaces: Iterable<string>, duty: string): Promise<void> {
+  async leave(): Promise<void> {
     const { store } = this.#options;
+    this.#leaving = true;
+    // What is being taken is given back, too.
+    await Promise.allSettled(this.#taking);
     const given: Promise<unknown>[] = [];
-    for (const namespace of namespaces) {
+    for (const { namespace, duty } of this.#asked.values()) {
       const kept = this.#newest(namespace, duty);
       if (kept === undefined || !this.#isOwn(kept.record)) continue;
       // The record stays, so that fencing tokens go on growing.
@@ -139,7 +156,6 @@ export class Leases {
         }),
       );
     }
-    this.#leaving = true;
     await Promise.all(given);
   }
 

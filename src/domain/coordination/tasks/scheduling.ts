@@ -192,7 +192,7 @@ export class Scheduling implements View {
       scheduler.close();
       duties.close();
     }
-    await this.#options.leases.leave([...this.#namespaces.keys()], SCHEDULE);
+    await this.#options.leases.leave();
   }
 
   /** Others could not be heard while the store was away. */

@@ -89,7 +89,7 @@ export class Evaluator implements View {
   /** Lets go of every lease, so that others take over at once. */
   async leave(): Promise<void> {
     this.#leaving = true;
-    await this.#options.leases.leave([...this.#namespaces.keys()], ALERTS);
+    await this.#options.leases.leave();
   }
 
   /** Others could not be heard while the store was away. */

@@ -121,7 +121,7 @@ export class Services {
     this.#leaving.abort();
     if (this.#known.size === 0) return;
     try {
-      await this.#options.leases.leave([SYSTEM_NAMESPACE], SERVICES);
+      await this.#options.leases.leave();
     } catch (error) {
       // Others find out that this replica is gone.
       if (!(error instanceof StoreUnavailableError)) throw error;
