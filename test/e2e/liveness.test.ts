@@ -104,7 +104,9 @@ describe.each(storeKinds)('the liveness of an agent on %s', (kind) => {
   });
 
   it('writes each verdict as an event of the same agent', async () => {
-    const { events } = await stack.clients.monitoring.listEvents({ filter: { agentIds: ['silent'] } });
+    const { events } = await stack.clients.monitoring.listEvents({
+      filter: { agentIds: ['silent'], types: ['agent.*'] },
+    });
     const types = events.map(({ type }) => type).reverse();
     const judged = types.filter((type) => !['agent.updated', 'agent.loss_handled'].includes(type));
     expect(judged).toEqual([

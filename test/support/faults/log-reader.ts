@@ -29,7 +29,7 @@ export class LogReader {
   readonly finished = new Map<string, Finished>();
   readonly leases = { changes: 0 };
   readonly #store: Store;
-  /** The highest token of each lease, and who holds it. */
+  /** The highest token of each lease, by namespace and key, and who holds it. */
   readonly #tokens = new Map<string, { token: bigint; holder: string }>();
   readonly #epochs = new Map<string, { epoch: bigint; owner: string }>();
   readonly #mail = new Map<string, SeenDelivery>();
@@ -61,27 +61,27 @@ export class LogReader {
     return this.#store.close();
   }
 
-  #batch({ changes, revision }: ChangeBatch): void {
+  #batch({ namespace, changes, revision }: ChangeBatch): void {
     for (const { key, value } of changes) {
       const [kind = '', first = '', second = ''] = key.split('/');
-      if (kind === 'lease' && value !== undefined) this.#lease(key, value);
+      if (kind === 'lease' && value !== undefined) this.#lease(`${namespace} ${key}`, value);
       else if (kind === 'agent' && value !== undefined) this.#agent(first, value);
       else if (kind === 'mail' && value !== undefined) this.#delivery(second, value, revision);
       else if (kind === 'mail') this.#over(first, second);
     }
   }
 
-  #lease(key: string, value: Uint8Array): void {
+  #lease(name: string, value: Uint8Array): void {
     const { fencingToken: token, replicaId, replicaStartMs } = fromBinary(LeaseRecordSchema, value);
     const holder = `${replicaId} of ${replicaStartMs}`;
-    const last = this.#tokens.get(key);
+    const last = this.#tokens.get(name);
     this.leases.changes += 1;
     // Given back: its token stays, so that the next one is higher.
     const sameHand = replicaId === '' || holder === last?.holder;
     if (last !== undefined && (token < last.token || (token === last.token && !sameHand))) {
-      this.faults.push(`${key}: token ${token} for ${holder} after ${last.token} for ${last.holder}`);
+      this.faults.push(`${name}: token ${token} for ${holder} after ${last.token} for ${last.holder}`);
     }
-    this.#tokens.set(key, { token, holder });
+    this.#tokens.set(name, { token, holder });
   }
 
   #agent(agentId: string, value: Uint8Array): void {
