@@ -27,6 +27,10 @@ export interface Reading extends FigureName {
 export interface FiguresReader {
   /** Every figure of a metric in a namespace: one for each id (and resource) that there is. */
   each(namespace: string, metric: string, scope: MetricScope): Iterable<Reading>;
+  /** Those of one agent. */
+  ofAgent(namespace: string, metric: string, agentId: string): Iterable<Reading>;
+  /** Told at once when a figure of an agent went past the threshold of a rule, or may have. */
+  listenAgents(listener: (namespace: string, agentId: string) => void): void;
   /** The four figures with thresholds; undefined: merged over all namespaces. */
   readings(namespace: string | undefined): MetricReading[];
   /** Told when figures of a namespace moved, at most every 100 ms each. */

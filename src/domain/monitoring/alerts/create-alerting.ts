@@ -91,6 +91,7 @@ export function createAlerting(options: CreateAlertingOptions) {
       metric === SINK_UP
         ? sinkReadings(sending.senders?.status() ?? [])
         : figures.each(namespace, metric, scope),
+    ofAgent: (namespace, metric, agentId) => figures.ofAgent(namespace, metric, agentId),
     agentLabels: (namespace, agentId) => {
       const known = directory.get(namespace, agentId);
       return known && (agentOf(known.record).spec?.labels ?? {});
@@ -105,6 +106,7 @@ export function createAlerting(options: CreateAlertingOptions) {
     inUse: () => directory.namespaces().filter((namespace) => directory.count(namespace) > 0),
   });
   figures.listen((namespace) => evaluator.moved(namespace));
+  figures.listenAgents((namespace, agentId) => evaluator.crossed(namespace, agentId));
   const outage = new StoreOutage({
     ...{ store, clock, rules, events, observerDelayMs, replicaId: config.id, sinks: config.alerts.sinks },
     sendNow: (alert, what, ruleSinks) => sending.senders?.sendNow(alert, what, ruleSinks),

@@ -28,6 +28,8 @@ export interface EvaluatorPorts {
   observerDelayMs(): number;
   /** The figures of the catalogue, and others that only rules know. */
   each(namespace: string, metric: string, scope: MetricScope): Iterable<Reading>;
+  /** Those of one agent. */
+  ofAgent(namespace: string, metric: string, agentId: string): Iterable<Reading>;
   agentLabels(namespace: string, agentId: string): { readonly [key: string]: string } | undefined;
   zoneOf(namespace: string, agentId: string): string;
   /** How many agents should be at work. */

@@ -25,6 +25,8 @@ interface Namespace {
   lease: HeldLease | undefined;
   /** Figures moved. */
   isDirty: boolean;
+  /** Agents of which a figure went past a threshold. */
+  crossed: Set<string>;
   isRunning: boolean;
   acquiring: boolean;
   acquireMs: number;
@@ -56,6 +58,14 @@ export class Evaluator implements View {
   moved(namespace: string): void {
     const found = this.#namespaces.get(namespace);
     if (found !== undefined) found.isDirty = true;
+  }
+
+  /** A figure of an agent went past a threshold. */
+  crossed(namespace: string, agentId: string): void {
+    const found = this.#namespaces.get(namespace);
+    if (found === undefined) return;
+    found.crossed.add(agentId);
+    found.isDirty = true;
   }
 
   reset(namespace: string): void {
@@ -107,6 +117,7 @@ export class Evaluator implements View {
         evaluator: new NamespaceEvaluator({ ...this.#options, namespace }),
         lease: undefined,
         isDirty: true,
+        crossed: new Set(),
         isRunning: false,
         acquiring: false,
         acquireMs: 0,
@@ -183,12 +194,15 @@ export class Evaluator implements View {
       await found.evaluator.begin(fence, lease.inherited);
       found.lease = lease;
     }
-    const outcome = await found.evaluator.round(fence, lane);
+    const { crossed } = found;
+    found.crossed = new Set();
+    const outcome = await found.evaluator.round(fence, lane, crossed);
     if (outcome === 'refused') {
       leases.refused(namespace, ALERTS);
       found.lease = undefined;
     } else if (outcome === 'again') {
       found.isDirty = true;
+      for (const agentId of crossed) found.crossed.add(agentId);
       if (lane === 'all') found.allMs = Number.NEGATIVE_INFINITY;
     }
   }

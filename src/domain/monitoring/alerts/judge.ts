@@ -37,10 +37,16 @@ type Judged = Pick<MetricCondition, 'below' | 'threshold' | 'clear' | 'forMs' | 
 export const clearForMs = ({ clearForMs: wanted }: Pick<Judged, 'clearForMs'>, flapping: boolean): number =>
   flapping ? Math.max(FLAPPING_TIMES * wanted, FLAPPING_MIN_MS) : wanted;
 
+/** Whether it is past the threshold at which it fires. */
+export const isCrossed = (
+  { below, threshold }: Pick<Judged, 'below' | 'threshold'>,
+  value: number | undefined,
+): boolean => value !== undefined && (below ? value < threshold : value > threshold);
+
 /** @param standing undefined: there is no alert. @param value undefined: there is nothing to compare */
 export function judge(standing: Standing | undefined, value: number | undefined, rule: Judged): Next {
   const known = value !== undefined && !Number.isNaN(value);
-  const crossed = known && (rule.below ? value < rule.threshold : value > rule.threshold);
+  const crossed = isCrossed(rule, value);
   if (standing === undefined) {
     const begins = crossed || (!known && rule.noData === 'fire');
     return next(begins ? (rule.forMs <= 0 ? 'firing' : 'pending') : 'none', { noData: begins && !known });

@@ -8,7 +8,7 @@ import { alertOf, fingerprintOf, isFiring, isOpen } from './alert-record.ts';
 import type { Draft, Drafts } from './drafts.ts';
 import { Elapsed } from './elapsed.ts';
 import { GrowthWindows } from './growth.ts';
-import { judge, type Next, type Standing } from './judge.ts';
+import { isCrossed, judge, type Next, type Standing } from './judge.ts';
 import { holdsIn, type MetricRule } from './rule.ts';
 import { Samples } from './samples.ts';
 import type { Subject } from './subjects-gone.ts';
@@ -26,6 +26,8 @@ export interface MetricRulesOptions {
   rules: readonly MetricRule[];
   /** The figures of the catalogue, and others that only rules know. */
   each(namespace: string, metric: string, scope: MetricScope): Iterable<Reading>;
+  /** Those of one agent. */
+  ofAgent(namespace: string, metric: string, agentId: string): Iterable<Reading>;
   /** The labels of an agent; undefined: there is none of that id. */
   agentLabels(namespace: string, agentId: string): { readonly [key: string]: string } | undefined;
   /** Whether a further alert may begin. */
@@ -71,23 +73,60 @@ export class MetricRules {
     this.#refreshed.delete(id);
   }
 
-  judge(drafts: Drafts, lane: Lane, now: Moment): void {
+  /** @param crossed agents of which a figure went past a threshold: they are judged in each lane */
+  judge(drafts: Drafts, lane: Lane, now: Moment, crossed: ReadonlySet<string> = NOBODY): void {
     const { namespace, rules, each } = this.#options;
-    const silent = lane === 'all' ? this.#openByRule(drafts) : undefined;
+    const open = this.#openByRule(drafts);
     for (const rule of rules) {
       const { metric, scope } = rule.condition;
-      if (lane === 'few' && scope === MetricScope.AGENT) continue;
-      const unheard = silent?.get(rule.name);
-      for (const reading of each(namespace, metric, scope)) {
-        if (!this.#concerns(rule, reading)) continue;
-        const subject = subjectOf(scope, reading);
-        const fingerprint = fingerprintOf(rule.name, subject);
-        const before = drafts.about(fingerprint);
-        if (before !== undefined) unheard?.delete(alertOf(before).id);
-        this.#judgeOne(drafts, rule, { fingerprint, subject, reading, before }, now);
+      const about = open.get(rule.name) ?? NOTHING;
+      if (scope === MetricScope.AGENT && lane === 'few') {
+        this.#judgeFew(drafts, rule, about, crossed, now);
+        continue;
       }
-      for (const id of unheard ?? []) this.#judgeUnheard(drafts, rule, id, now);
+      const unheard = new Set(about.ids);
+      for (const reading of each(namespace, metric, scope)) {
+        const id = this.#judgeReading(drafts, rule, reading, about, now);
+        if (id !== undefined) unheard.delete(id);
+      }
+      if (lane === 'few') continue;
+      for (const id of unheard) this.#judgeUnheard(drafts, rule, id, now);
     }
+  }
+
+  /** Of a rule of agents: those that crossed something, and those whose time is running. */
+  #judgeFew(
+    drafts: Drafts,
+    rule: MetricRule,
+    about: OpenOfRule,
+    crossed: ReadonlySet<string>,
+    now: Moment,
+  ): void {
+    const { namespace, ofAgent } = this.#options;
+    for (const agentId of new Set([...crossed, ...about.pending]))
+      for (const reading of ofAgent(namespace, rule.condition.metric, agentId))
+        this.#judgeReading(drafts, rule, reading, about, now);
+  }
+
+  /** Returns the id of the alert about it that there was, if any. */
+  #judgeReading(
+    drafts: Drafts,
+    rule: MetricRule,
+    reading: Reading,
+    about: OpenOfRule,
+    now: Moment,
+  ): string | undefined {
+    const { condition } = rule;
+    const { scope } = condition;
+    // Nearly all agents are well: then nothing more is worked out.
+    if (scope === MetricScope.AGENT && !about.agents.has(reading.id) && !begins(rule, reading.value))
+      return undefined;
+    if (!this.#concerns(rule, reading)) return undefined;
+    const subject = subjectOf(scope, reading);
+    const fingerprint = fingerprintOf(rule.name, subject);
+    const before = drafts.about(fingerprint);
+    this.#judgeOne(drafts, rule, { fingerprint, subject, reading, before }, now);
+    return before === undefined ? undefined : alertOf(before).id;
   }
 
   #concerns({ condition }: MetricRule, { id, resource }: Reading): boolean {
@@ -204,15 +243,40 @@ export class MetricRules {
     }
   }
 
-  #openByRule(drafts: Drafts): Map<string, Set<string>> {
-    const found = new Map(this.#options.rules.map(({ name }) => [name, new Set<string>()]));
+  #openByRule(drafts: Drafts): Map<string, OpenOfRule> {
+    const found = new Map<string, OpenOfRule>();
+    for (const { name } of this.#options.rules)
+      found.set(name, { ids: new Set(), agents: new Set(), pending: new Set() });
     for (const record of drafts.open()) {
-      const { rule, id } = alertOf(record);
-      found.get(rule)?.add(id);
+      const alert = alertOf(record);
+      const of = found.get(alert.rule);
+      if (of === undefined) continue;
+      of.ids.add(alert.id);
+      const { agent_id: agentId } = alert.labels;
+      if (agentId === undefined) continue;
+      of.agents.add(agentId);
+      if (!isFiring(alert)) of.pending.add(agentId);
     }
     return found;
   }
 }
+
+/** Open alerts of a rule: their ids, and the agents that they are about. */
+interface OpenOfRule {
+  ids: Set<string>;
+  agents: Set<string>;
+  /** Agents of those that do not fire yet. */
+  pending: Set<string>;
+}
+
+const NOBODY: ReadonlySet<string> = new Set();
+const NOTHING: OpenOfRule = { ids: new Set(), agents: new Set(), pending: new Set() };
+
+/** Whether it would begin an alert. */
+const begins = ({ condition }: MetricRule, value: number | undefined): boolean =>
+  condition.growthMs > 0 ||
+  isCrossed(condition, value) ||
+  (condition.noData === 'fire' && (value === undefined || Number.isNaN(value)));
 
 interface Judged {
   fingerprint: string;

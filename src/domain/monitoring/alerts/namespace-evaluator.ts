@@ -103,7 +103,7 @@ export class NamespaceEvaluator {
    * Judges what there is. Each commit is refused once another replica has taken over; then "refused".
    * @throws StoreUnavailableError
    */
-  async round(fence: Check, lane: Lane): Promise<'done' | 'refused' | 'again'> {
+  async round(fence: Check, lane: Lane, crossed: ReadonlySet<string>): Promise<'done' | 'refused' | 'again'> {
     const { views, view, store } = this.#ports;
     if (views.position(this.#namespace).revision < this.#mustSee) return 'again';
     // A commit whose answer was lost may have been made: what it judged is not judged again.
@@ -119,7 +119,7 @@ export class NamespaceEvaluator {
     return this.#step(
       fence,
       (drafts, now) => {
-        this.#metrics.judge(drafts, lane, now);
+        this.#metrics.judge(drafts, lane, now, crossed);
         if (!everything) return;
         this.#upkeep.run(drafts, now);
         this.#grouping.upkeep(drafts, now);

@@ -4,6 +4,7 @@ import type { Store } from '../../../state/store.ts';
 import type { View } from '../../../state/views.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import type { Observations } from '../../agent/observations.ts';
+import { agentIdOf, isAgentKey } from '../../agent/record.ts';
 import type { SessionContext } from '../../agent/session-context.ts';
 import type { Sessions } from '../../agent/sessions.ts';
 import type { VerdictWriter } from '../../agent/verdict-writer.ts';
@@ -80,7 +81,7 @@ export function createFigures(options: CreateFiguresOptions) {
   const agents = new AgentFigures({ own, directory, observations: options.observations, pool, clock });
   const made = new Figures({
     ...{ own, shards, counts, judged, mail, clock, log },
-    agents,
+    ...{ agents, directory, crossings },
     tasks: new TaskCounts({
       ...{ tasks, pool, waiting, storeMs, clock },
       hasAgents: (namespace) => directory.count(namespace) > 0,
@@ -113,7 +114,13 @@ export function createFigures(options: CreateFiguresOptions) {
       mail.apply(batch);
       if (batch.changes.length > 0) movedEverywhere(batch.namespace);
     },
-    live: (records) => shards.live(records),
+    live: (records) => {
+      shards.live(records);
+      if (!crossings.watchesAgents) return;
+      // What other replicas saw of single agents: at once where something was crossed.
+      for (const { namespace, key } of records)
+        if (isAgentKey(key)) crossings.heard(namespace, agentIdOf(key));
+    },
   };
   return {
     figures: made,

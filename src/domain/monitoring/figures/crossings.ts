@@ -18,6 +18,7 @@ export class Crossings {
   readonly #ofAgents = new Map<string, number[]>();
   #ofMany: readonly Threshold[] = [];
   readonly #sessions = new Set<Session>();
+  readonly #listeners: ((namespace: string, agentId: string) => void)[] = [];
   /** On which sides the figures of a namespace were. */
   readonly #sides = new Map<string, string>();
 
@@ -35,8 +36,21 @@ export class Crossings {
   agentMoved(session: Session, metric: string, before: number | undefined, after: number | undefined): void {
     if (before === after || this.#sessions.size >= MAX_SESSIONS) return;
     for (const value of this.#ofAgents.get(metric) ?? []) {
-      if (side(before, value) !== side(after, value)) this.#sessions.add(session);
+      if (side(before, value) === side(after, value)) continue;
+      this.#sessions.add(session);
+      this.heard(session.namespace, session.agentId);
+      return;
     }
+  }
+
+  /** Another replica told of an agent: it may have crossed something. */
+  heard(namespace: string, agentId: string): void {
+    for (const listener of this.#listeners) listener(namespace, agentId);
+  }
+
+  /** Told of each agent that crossed something, or may have. */
+  listen(listener: (namespace: string, agentId: string) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Whether rules watch single agents. */

@@ -8,11 +8,13 @@ import type { FleetStatus } from '../../../../gen/mycosoft/orchestrator/monitori
 import type { Clock } from '../../../lib/clock.ts';
 import type { Logger } from '../../../lib/logger.ts';
 import { durationFromMs } from '../../../lib/proto-time.ts';
+import type { AgentDirectory } from '../../agent/directory.ts';
 import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
 import type { FiguresReader, Reading } from '../ports.ts';
 import { type AgentCounts, count, noWords } from './agent-counts.ts';
 import { type AgentFigures, shareOf } from './agent-figures.ts';
 import { isSystemScope, metricOf } from './catalogue.ts';
+import type { Crossings } from './crossings.ts';
 import { fleetStatusOf } from './fleet-status.ts';
 import type { JudgedAgents } from './judged-agents.ts';
 import type { MailCounts } from './mail-counts.ts';
@@ -28,6 +30,8 @@ export interface FiguresOptions {
   counts: AgentCounts;
   judged: JudgedAgents;
   agents: AgentFigures;
+  directory: Pick<AgentDirectory, 'get'>;
+  crossings: Pick<Crossings, 'listen'>;
   mail: MailCounts;
   tasks: TaskCounts;
   system: SystemFigures;
@@ -99,6 +103,16 @@ export class Figures implements FiguresReader {
         yield* this.#ofAll(namespace, metric, merged, zone);
       }
     }
+  }
+
+  *ofAgent(namespace: string, metric: string, agentId: string): Iterable<Reading> {
+    const known = this.#options.directory.get(namespace, agentId);
+    if (known !== undefined && metricOf(metric)?.scopes.includes(AGENT) === true)
+      yield* this.#options.agents.of(known, metric);
+  }
+
+  listenAgents(listener: (namespace: string, agentId: string) => void): void {
+    this.#options.crossings.listen(listener);
   }
 
   /** A system service was asked; see SystemFigures. */

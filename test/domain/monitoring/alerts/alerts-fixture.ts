@@ -62,6 +62,22 @@ export class FakeFigures implements FiguresReader {
     );
   }
 
+  readonly #crossed: ((namespace: string, agentId: string) => void)[] = [];
+
+  *ofAgent(namespace: string, metric: string, agentId: string): Iterable<Reading> {
+    for (const reading of this.each(namespace, metric, MetricScope.AGENT))
+      if (reading.id === agentId) yield reading;
+  }
+
+  listenAgents(listener: (namespace: string, agentId: string) => void): void {
+    this.#crossed.push(listener);
+  }
+
+  /** As the figures do when one went past a threshold. */
+  crossed(agentId: string): void {
+    for (const listener of this.#crossed) listener('default', agentId);
+  }
+
   *each(namespace: string, metric: string, scope: MetricScope): Iterable<Reading> {
     for (const [key, reading] of this.#values) {
       if (key.startsWith(`${namespace} `) && reading.metric === metric && reading.scope === scope)

@@ -194,6 +194,27 @@ describe('alerts of figures', () => {
     expect(rig.only('slow')).toMatchObject({ state: Alert_State.RESOLVED, resolveReason: 'subject_removed' });
   });
 
+  it('of single agents are judged as soon as they cross, and fire when their time is over', async () => {
+    const rig = await start({
+      rules: [
+        { name: 'slow', metric: 'communication_latency', scope: 'agent', above: 100, forMs: 0 },
+        { name: 'slow_for_long', metric: 'communication_latency', scope: 'agent', above: 100, forMs: 1_350 },
+      ],
+    });
+    await rig.pass(1_000);
+    await rig.tick();
+    rig.figures.set('communication_latency', 900, { id: 'a1', scope: MetricScope.AGENT });
+    await rig.pass(100);
+    expect(rig.alerts()).toEqual([]);
+    rig.figures.crossed('a1');
+    await rig.pass(100);
+    expect(rig.only('slow').state).toBe(Alert_State.FIRING);
+    await rig.pass(1_300);
+    expect(rig.only('slow_for_long').state).toBe(Alert_State.PENDING);
+    await rig.pass(200);
+    expect(rig.only('slow_for_long').state).toBe(Alert_State.FIRING);
+  });
+
   it('last neither longer nor shorter when somebody sets the clock', async () => {
     const rig = await start({ rules: [{ name: 'system_load', forMs: 10_000, clearForMs: 10_000 }] });
     rig.figures.set('system_load', 0.9);

@@ -73,10 +73,14 @@ describe('figures of several replicas', () => {
   it('are told at once when one crosses the threshold of a rule, else twice a second', async () => {
     const [one, two] = await start(2);
     if (one === undefined || two === undefined) throw new Error('no replicas');
-    one.thresholds([
-      { metric: 'system_load', scope: FLEET, value: 0.8 },
-      { metric: 'system_load', scope: AGENT, value: 0.95 },
-    ]);
+    const told: string[] = [];
+    for (const [index, replica] of [one, two].entries()) {
+      replica.thresholds([
+        { metric: 'system_load', scope: FLEET, value: 0.8 },
+        { metric: 'system_load', scope: AGENT, value: 0.95 },
+      ]);
+      replica.figures.listenAgents((namespace, id) => told.push(`${index} ${namespace} ${id}`));
+    }
     const { session } = await attach(one, 'a', 'eu');
     report(session, 0.1);
     await beat();
@@ -87,9 +91,13 @@ describe('figures of several replicas', () => {
     await beat();
     expect(two.values('system_load', FLEET)).toEqual({ '': 0.9 });
     expect(two.values('system_load', AGENT)).toEqual({ a: undefined });
+    told.length = 0;
     report(session, 0.96);
     await beat();
     expect(two.values('system_load', AGENT)).toEqual({ a: 0.96 });
+    // Whichever replica judges hears of it.
+    expect(new Set(told)).toEqual(new Set(['0 default a', '1 default a']));
+    expect([...two.figures.ofAgent('default', 'system_load', 'a')]).toMatchObject([{ value: 0.96 }]);
     one.fleet.clock.advance(500);
     await beat();
     expect(two.values('system_load', FLEET)).toEqual({ '': 0.96 });
