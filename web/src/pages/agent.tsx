@@ -1,7 +1,6 @@
 import { Empty, Loading } from '../components/card.tsx';
 import { namespace, place } from '../router.ts';
-import { now } from '../store/link.ts';
-import { wholeAgents } from '../store/live.ts';
+import { agents, events, openings, wholeAgents } from '../store/live.ts';
 import { useCall } from '../store/query.ts';
 import { AboutCard } from './agent/about.tsx';
 import { AgentCharts } from './agent/charts.tsx';
@@ -13,7 +12,7 @@ import { SignalTiles } from './agent/signals.tsx';
 import { AgentTasks } from './agent/tasks-card.tsx';
 import { VerdictsCard } from './agent/verdicts.tsx';
 
-/** Explanations rest on what was measured: asked for again with each change, and so often while readings come. */
+/** Explanations are made when asked: anew with each change, and with a new reading of the stream after this time. */
 const EXPLAIN_EVERY_MS = 5_000;
 
 /** One agent: how it is and why, what it has, what happened to it, and what can be done with it. */
@@ -21,12 +20,16 @@ export function AgentPage() {
   const id = place.value.path[1] ?? '';
   wholeAgents.version.value;
   const agent = wholeAgents.get(id);
-  const beat = Math.floor(now.value / EXPLAIN_EVERY_MS);
+  agents.version.value;
+  const row = agents.get(id);
+  const beat = Math.floor((row?.reading?.at ?? 0) / EXPLAIN_EVERY_MS);
+  const newest = events.value.find(({ agentId }) => agentId === id)?.id ?? '';
+  const changed = `${openings.value} ${newest} ${row?.tasks} ${row?.deliveries}`;
   const explained = useCall(
     'AgentService',
     'explainAgent',
     { namespace: namespace.value, agentId: id },
-    `${namespace.value} ${id} ${agent?.revision} ${agent === undefined ? '' : beat}`,
+    `${namespace.value} ${id} ${agent?.revision} ${beat} ${changed}`,
   ).value;
   const shown = agent ?? explained.value?.agent;
   if (shown === undefined) {
@@ -47,7 +50,7 @@ export function AgentPage() {
         <div class="stack-of-cards">
           {explanation !== undefined && <VerdictsCard explanation={explanation} />}
           <AgentEvents id={id} revision={shown.revision} />
-          <AgentTasks id={id} beat={beat} />
+          <AgentTasks id={id} changed={changed} />
         </div>
         <div class="stack-of-cards">
           {explanation !== undefined && <NextCard explanation={explanation} at={explained.at} />}

@@ -8,17 +8,17 @@ import { Shape } from '../components/shape.tsx';
 import { taskState } from '../components/states.ts';
 import { type Sorting, VirtualTable } from '../components/virtual-table.tsx';
 import { count } from '../lib/format.ts';
+import { OPEN_STATES } from '../lib/task-states.ts';
 import { namespace, place, setQuery } from '../router.ts';
-import { now } from '../store/link.ts';
-import { tasks } from '../store/live.ts';
+import { openings, tasks } from '../store/live.ts';
 import { useCall } from '../store/query.ts';
 import { throttled } from '../store/throttled.ts';
 import { sortedTasks, TASK_COLUMNS, taskHaystack } from './tasks/columns.tsx';
 import '../styles/work.css';
 
 const version = throttled(tasks.version, 500);
-/** How often the counts and those that have ended are asked for. */
-const EVERY_MS = 5_000;
+/** The stream begins with so many that wait, and so many others that have not ended. */
+const MOST_OPEN = 5_000;
 
 const STATES: readonly State[] = [
   State.RUNNING,
@@ -29,10 +29,9 @@ const STATES: readonly State[] = [
   State.CANCELLED,
   State.TIMED_OUT,
 ];
-const OPEN: readonly State[] = [State.RUNNING, State.ASSIGNED, State.PENDING];
 const nameOf = (state: State): string => taskState(state).word.replace(' ', '_');
 
-/** Tasks: those that have not ended live, those that have as they are asked for. */
+/** Tasks live; those that had ended before are asked for once. */
 export function TasksPage() {
   const moved = version.value;
   const { query } = place.value;
@@ -41,18 +40,17 @@ export function TasksPage() {
   const chosen = (query.get('state') ?? '')
     .split(',')
     .flatMap((name) => STATES.find((state) => nameOf(state) === name) ?? []);
-  const shownStates = chosen.length > 0 ? chosen : agent === '' ? OPEN : STATES;
-  const ended = shownStates.filter((state) => !OPEN.includes(state));
-  const beat = Math.floor(now.value / EVERY_MS);
+  const shownStates = chosen.length > 0 ? chosen : agent === '' ? OPEN_STATES : STATES;
+  const ended = shownStates.filter((state) => !OPEN_STATES.includes(state));
   const asked = useCall(
     'TaskService',
     'listTasks',
     {
       namespace: namespace.value,
-      filter: { states: ended.length > 0 ? ended : [...OPEN], agentId: agent },
+      filter: { states: ended.length > 0 ? ended : [...OPEN_STATES], agentId: agent },
       pageSize: ended.length > 0 ? 500 : 1,
     },
-    `${namespace.value} ${ended.join()} ${agent} ${beat}`,
+    `${namespace.value} ${ended.join()} ${agent} ${openings.value}`,
   ).value;
   const sorting: Sorting = {
     column: query.get('sort') ?? 'created',
@@ -70,6 +68,8 @@ export function TasksPage() {
     );
     return sortedTasks(shown, sorting);
   }, [moved, asked.value, query.toString()]);
+  const open = new Map<State, number>();
+  for (const { state } of tasks.values()) open.set(state, (open.get(state) ?? 0) + 1);
   const toggle = (state: State) => {
     const next = chosen.includes(state) ? chosen.filter((each) => each !== state) : [...chosen, state];
     setQuery({ state: next.map(nameOf).join(',') });
@@ -89,7 +89,7 @@ export function TasksPage() {
           <legend class="unseen">State</legend>
           {STATES.map((state) => {
             const { tone, mark, word } = taskState(state);
-            const many = asked.value?.counts.find((each) => each.state === state)?.tasks;
+            const many = open.get(state) ?? 0;
             return (
               <button
                 key={word}
@@ -99,7 +99,13 @@ export function TasksPage() {
                 onClick={() => toggle(state)}
               >
                 <Shape mark={mark} />
-                {word} {OPEN.includes(state) && <span class="toggle-count">{count(many ?? 0)}</span>}
+                {word}{' '}
+                {OPEN_STATES.includes(state) && (
+                  <span class="toggle-count">
+                    {count(many)}
+                    {many >= MOST_OPEN && '+'}
+                  </span>
+                )}
               </button>
             );
           })}

@@ -1,19 +1,8 @@
 // The latest readings of the agent that is looked at, so that its charts move with the stream.
 import { effect, type ReadonlySignal, signal } from '@preact/signals';
+import { type CoursePoint, withPoint } from '../lib/course.ts';
 import { offsetMs } from './link.ts';
 import { agents } from './live.ts';
-
-export interface CoursePoint {
-  /** Seconds since the Unix epoch, by the replica's clock. */
-  time: number;
-  p50: number | undefined;
-  p95: number | undefined;
-  health: number;
-  load: number | undefined;
-}
-
-/** A quarter of an hour at a reading a second. */
-const MOST = 900;
 
 const course = signal<readonly CoursePoint[]>([]);
 let followed: string | undefined;
@@ -27,7 +16,7 @@ effect(() => {
   lastAt = reading.at;
   const { rttP50, rttP95, health, load } = reading;
   const time = (reading.at + offsetMs.peek()) / 1_000;
-  course.value = [...course.peek().slice(1 - MOST), { time, p50: rttP50, p95: rttP95, health, load }];
+  course.value = withPoint(course.peek(), { time, p50: rttP50, p95: rttP95, health, load });
 });
 
 /** Another agent begins anew. */

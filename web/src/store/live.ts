@@ -30,6 +30,9 @@ export const topology = signal<Whole<GetTopologyResponse> | undefined>(undefined
 /** Parts that cannot be served now, by their number. */
 export const faults = signal<ReadonlyMap<number, LiveFault>>(new Map());
 
+/** Grows each time the stream begins: what was asked for once has to be asked for again. */
+export const openings = signal(0);
+
 /** Agents of the namespace as a table shows them. */
 export const agents = new KeyedPart<AgentRow>();
 /** Whole records of agents that were asked for by id. */
@@ -99,6 +102,7 @@ onNews((news) => {
 
 function begin(of: number): void {
   if (of !== watch) return;
+  openings.value += 1;
   for (const part of [agents, wholeAgents, alerts, silences, tasks]) part.begin();
   // They come as they are now; those that are not mentioned have ended before.
   operations.begin();

@@ -8,6 +8,7 @@ import { timeMs, toTime } from '../../lib/time.ts';
 import { namespace, place, setQuery } from '../../router.ts';
 import { courseOf } from '../../store/agent-course.ts';
 import { replicaNow } from '../../store/link.ts';
+import { openings } from '../../store/live.ts';
 import { type Answer, useCall } from '../../store/query.ts';
 
 interface Span {
@@ -22,16 +23,15 @@ const SPANS: readonly Span[] = [
   { name: '24 h', ms: 24 * 3_600_000 },
   { name: '7 d', ms: 7 * 24 * 3_600_000 },
 ];
-/** History has minutes; what is newer comes from the stream. */
+/** History has minutes, and is asked for once; what is newer comes from the stream. */
 const MINUTE_MS = 60_000;
 
 /** Round trips, health and load: from history, with the latest readings of the stream behind it. */
 export function AgentCharts({ id }: { id: string }) {
   const chosen = SPANS.find(({ name }) => name === place.value.query.get('span')) ?? (SPANS[0] as Span);
-  const minute = Math.floor(replicaNow.value / MINUTE_MS);
-  const rtt = useHistory(id, 'communication_latency', chosen, minute, [Aggregation.P50, Aggregation.P95]);
-  const health = useHistory(id, 'agent_health', chosen, minute, [Aggregation.MIN]);
-  const load = useHistory(id, 'system_load', chosen, minute, [Aggregation.AVG]);
+  const rtt = useHistory(id, 'communication_latency', chosen, [Aggregation.P50, Aggregation.P95]);
+  const health = useHistory(id, 'agent_health', chosen, [Aggregation.MIN]);
+  const load = useHistory(id, 'system_load', chosen, [Aggregation.AVG]);
   const course = courseOf(id);
   const to = replicaNow.value / 1_000;
   const range: [number, number] = [to - chosen.ms / 1_000, to];
@@ -108,10 +108,9 @@ function useHistory(
   id: string,
   metric: string,
   span: Span,
-  minute: number,
   aggregations: Aggregation[],
 ): Answer<QueryMetricsResponse> {
-  const end = (minute + 1) * MINUTE_MS;
+  const end = (Math.floor(replicaNow.peek() / MINUTE_MS) + 1) * MINUTE_MS;
   return useCall(
     'MonitoringService',
     'queryMetrics',
@@ -124,7 +123,7 @@ function useHistory(
       endTime: toTime(end),
       aggregations,
     },
-    `${namespace.value} ${id} ${metric} ${span.name} ${minute}`,
+    `${namespace.value} ${id} ${metric} ${span.name} ${openings.value}`,
   ).value;
 }
 

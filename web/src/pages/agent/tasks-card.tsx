@@ -17,13 +17,13 @@ const STATES = [
   Task_State.TIMED_OUT,
 ];
 
-/** Tasks that it has or had. */
-export function AgentTasks({ id, beat }: { id: string; beat: number }) {
+/** Tasks that it has or had, asked for anew when the stream says that something changed. */
+export function AgentTasks({ id, changed }: { id: string; changed: string }) {
   const { value, error } = useCall(
     'TaskService',
     'listTasks',
     { namespace: namespace.value, filter: { agentId: id, states: STATES }, pageSize: 100 },
-    `${namespace.value} ${id} ${beat}`,
+    `${namespace.value} ${id} ${changed}`,
   ).value;
   const tasks = [...(value?.tasks ?? [])].reverse().slice(0, 20);
   return (

@@ -1,3 +1,4 @@
+import { useMemo, useRef } from 'preact/hooks';
 import type { AlertRule } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import {
   Aggregation,
@@ -8,10 +9,12 @@ import type { SystemStatus } from '../../../../gen/mycosoft/orchestrator/monitor
 import { Age } from '../../components/age.tsx';
 import { Badge, type State } from '../../components/badge.tsx';
 import { Sparkline } from '../../components/sparkline.tsx';
+import { Minutes } from '../../lib/course.ts';
 import { measured } from '../../lib/format.ts';
 import { durationMs, timeMs } from '../../lib/time.ts';
 import { namespace } from '../../router.ts';
-import { now } from '../../store/link.ts';
+import { offsetMs } from '../../store/link.ts';
+import { openings } from '../../store/live.ts';
 import { useCall } from '../../store/query.ts';
 
 interface Figure {
@@ -80,7 +83,14 @@ function FigureTile({
           <span class="tile-of">{reading.resource}</span>
         )}
       </p>
-      <Course figure={figure} resource={reading?.resource ?? ''} limit={threshold} />
+      <Course
+        key={`${namespace.value} ${reading?.resource}`}
+        figure={figure}
+        resource={reading?.resource ?? ''}
+        limit={threshold}
+        value={value}
+        at={readAt}
+      />
       <p class="tile-foot">
         <span>
           alert {figure.below ? 'below' : 'above'} {limit}
@@ -96,9 +106,22 @@ const POINTS = 60;
 const FEWEST = 10;
 const STEP_MS = 60_000;
 
-/** The last hour, asked for again each minute: history is written once a minute. */
-function Course({ figure, resource, limit }: { figure: Figure; resource: string; limit: number }) {
-  const minute = Math.floor(now.value / STEP_MS);
+interface CourseProps {
+  figure: Figure;
+  resource: string;
+  limit: number;
+  /** The latest reading, and when by `steadyNow`. */
+  value: number | undefined;
+  at: number;
+}
+
+/** The last hour: from history, asked for once, and from what the stream brings since. */
+function Course({ figure, resource, limit, value, at }: CourseProps) {
+  const isLatency = figure.metric === 'communication_latency';
+  const { current: minutes } = useRef(new Minutes(POINTS));
+  useMemo(() => {
+    if (value !== undefined) minutes.add(at + offsetMs.peek(), value);
+  }, [value, at]);
   const answer = useCall(
     'MonitoringService',
     'queryMetrics',
@@ -108,18 +131,16 @@ function Course({ figure, resource, limit }: { figure: Figure; resource: string;
       scope: MetricScope.FLEET,
       resource,
       step: { seconds: BigInt(STEP_MS / 1_000) },
-      aggregations: [figure.metric === 'communication_latency' ? Aggregation.MAX : Aggregation.AVG],
+      aggregations: [isLatency ? Aggregation.MAX : Aggregation.AVG],
     },
-    `${namespace.value} ${figure.metric} ${resource} ${minute}`,
+    `${namespace.value} ${figure.metric} ${resource} ${openings.value}`,
   ).value;
-  const points = answer.value?.series[0]?.points ?? [];
-  const last = Math.floor((timeMs(points.at(-1)?.time) ?? 0) / STEP_MS);
-  const values: (number | undefined)[] = Array.from({ length: POINTS });
-  for (const { time, values: of } of points) {
-    const place = POINTS - 1 - (last - Math.floor((timeMs(time) ?? 0) / STEP_MS));
-    if (place >= 0) values[place] = of[0];
-  }
-  if (points.length < 2)
+  const points = (answer.value?.series[0]?.points ?? []).map(({ time, values: [of] }) => ({
+    ms: timeMs(time) ?? 0,
+    value: of,
+  }));
+  const values = minutes.course(points, isLatency ? 'max' : 'mean');
+  if (values.filter((each) => each !== undefined).length < 2)
     return (
       <p class="tile-none">
         {answer.error === undefined
@@ -128,7 +149,7 @@ function Course({ figure, resource, limit }: { figure: Figure; resource: string;
       </p>
     );
   const began = Math.min(
-    values.findIndex((value) => value !== undefined),
+    values.findIndex((each) => each !== undefined),
     POINTS - FEWEST,
   );
   return <Sparkline values={values.slice(began)} limit={limit} label={`${figure.title}, the last hour`} />;
