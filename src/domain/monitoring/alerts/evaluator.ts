@@ -132,6 +132,10 @@ export class Evaluator implements View {
   #want(namespace: string, found: Namespace): void {
     found.lease = undefined;
     const { leases, clock, background, log } = this.#options;
+    if (clock.monoMs() - found.allMs >= ALL_MS && !found.isRunning) {
+      found.allMs = clock.monoMs();
+      found.evaluator.watch();
+    }
     if (found.acquiring || clock.monoMs() < found.acquireMs) return;
     found.acquiring = true;
     background.run('take the lease of alerts', async () => {
@@ -154,7 +158,7 @@ export class Evaluator implements View {
     const { clock, view, background } = this.#options;
     const nowMs = clock.monoMs();
     const begins = found.lease !== lease;
-    const lane: Lane = nowMs - found.allMs >= ALL_MS ? 'all' : 'few';
+    const lane: Lane = begins || nowMs - found.allMs >= ALL_MS ? 'all' : 'few';
     const isDue =
       begins ||
       lane === 'all' ||

@@ -73,6 +73,19 @@ export class MetricRules {
     this.#refreshed.delete(id);
   }
 
+  /** While another replica judges: how counts grow is seen all the same, so that nothing is missed when this one takes over. */
+  watch(now: Moment): void {
+    const { namespace, rules, each } = this.#options;
+    for (const rule of rules) {
+      const { metric, scope, growthMs } = rule.condition;
+      if (growthMs === 0) continue;
+      for (const reading of each(namespace, metric, scope)) {
+        if (!this.#concerns(rule, reading)) continue;
+        this.#growth.of(fingerprintOf(rule.name, subjectOf(scope, reading)), reading.value, growthMs, now);
+      }
+    }
+  }
+
   /** @param crossed agents of which a figure went past a threshold: they are judged in each lane */
   judge(drafts: Drafts, lane: Lane, now: Moment, crossed: ReadonlySet<string> = NOBODY): void {
     const { namespace, rules, each } = this.#options;

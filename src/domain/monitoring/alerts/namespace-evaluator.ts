@@ -74,6 +74,12 @@ export class NamespaceEvaluator {
     return this.#source;
   }
 
+  /** While another replica judges. */
+  watch(): void {
+    const { storeTime, clock } = this.#ports;
+    this.#metrics.watch({ storeMs: storeTime.ms(), monoMs: clock.monoMs() });
+  }
+
   /** Whether there are events to be judged. */
   get hasEvents(): boolean {
     return this.#source.size > 0;

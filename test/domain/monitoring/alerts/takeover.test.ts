@@ -135,6 +135,15 @@ describe('when the replica that judges dies', () => {
     expect(await first.events('alert.fired')).toHaveLength(1);
   });
 
+  it('what became a dead letter around the change of hands is not missed', async () => {
+    figures.set('dead_letters', 100);
+    await both(2_000);
+    dead = true;
+    figures.set('dead_letters', 103);
+    await second.pass(6_000);
+    expect(second.only('dead_letters_growing')).toMatchObject({ state: Alert_State.FIRING, value: 3 });
+  });
+
   it('events are not judged again after a commit whose answer was lost', async () => {
     store.faults.before = async ({ puts }) => {
       if (puts?.some(({ key }) => key.startsWith('alert/')) !== true) return;
