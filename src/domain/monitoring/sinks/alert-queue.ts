@@ -108,7 +108,11 @@ export class AlertQueue {
 
   #sweepAll(namespace: string): void {
     const { records, sink, adapter } = this.#options;
-    for (const [alertId, { record }] of records.records(namespace)) {
+    // What is over goes first: where the same fires again under another id, the last word is that it does.
+    const known = [...records.records(namespace)];
+    const isOver = (kept: KeptAlert): boolean => !isOpen(alertOf(kept.record));
+    known.sort(([, a], [, b]) => Number(isOver(b)) - Number(isOver(a)));
+    for (const [alertId, { record }] of known) {
       this.offer(namespace, alertId);
       const telling = record.tellings[sink];
       if (!adapter.resends || telling?.told !== 'resolved') continue;

@@ -431,6 +431,17 @@ describe('a sink that forgets', () => {
     expect(sink.ids.filter((id) => id === 'new/firing').length).toBeGreaterThan(3);
   });
 
+  it('hears from the replica that takes over of the end of an alert before the same that fires again', async () => {
+    const { rig, sink, r1, shared } = await alertmanager();
+    const same = { rule: 'agent_lost', labels: { agent_id: 'a1' } };
+    r1.die();
+    await rig.alert('b-new', { hook: 'firing' }, same);
+    await rig.alert('c-old', { hook: 'resolved' }, same);
+    await rig.give(await rig.replica({ ...shared, replicaId: 'r2' }));
+    await rig.pass(1100);
+    expect(sink.ids).toEqual(['c-old/resolved', 'b-new/firing']);
+  });
+
   it('hears from the replica that takes over that an alert is over, as often as it would have', async () => {
     const { rig, sink, r1, shared } = await alertmanager();
     await rig.alert('a', { hook: 'firing' });
