@@ -247,6 +247,7 @@ async function start(
       verdicts: fleet.verdicts,
       outlook: fleet.outlook,
       mailboxes: fleet.mailboxes,
+      directory: fleet.directory,
       replicas,
       commitP99Ms: () => commits.value(),
       services: () => monitoring.services.statuses(),

@@ -19,6 +19,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { durationFromMs, msFromDuration, timestampFromMs } from '../../lib/proto-time.ts';
 import type { Store } from '../../state/store.ts';
 import type { Outlook } from '../agent/care/outlook.ts';
+import type { AgentDirectory } from '../agent/directory.ts';
 import type { VerdictWriter } from '../agent/verdict-writer.ts';
 import type { Mailboxes } from '../coordination/mailboxes.ts';
 import type { Figures } from './figures/figures.ts';
@@ -37,6 +38,7 @@ export interface SystemStatusOptions {
   replicas: Replicas;
   outlook: Pick<Outlook, 'brakes' | 'freezes'>;
   mailboxes: Pick<Mailboxes, 'total'>;
+  directory: Pick<AgentDirectory, 'namespaces' | 'count'>;
   /** Things that are no agents; see Services. */
   services(): ServiceStatus[];
   /** Where alerts and events are sent. */
@@ -105,7 +107,14 @@ export class SystemStatusReader {
       services,
       sinks,
       alerts: this.#options.alerts(only),
+      namespaces: this.#namespaces(),
     });
+  }
+
+  #namespaces(): string[] {
+    const { directory } = this.#options;
+    const names = directory.namespaces().filter((name) => directory.count(name) > 0);
+    return names.sort().slice(0, MAX_NAMESPACES);
   }
 
   #store(): StoreStatus {
@@ -125,6 +134,8 @@ export class SystemStatusReader {
   }
 }
 
+/** Namespaces that are named. */
+const MAX_NAMESPACES = 1_000;
 /** An event-loop delay that makes verdicts doubtful. */
 const SLOW_LOOP_MS = 500;
 

@@ -6,6 +6,10 @@ import {
   ReportSchema,
 } from '../../../gen/mycosoft/orchestrator/agent/v1/agent_pb.ts';
 import {
+  DeregisterAgentRequestSchema,
+  RegisterAgentRequestSchema,
+} from '../../../gen/mycosoft/orchestrator/agent/v1/agent_service_pb.ts';
+import {
   type AlertSink,
   AlertSinkSchema,
 } from '../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
@@ -217,6 +221,7 @@ describe('the system status', () => {
       verdicts: fleet.verdicts,
       outlook: fleet.outlook,
       mailboxes: fleet.mailboxes,
+      directory: fleet.directory,
       replicas,
       services: () => services,
       sinks: () => sinks,
@@ -231,6 +236,17 @@ describe('the system status', () => {
     expect([state, reasons, version]).toEqual([SystemStatus_State.OK, [], '1.2.3']);
     expect(counted).toMatchObject({ agents: 0, byLiveness: [], byPhase: [] });
     expect([counted?.health, counted?.load, counted?.rttP50]).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('names the namespaces that have agents, whichever is asked for', async () => {
+    expect(read().namespaces).toEqual([]);
+    const caller = { principal: 'operator', token: undefined };
+    for (const namespace of ['ns-b', 'ns-a'])
+      await fleet.agents.register(create(RegisterAgentRequestSchema, { namespace, agentId: 'a' }), caller);
+    expect(read('ns-a').namespaces).toEqual(['ns-a', 'ns-b']);
+    const gone = create(DeregisterAgentRequestSchema, { namespace: 'ns-a', agentId: 'a' });
+    await fleet.agents.deregister(gone, caller);
+    expect(read().namespaces).toEqual(['ns-b']);
   });
 
   it('says which sink takes nothing, once that is no passing trouble', () => {

@@ -16,7 +16,7 @@ function remembered(): string[] {
   }
 }
 
-/** Goes to the same page of another namespace: one that was visited, or that alerts and brakes tell of, or any that is typed. */
+/** Goes to the same page of another namespace: one that has agents or was visited, or that alerts and brakes tell of, or any that is typed. */
 export function NamespaceSwitch() {
   alerts.version.value;
   const told = status.value?.value;
@@ -24,6 +24,7 @@ export function NamespaceSwitch() {
     DEFAULT_NAMESPACE,
     namespace.value,
     ...visited.value,
+    ...(told?.namespaces ?? []),
     ...[...alerts.values()].map((alert) => alert.namespace),
     ...(told?.brakes ?? []).map((brake) => brake.namespace),
     ...(told?.freezes ?? []).map((freeze) => freeze.namespace),
