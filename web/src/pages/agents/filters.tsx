@@ -46,7 +46,7 @@ export function AgentFilters({ filter }: { filter: AgentFilter; version: number 
       <input
         type="search"
         aria-label="Search agents"
-        placeholder="Search id, kind, label, capability…"
+        placeholder="Search agents…"
         value={filter.text}
         onInput={(event) => setQuery({ q: event.currentTarget.value })}
       />
