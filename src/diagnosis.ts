@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import type { AlertSink } from '../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import { Alert_State, type AlertSink } from '../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import type { ServiceStatus } from '../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import type { Config } from './config/config.ts';
 import { storeKind } from './config/store-url.ts';
 import type { AlertReader } from './domain/monitoring/alerts/alert-reader.ts';
-import type { AlertView } from './domain/monitoring/alerts/alert-view.ts';
+import type { AlertView, KnownAlert } from './domain/monitoring/alerts/alert-view.ts';
 import type { PresentAlerts } from './domain/monitoring/alerts/present-alert.ts';
 import type { DashboardsOptions } from './domain/monitoring/diagnosis/checks/dashboards.ts';
 import type { MetricsOptions } from './domain/monitoring/diagnosis/checks/metrics.ts';
@@ -23,7 +23,7 @@ import type { Stores } from './stores.ts';
 export interface Sight {
   metrics: Pick<MetricsOptions, 'readings' | 'analysedMs'>;
   alerts: {
-    view: Pick<AlertView, 'open'>;
+    view: Pick<AlertView, 'open' | 'records'>;
     present: Pick<PresentAlerts, 'alert'>;
     reader: Pick<AlertReader, 'rules'>;
   };
@@ -125,6 +125,13 @@ function monitored(
     },
     alerts: {
       open: (namespace) => Array.from(alerts.view.open(namespace), (known) => alerts.present.alert(known)),
+      untold: (namespace) => {
+        const isUntold = ([, { record }]: readonly [string, KnownAlert]): boolean =>
+          record.alert?.state === Alert_State.RESOLVED &&
+          Object.values(record.tellings).some(({ want, told }) => want !== '' && want !== told);
+        const untold = Array.from(alerts.view.records(namespace)).filter(isUntold);
+        return untold.map(([, known]) => alerts.present.alert(known));
+      },
       rules: () => alerts.reader.rules().rules,
       sinks,
       storeMs: () => fleet.storeTime.ms(),

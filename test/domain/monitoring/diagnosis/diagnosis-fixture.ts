@@ -65,7 +65,7 @@ export async function startRig(flags: Record<string, string> = {}) {
   const sight: Sight = {
     metrics: { readings: () => [], analysedMs: () => clock.wallMs() },
     alerts: {
-      view: { open: () => around.alerts.map((alert) => ({ alert })) as never },
+      view: { open: () => around.alerts.map((alert) => ({ alert })) as never, records: () => [] },
       present: { alert: (known) => (known as unknown as { alert: Alert }).alert },
       reader: { rules: () => ({ rules }) as never },
     },

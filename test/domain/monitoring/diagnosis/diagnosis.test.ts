@@ -1,19 +1,26 @@
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { ErrorReason } from '../../../../gen/mycosoft/orchestrator/common/v1/error_reason_pb.ts';
+import { Alert_State, AlertSchema } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
 import {
   DiagnoseRequestSchema,
   Finding_Severity,
 } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/monitoring_service_pb.ts';
 import { loadConfig } from '../../../../src/config/load.ts';
 import type { Check, CheckResult, Scope } from '../../../../src/domain/monitoring/diagnosis/check.ts';
+import { verifyAlerts } from '../../../../src/domain/monitoring/diagnosis/checks/alerts.ts';
 import { checkConfiguration } from '../../../../src/domain/monitoring/diagnosis/checks/configuration.ts';
+import { verifyState } from '../../../../src/domain/monitoring/diagnosis/checks/state.ts';
+import { verifyUsage } from '../../../../src/domain/monitoring/diagnosis/checks/usage.ts';
 import { checkVersions } from '../../../../src/domain/monitoring/diagnosis/checks/versions.ts';
 import { Diagnosis } from '../../../../src/domain/monitoring/diagnosis/diagnosis.ts';
 import { parseFileLimit, readDisks, readHost } from '../../../../src/lib/host.ts';
 import { silentLogger } from '../../../../src/lib/logger.ts';
+import { timestampFromMs } from '../../../../src/lib/proto-time.ts';
 import { StoreUnavailableError } from '../../../../src/state/store.ts';
+import { Views } from '../../../../src/state/views.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
+import { MemoryStore } from '../../../support/memory-store.ts';
 
 const S = Finding_Severity;
 const WELL: CheckResult = { found: [], well: 'All is well.' };
@@ -158,6 +165,51 @@ const scope: Scope = {
   ...{ namespaces: [], whole: true, settleMs: 0, breathe: () => undefined },
   signal: new AbortController().signal,
 };
+
+describe('usage', () => {
+  it('that nobody reserved is told as well as what is reserved', async () => {
+    const figures = { resource: 'gpu', capacity: 4, reserved: 0, reservable: 4, used: 2, excess: 0 };
+    const pool = { usage: () => ({ agents: [], total: [figures] }) };
+    const { well } = await verifyUsage({ ledger: () => ({ pool }) as never, threshold: 0.8 }).run({
+      ...scope,
+      namespaces: ['default'],
+    });
+    expect(well).toContain('gpu 0.0 % reserved, 50 % used');
+  });
+});
+
+describe('alerts', () => {
+  it.each([
+    ['a minute ago', 61_000, ['alerts_not_told']],
+    ['just now', 1000, []],
+  ])('that were resolved %s and are not told to every sink', async (_, agoMs, expected) => {
+    const storeMs = 10_000_000;
+    const alert = create(AlertSchema, {
+      ...{ id: 'a-1', rule: 'agent_lost', state: Alert_State.RESOLVED },
+      resolveTime: timestampFromMs(storeMs - agoMs),
+      deliveries: [{ sink: 'hook', told: 'resolved', done: false, error: 'HTTP 500' }],
+    });
+    const check = verifyAlerts({
+      ...{ open: () => [], untold: () => [alert], rules: () => [], sinks: () => [], storeMs: () => storeMs },
+    });
+    const { found } = await check.run({ ...scope, whole: false, namespaces: ['default'] });
+    expect(found.map(({ code }) => code)).toEqual(expected);
+  });
+});
+
+describe('the store', () => {
+  it('keeps nothing of what was written to try it out', async () => {
+    const store = new MemoryStore({ wallMs: () => 0 });
+    const views = new Views({ store, views: [], watchBuffer: 10 });
+    await views.start();
+    const check = verifyState({
+      ...{ stores: { agents: store }, views, replicaId: 'one', disks: async () => [], monoMs: () => 0 },
+    });
+    const { found } = await check.run({ ...scope, settleMs: 100 });
+    expect(found.filter(({ code }) => code !== 'store_durability')).toEqual([]);
+    expect((await store.scan('_system', { prefix: '~diagnosis/', limit: 10 })).entries).toEqual([]);
+  });
+});
 
 describe('the configuration', () => {
   const codes = async (flags: Record<string, string>) => {

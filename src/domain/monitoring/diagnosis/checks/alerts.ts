@@ -15,6 +15,8 @@ import { worst } from '../worst.ts';
 export interface AlertsCheckOptions {
   /** Pending, firing and acknowledged ones, of one namespace. */
   open(namespace: string): Iterable<Alert>;
+  /** Resolved ones of which not every sink knows it. */
+  untold(namespace: string): Iterable<Alert>;
   rules(): readonly AlertRule[];
   sinks(): readonly AlertSink[];
   storeMs(): number;
@@ -36,7 +38,10 @@ export function verifyAlerts(options: AlertsCheckOptions): Check {
       for (const namespace of [...scope.namespaces, ...(scope.whole ? [SYSTEM_NAMESPACE] : [])]) {
         const alerts = [...options.open(namespace)];
         open += alerts.length;
-        found.push(...firing(alerts, namespace), ...unsent(alerts, options.storeMs(), namespace));
+        found.push(
+          ...firing(alerts, namespace),
+          ...unsent([...alerts, ...options.untold(namespace)], options.storeMs(), namespace),
+        );
       }
       const rules = options.rules();
       if (scope.whole) found.push(...switchedOff(rules), ...logged(options.sinks()));
@@ -77,19 +82,26 @@ function firing(alerts: readonly Alert[], namespace: string): Found[] {
 
 function unsent(alerts: readonly Alert[], storeMs: number, namespace: string): Found[] {
   const late = alerts.flatMap((alert) => {
-    const since = alert.fireTime === undefined ? 0 : storeMs - msFromTimestamp(alert.fireTime);
+    const isOver = alert.state === Alert_State.RESOLVED;
+    const changeTime = isOver ? alert.resolveTime : alert.fireTime;
+    const since = changeTime === undefined ? 0 : storeMs - msFromTimestamp(changeTime);
     const missing = alert.deliveries.filter(({ done }) => !done);
     if (since < UNSENT_MS || missing.length === 0 || alert.silenceIds.length > 0 || alert.groupedUnder !== '')
       return [];
     const sinks = missing.map(({ sink, error }) => (error === '' ? sink : `${sink} (${error})`));
-    return [{ alert, words: `${alert.rule}: fired ${time(since)} ago, not told to ${few(sinks)}` }];
+    return [
+      {
+        alert,
+        words: `${alert.rule}: ${isOver ? 'resolved' : 'fired'} ${time(since)} ago, not told to ${few(sinks)}`,
+      },
+    ];
   });
   if (late.length === 0) return [];
   return [
     {
       code: 'alerts_not_told',
       severity: Finding_Severity.CRITICAL,
-      summary: `${count(late.length, 'alert')} fired and did not reach every sink.`,
+      summary: `${count(late.length, 'alert')} fired or resolved, and not every sink knows it.`,
       evidence: late.map(({ words }) => words),
       advice: 'orchestrator alerts sinks',
       namespace,

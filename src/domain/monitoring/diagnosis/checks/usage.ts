@@ -23,13 +23,18 @@ export function verifyUsage({ ledger, threshold }: UsageCheckOptions): Check {
         const usage = ledger(namespace)?.pool.usage();
         if (usage === undefined) continue;
         found.push(...over(usage.agents, namespace), ...full(usage.total, threshold, namespace));
-        for (const figures of usage.total)
-          if (figures.capacity > 0) fullest.push(`${figures.resource} ${percent(shareOf(figures))}`);
+        for (const figures of usage.total) if (figures.capacity > 0) fullest.push(takenOf(figures));
       }
       const most = fullest.length === 0 ? 'nothing is declared' : few(fullest);
       return { found, well: `No agent uses or has reserved more than it has; taken: ${most}.` };
     },
   };
+}
+
+/** Agents may use what nobody reserved: both are told. */
+function takenOf({ resource, capacity, reserved, used }: ResourceFigures): string {
+  const usedWords = used === undefined ? '' : `, ${percent(used / capacity)} used`;
+  return `${resource} ${percent(reserved / capacity)} reserved${usedWords}`;
 }
 
 const shareOf = ({ capacity, reserved, used }: ResourceFigures): number =>
