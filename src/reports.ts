@@ -46,6 +46,7 @@ export function createReports(options: CreateReportsOptions): Reports {
     nowMs: () => storeTime.ms(),
     sources: {
       readings,
+      sampleMs: config.history.sampleIntervalMs,
       history: (request) => history.run(request),
       agents: (namespace) => livenessOf(fleet, namespace),
       usage: (request) => resources.usage.get(request),

@@ -17,6 +17,8 @@ import type {
 export interface ReportSources {
   /** What was measured. @throws StoreUnavailableError: history cannot be read now */
   history(request: QueryMetricsRequest): Promise<QueryMetricsResponse>;
+  /** Time from one sample of a fleet to the next: `history.sample_interval`. */
+  sampleMs: number;
   /** The four figures now. */
   readings(namespace: string): readonly MetricReading[];
   /** Agents now. */

@@ -18,6 +18,8 @@ export interface ProposalInput {
   figures: readonly MeasuredFigure[];
   /** Above it a resource is nearly used up. */
   highUsage: number;
+  /** How long the window is. */
+  windowMs: number;
   nowMs: number;
 }
 
@@ -25,6 +27,11 @@ export interface ProposalInput {
 const WASTED = 0.5;
 /** Never more than this share of a resource was used: fewer agents would do. */
 const IDLE = 0.2;
+/** What is idle shows only in the measurements of an hour at least, and of this share of the window. */
+const IDLE_MS = 3_600_000;
+const IDLE_SHARE = 1 / 6;
+/** Less is said to be 0 %. */
+const TAKEN = 0.005;
 /** Waiting for so long is worth a word. */
 const WAITING_MS = 60_000;
 
@@ -67,12 +74,11 @@ function ofWaiting({ reason, tasks, oldestTime }: WaitingCount, nowMs: number): 
   return [`${count(tasks, 'task')} ${verb}, the oldest for ${time(sinceMs)} (${name}): ${remedy}`];
 }
 
-function ofResource(total: ResourceUsage, { figures, highUsage }: ProposalInput): string[] {
+function ofResource(total: ResourceUsage, { figures, highUsage, windowMs }: ProposalInput): string[] {
   const { resource, capacity, reserved, used, excess, usedAgents } = total;
   const proposals: string[] = [];
-  const measured = figures.find(
-    (each) => each.metric === 'resource_usage' && each.resource === resource,
-  )?.figure;
+  const { figure: measured, measuredMs = 0 } =
+    figures.find((each) => each.metric === 'resource_usage' && each.resource === resource) ?? {};
   if (excess > 0n) {
     proposals.push(`${resource}: ${excess} more is reserved than there is: move work away, or add agents`);
   }
@@ -80,7 +86,14 @@ function ofResource(total: ResourceUsage, { figures, highUsage }: ProposalInput)
     proposals.push(
       `${resource}: up to ${percent(measured.max)} were taken, above ${percent(highUsage)}: add agents that have it, or lower quotas`,
     );
-  } else if (measured?.max !== undefined && measured.max < IDLE && capacity > 0n) {
+  } else if (
+    measured?.max !== undefined &&
+    measured.max < IDLE &&
+    // What nobody ever takes is not what the fleet was made for.
+    measured.max >= TAKEN &&
+    capacity > 0n &&
+    measuredMs >= Math.max(IDLE_MS, windowMs * IDLE_SHARE)
+  ) {
     proposals.push(`${resource}: never more than ${percent(measured.max)} were taken: fewer agents would do`);
   }
   if (used === undefined || usedAgents === 0 || reserved === 0n) return proposals;

@@ -31,6 +31,8 @@ export interface MeasuredFigure {
   metric: string;
   resource: string;
   figure: ReportFigure;
+  /** Of how much time there are measurements. */
+  measuredMs: number;
 }
 
 export interface MeasuredFigures {
@@ -41,7 +43,7 @@ export interface MeasuredFigures {
 
 /** Each of the four figures over the window, one for each resource, with what it is now. */
 export async function measuredFigures(
-  sources: Pick<ReportSources, 'history' | 'readings'>,
+  sources: Pick<ReportSources, 'history' | 'readings' | 'sampleMs'>,
   namespace: string,
   window: Window,
 ): Promise<MeasuredFigures> {
@@ -59,14 +61,16 @@ export async function measuredFigures(
       ...current.map(({ resource }) => resource),
     ]);
     for (const resource of [...resources].sort()) {
+      const points = series?.find((each) => each.resource === resource)?.points ?? [];
       const figure = create(ReportFigureSchema, {
         name: resource === '' ? metric : `${metric} (${resource})`,
         unit,
-        ...overall(series?.find((each) => each.resource === resource)?.points ?? []),
+        ...overall(points),
       });
+      const samples = points.reduce((sum, { count }) => sum + Number(count), 0);
       const value = current.find((reading) => reading.resource === resource)?.value;
       if (value !== undefined) figure.now = value;
-      figures.push({ metric, resource, figure });
+      figures.push({ metric, resource, figure, measuredMs: samples * sources.sampleMs });
     }
   }
   return { figures, historyRead };

@@ -15,7 +15,12 @@ export interface TextNotes {
   planFault: string;
   /** Whether older events were left out. */
   truncated: boolean;
+  /** The window is over: what is of now is said to be so. */
+  isPast: boolean;
 }
+
+const PAST_NOTE =
+  'Agents, what is reserved and used, open tasks, "now" and what would help are as of now, not of the window.';
 
 /** A report as Markdown. */
 export function reportText(report: Report, notes: TextNotes): string {
@@ -25,6 +30,7 @@ export function reportText(report: Report, notes: TextNotes): string {
     '',
     `${timeOf(startTime)} to ${timeOf(endTime)}. ${summaryOf(report)}.`,
     ...(notes.historyRead ? [] : ['', 'History could not be read: figures are those of now.']),
+    ...(notes.isPast ? ['', PAST_NOTE] : []),
     ...section('Figures', [
       ...table(['figure', 'now', 'average', 'lowest', 'highest', 'p95'], figures.map(figureCells)),
     ]),

@@ -30,6 +30,8 @@ export interface ReportsOptions {
 }
 
 const DAY_MS = 86_400_000;
+/** A window that ended so long ago is not about what is now. */
+const PAST_MS = 60_000;
 /** Each reads a lot. */
 const MAX_AT_ONCE = 4;
 
@@ -96,11 +98,17 @@ export class Reports {
         });
       }),
       tasks: Object.fromEntries(tasks),
-      proposals: proposalsOf({ usage, plan, figures, highUsage, nowMs: nowMs() }),
+      proposals: proposalsOf({
+        ...{ usage, plan, figures, highUsage, nowMs: nowMs() },
+        windowMs: window.toMs - window.fromMs,
+      }),
       incidents: incidents.shown,
       incidentCount: incidents.count,
     });
-    report.text = reportText(report, { historyRead, planFault, truncated: incidents.truncated });
+    report.text = reportText(report, {
+      ...{ historyRead, planFault, truncated: incidents.truncated },
+      isPast: nowMs() - window.toMs >= PAST_MS,
+    });
     return report;
   }
 }

@@ -65,6 +65,7 @@ beforeEach(() => {
       }[request.metric];
       return create(QueryMetricsResponseSchema, { series: found ?? [] });
     },
+    sampleMs: HOUR,
     readings: () => [
       create(MetricReadingSchema, { metric: 'system_load', scope: MetricScope.FLEET, value: 0.3 }),
       create(MetricReadingSchema, { metric: 'agent_health', scope: MetricScope.FLEET, value: 1 }),
@@ -288,7 +289,32 @@ describe('proposals of a report', () => {
   });
 });
 
+it.each([
+  ['for a few minutes only', 60_000, HOUR, 0.05, false],
+  ['for less than a sixth of the window', HOUR / 4, 24 * HOUR, 0.05, false],
+  ['for long enough', HOUR / 2, 24 * HOUR, 0.05, true],
+  ['for long enough, and never taken', HOUR / 2, 24 * HOUR, 0, false],
+])('what was measured %s has fewer agents proposed or not', async (_, sampleMs, windowMs, max, expected) => {
+  usage = { total: [{ resource: 'gpu', capacity: 10n }] };
+  sources.sampleMs = sampleMs;
+  sources.history = async ({ metric }) =>
+    create(QueryMetricsResponseSchema, {
+      series:
+        metric === 'resource_usage'
+          ? [{ resource: 'gpu', points: [{ count: 10n, values: [0, 0, max, 0] }] }]
+          : [],
+    });
+  const { proposals } = await report({ window: durationFromMs(windowMs) });
+  expect(proposals.some((text) => text.includes('fewer agents would do'))).toBe(expected);
+});
+
 describe('the text of a report', () => {
+  it('says what is as of now where the window is over', async () => {
+    const note = 'are as of now, not of the window';
+    expect((await report()).text).not.toContain(note);
+    expect((await report({ endTime: timestampFromMs(NOW - HOUR) })).text).toContain(note);
+  });
+
   it.each([
     ['<script>alert(1)</script>', '\\<script\\>alert(1)\\</script\\>'],
     ['[x](http://evil) `a` *b* a|b', '\\[x\\](http://evil) \\`a\\` \\*b\\* a\\|b'],

@@ -1908,14 +1908,14 @@ export type Report = Message<"mycosoft.orchestrator.monitoring.v1.Report"> & {
   figures: ReportFigure[];
 
   /**
-   * Agents now, by liveness.
+   * Agents as of now, also if the window is over: by liveness.
    *
    * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.LivenessCount agents = 5;
    */
   agents: LivenessCount[];
 
   /**
-   * Each resource: how much there is, reserved and used, now and over the window.
+   * Each resource: how much there is, reserved and used as of now, and its usage over the window.
    *
    * @generated from field: repeated mycosoft.orchestrator.monitoring.v1.ReportResource resources = 6;
    */
@@ -1929,7 +1929,7 @@ export type Report = Message<"mycosoft.orchestrator.monitoring.v1.Report"> & {
   tasks: { [key: string]: bigint };
 
   /**
-   * What would help, a sentence each with what it gains: moves that PlanRebalance finds, reservations far from what is used,
+   * What would help as of now, a sentence each with what it gains: moves that PlanRebalance finds, reservations far from what is used,
    * what waits for want of room.
    *
    * @generated from field: repeated string proposals = 8;
