@@ -54,6 +54,23 @@ test('changes of agents reach the table by the stream, without another request',
   await page.context().close();
 });
 
+test('tasks come and go by the stream: nothing is asked for again as time goes by', async () => {
+  const { page, complaints } = await openTab(browser, service.http);
+  await page.goto(`http://${service.http}/#/tasks?state=pending,cancelled`);
+  await page.getByText('No task is like that').waitFor();
+  await page.waitForTimeout(500);
+  const requests: string[] = [];
+  page.on('request', (request) => requests.push(request.url()));
+  const { task } = await clients.tasks.submitTask({ spec: { capability: 'nobody-can' } });
+  await page.getByRole('link', { name: 'nobody-can' }).waitFor();
+  await clients.tasks.cancelTask({ taskId: task?.id ?? '' });
+  await page.locator('tr', { hasText: 'nobody-can' }).getByText('cancelled').first().waitFor();
+  await page.waitForTimeout(5_500);
+  expect(requests).toEqual([]);
+  expect(complaints).toEqual([]);
+  await page.context().close();
+});
+
 test('search, filters and order stand in the address, and the table is used by keyboard', async () => {
   const { page } = await openTab(browser, service.http);
   await page.goto(`http://${service.http}/#/agents`);
