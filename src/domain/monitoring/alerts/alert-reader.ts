@@ -35,6 +35,8 @@ export interface AlertReaderOptions {
   present: PresentAlerts;
   rules: ReadonlyMap<string, Rule>;
   storeMs(): number;
+  /** That the store is away: it cannot be stored. */
+  outage?: () => KnownAlert | undefined;
   /** Where alerts are sent, by name. */
   sinks?: () => AlertSink[];
 }
@@ -58,7 +60,8 @@ export class AlertReader {
   /** @throws DomainError ALERT_NOT_FOUND */
   get({ alertId }: GetAlertRequest): GetAlertResponse {
     const { view, present } = this.#options;
-    const known = view.get(alertId);
+    const outage = this.#options.outage?.();
+    const known = view.get(alertId) ?? (outage?.id === alertId ? outage : undefined);
     if (known === undefined) throw alertNotFound(alertId);
     return create(GetAlertResponseSchema, { alert: present.alert(known) });
   }
@@ -100,7 +103,12 @@ export class AlertReader {
     const states = new Set(request.states.length === 0 ? UNRESOLVED : request.states);
     const rules = new Set(request.rules);
     const found: KnownAlert[] = [];
-    for (const [, known] of view.records(request.namespace === '' ? undefined : request.namespace)) {
+    const outage = this.#options.outage?.();
+    const stored = view.records(request.namespace === '' ? undefined : request.namespace);
+    const all = Array.from(stored, ([, known]) => known);
+    if (outage !== undefined && (request.namespace === '' || request.namespace === outage.namespace))
+      if (view.get(outage.id) === undefined) all.push(outage);
+    for (const known of all) {
       const alert = alertOf(known.record);
       if (!states.has(alert.state) || alert.severity < request.minSeverity) continue;
       if (rules.size > 0 && !rules.has(alert.rule)) continue;
@@ -125,6 +133,9 @@ export class AlertReader {
         counts.set(alert.rule, count);
       }
     }
+    const outage = this.#options.outage?.();
+    if (outage !== undefined && view.get(outage.id) === undefined)
+      counts.set(alertOf(outage.record).rule, { pending: 0, firing: 1 });
     const all = [...rules.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
     return create(ListAlertRulesResponseSchema, {
       rules: all.map((rule) => ({ ...publicRule(rule), ...counts.get(rule.name) })),

@@ -11,11 +11,14 @@ import { isShown } from './alert-reader.ts';
 import { alertOf, isOpen } from './alert-record.ts';
 import type { AlertView, KnownAlert } from './alert-view.ts';
 import type { PresentAlerts } from './present-alert.ts';
+import type { StoreOutage } from './store-outage.ts';
 import { startMsOf } from './transitions.ts';
 
 export interface AlertWatchOptions {
   view: AlertView;
   present: PresentAlerts;
+  /** That the store is away: it cannot be stored. */
+  outage: Pick<StoreOutage, 'known' | 'subscribe'>;
   /** Changes that a watcher may be behind. */
   watchBuffer: number;
 }
@@ -30,7 +33,7 @@ const MAX_RESOLVED = 1000;
 export async function* watchAlerts(
   request: WatchAlertsRequest,
   signal: AbortSignal,
-  { view, present, watchBuffer }: AlertWatchOptions,
+  { view, present, outage, watchBuffer }: AlertWatchOptions,
 ): AsyncGenerator<WatchAlertsResponse, void, undefined> {
   const { namespace } = request;
   const isOf = (where: string): boolean =>
@@ -49,15 +52,16 @@ export async function* watchAlerts(
     alert: (where, id) => note(changed, where, id),
     silence: (where, id) => note(silences, where, id),
   });
+  const stopOutage = outage.subscribe((id) => note(changed, SYSTEM_NAMESPACE, id));
   const abort = (): void => wake?.();
   signal.addEventListener('abort', abort, { once: true });
   const told = new Set<string>();
   try {
-    yield* snapshot(request, view, present, told, isOf);
+    yield* snapshot(request, { view, present, outage }, told, isOf);
     while (!signal.aborted) {
       if (tooSlow) throw slow(watchBuffer);
       if (changed.size > 0 || silences.size > 0) {
-        yield news(take(changed), take(silences), { view, present, told, namespace });
+        yield news(take(changed), take(silences), { view, present, outage, told, namespace });
         continue;
       }
       await new Promise<void>((resolve) => {
@@ -67,14 +71,14 @@ export async function* watchAlerts(
     }
   } finally {
     stop();
+    stopOutage();
     signal.removeEventListener('abort', abort);
   }
 }
 
 function* snapshot(
   request: WatchAlertsRequest,
-  view: AlertView,
-  present: PresentAlerts,
+  { view, present, outage }: Omit<AlertWatchOptions, 'watchBuffer'>,
   told: Set<string>,
   isOf: (namespace: string) => boolean,
 ): Generator<WatchAlertsResponse> {
@@ -85,6 +89,8 @@ function* snapshot(
     if (isOpen(alertOf(known.record))) open.push(known);
     else if (request.withResolved) resolved.push(known);
   }
+  const away = outage.known;
+  if (away !== undefined && isOf(away.namespace) && view.get(away.id) === undefined) open.push(away);
   resolved.sort((a, b) => startMsOf(alertOf(b.record)) - startMsOf(alertOf(a.record)));
   const alerts = [...open, ...resolved.slice(0, MAX_RESOLVED)];
   for (const { id } of alerts) told.add(id);
@@ -114,12 +120,12 @@ function take(set: Set<string>): string[] {
 function news(
   ids: readonly string[],
   silenceIds: readonly string[],
-  given: { view: AlertView; present: PresentAlerts; told: Set<string>; namespace: string },
+  given: Omit<AlertWatchOptions, 'watchBuffer'> & { told: Set<string>; namespace: string },
 ): WatchAlertsResponse {
-  const { view, present, told, namespace } = given;
+  const { view, present, outage, told, namespace } = given;
   const response = create(WatchAlertsResponseSchema, { synced: true });
   for (const id of ids) {
-    const known = view.get(id);
+    const known = view.get(id) ?? (outage.known?.id === id ? outage.known : undefined);
     if (known !== undefined) {
       told.add(id);
       response.alerts.push(present.alert(known));

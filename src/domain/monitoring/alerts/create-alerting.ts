@@ -19,6 +19,7 @@ import { type Troubles, zoneOf } from '../../agent/care/troubles.ts';
 import type { AgentDirectory } from '../../agent/directory.ts';
 import type { SelfWatch } from '../../agent/observer.ts';
 import { agentOf } from '../../agent/record.ts';
+import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
 import { EventWriter } from '../events.ts';
 import type { FiguresReader, Reading } from '../ports.ts';
 import { Acknowledge } from './acknowledge.ts';
@@ -109,6 +110,7 @@ export function createAlerting(options: CreateAlertingOptions) {
   figures.listenAgents((namespace, agentId) => evaluator.crossed(namespace, agentId));
   const outage = new StoreOutage({
     ...{ store, clock, rules, events, observerDelayMs, replicaId: config.id, sinks: config.alerts.sinks },
+    lastRevision: () => views.position(SYSTEM_NAMESPACE).revision,
     sendNow: (alert, what, ruleSinks) => sending.senders?.sendNow(alert, what, ruleSinks),
     takeBack: (alert) => sending.senders?.takeBack(alert),
   });
@@ -123,6 +125,7 @@ export function createAlerting(options: CreateAlertingOptions) {
     outage,
     reader: new AlertReader({
       ...{ view, present, rules },
+      outage: () => outage.known,
       storeMs: () => storeTime.ms(),
       sinks: () => sending.senders?.status() ?? [],
     }),
@@ -132,7 +135,7 @@ export function createAlerting(options: CreateAlertingOptions) {
       maxNamespaces: config.limits.maxNamespaces,
     }),
     watch: (request: Parameters<typeof watchAlerts>[0], signal: AbortSignal) =>
-      watchAlerts(request, signal, { view, present, watchBuffer: config.limits.watchBuffer }),
+      watchAlerts(request, signal, { view, present, outage, watchBuffer: config.limits.watchBuffer }),
     /** Who sends what is to be told. */
     lease: {
       held: (namespace: string) => leases.held(namespace, ALERTS),

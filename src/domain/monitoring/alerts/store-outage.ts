@@ -16,6 +16,7 @@ import { type Store, StoreUnavailableError } from '../../../state/store.ts';
 import { SYSTEM_NAMESPACE } from '../../namespaces.ts';
 import type { EventWriter } from '../events.ts';
 import { alertKey, encodeAlert, eventOfThisCommit, fingerprintOf, RECORD_FORMAT } from './alert-record.ts';
+import type { KnownAlert } from './alert-view.ts';
 import { STORE_UNAVAILABLE } from './builtin-rules.ts';
 import { FIRED } from './drafts.ts';
 import { holdsIn, type Rule } from './rule.ts';
@@ -30,6 +31,8 @@ export interface StoreOutageOptions {
   events: EventWriter;
   replicaId: string;
   observerDelayMs(): number;
+  /** The last commit that was seen in the namespace of the service: with the epoch it names the outage for all replicas. */
+  lastRevision(): bigint;
   /** Tells sinks of an alert that cannot be stored. */
   sendNow?: (alert: Alert, what: 'firing' | 'resolved', ruleSinks: readonly string[]) => void;
   /** Its end is stored now, and told from there: nobody is to hear any more that it fires. */
@@ -38,8 +41,6 @@ export interface StoreOutageOptions {
 
 /** A store that was away for less is no alert: a failover takes about so long. */
 export const OUTAGE_MS = 5_000;
-/** Replicas see an outage begin at about the same time: within so long it is the same one. */
-const ROUND_MS = 60_000;
 
 /**
  * Judges that the store is away, on each replica for itself: while it is, nothing can be stored, and nobody can hold a lease.
@@ -49,6 +50,7 @@ export class StoreOutage {
   readonly #options: StoreOutageOptions;
   #awaySinceMs: number | undefined;
   #alert: Alert | undefined;
+  readonly #listeners = new Set<(id: string) => void>();
 
   constructor(options: StoreOutageOptions) {
     this.#options = options;
@@ -57,6 +59,20 @@ export class StoreOutage {
   /** The alert, while the store is away. */
   get alert(): Alert | undefined {
     return this.#alert;
+  }
+
+  /** The same as those that are stored are known. */
+  get known(): KnownAlert | undefined {
+    const alert = this.#alert;
+    if (alert === undefined) return undefined;
+    const record = create(AlertRecordSchema, { format: RECORD_FORMAT, alert });
+    return { namespace: SYSTEM_NAMESPACE, id: alert.id, record, revision: 0n };
+  }
+
+  /** Told when it fires; that it is over is seen in what is stored. Returns what ends it. */
+  subscribe(listener: (id: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Call it every second or more often. */
@@ -73,6 +89,7 @@ export class StoreOutage {
     this.#awaySinceMs ??= clock.monoMs();
     if (this.#alert !== undefined || clock.monoMs() - this.#awaySinceMs < OUTAGE_MS) return;
     this.#alert = this.#begin(rule, clock.monoMs() - this.#awaySinceMs);
+    for (const listener of this.#listeners) listener(this.#alert.id);
     this.#options.sendNow?.(this.#alert, FIRING, rule.sinks);
   }
 
@@ -80,7 +97,7 @@ export class StoreOutage {
     const { store, clock, replicaId, observerDelayMs } = this.#options;
     const { kind, detail, epoch } = store.status();
     const startMs = clock.wallMs() - awayMs;
-    const about = `${STORE_UNAVAILABLE} ${epoch} ${Math.round(startMs / ROUND_MS)}`;
+    const about = `${STORE_UNAVAILABLE} ${epoch} ${this.#options.lastRevision()}`;
     return create(AlertSchema, {
       id: createHash('sha256').update(about).digest('hex').slice(0, 32),
       namespace: SYSTEM_NAMESPACE,

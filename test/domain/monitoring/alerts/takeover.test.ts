@@ -1,5 +1,7 @@
+import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Alert_State } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/alert_pb.ts';
+import { WatchAlertsRequestSchema } from '../../../../gen/mycosoft/orchestrator/monitoring/v1/alert_service_pb.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { MemoryStore } from '../../../support/memory-store.ts';
 import { FakeFigures, type Rig, startRig } from './alerts-fixture.ts';
@@ -200,6 +202,15 @@ describe('when the replica that judges dies', () => {
     await both(6_000);
     expect(new Set(told).size).toBe(1);
     expect(told).toHaveLength(2);
+    // It is seen meanwhile, although it is not stored.
+    expect(second.only('store_unavailable')).toMatchObject({ state: Alert_State.FIRING });
+    const { id } = first.only('store_unavailable');
+    expect(first.reader.get({ alertId: id } as never).alert?.namespace).toBe('_system');
+    const stop = new AbortController();
+    for await (const { alerts } of first.watch(create(WatchAlertsRequestSchema), stop.signal)) {
+      expect(alerts.map((alert) => alert.id)).toEqual([id]);
+      break;
+    }
     store.faults.away = false;
     await both(1_000);
     const alert = first.only('store_unavailable');
