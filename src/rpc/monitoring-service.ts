@@ -59,7 +59,7 @@ export function createMonitoringService(options: MonitoringServiceOptions): Serv
 }
 
 /** Yields the status at once, when it changed (at most every `intervalMs`), and at the latest every `updateMs`. */
-async function* watchStatus(
+export async function* watchStatus(
   read: () => SystemStatus,
   intervalMs: number,
   updateMs: number,
