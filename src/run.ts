@@ -76,8 +76,10 @@ async function serve(config: Config, sources: Record<string, string>, telemetry:
     { cause: outcome === 'late' ? 'the shutdown time-out passed' : outcome },
     'stopped before all was closed',
   );
-  // Whatever is still open would keep the process alive.
-  process.exit(FAILED);
+  // Whatever is still open would keep the process alive. Not process.exit: it joins the threads of the pool, and one that is
+  // amid a write of LMDB waits for this one. The store is made to survive it.
+  process.kill(process.pid, 'SIGKILL');
+  return await new Promise<never>(() => {});
 }
 
 /** What a newcomer does next. */
