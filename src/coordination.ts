@@ -143,6 +143,7 @@ export function createCoordination(options: CoordinationOptions) {
       view: subscriptionView,
       ids,
       maxSubscriptions,
+      seen: options.seen,
     }),
     deadLetters: new DeadLetters({ ...shared, keptMs: config.events.retentionMs }),
     operations: {

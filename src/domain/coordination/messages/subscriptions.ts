@@ -44,6 +44,8 @@ export interface SubscriptionsOptions {
   view: SubscriptionView;
   ids: Ids;
   maxSubscriptions: number;
+  /** Resolves once the views of this replica show a revision, or after a while. */
+  seen(namespace: string, revision: bigint): Promise<void>;
 }
 
 const ATTEMPTS = 8;
@@ -57,8 +59,17 @@ export class Subscriptions {
     this.#options = options;
   }
 
-  /** @throws DomainError AGENT_NOT_FOUND, LIMIT_REACHED, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION */
+  /**
+   * What is sent to the topic next, by way of this replica, reaches the subscriber.
+   * @throws DomainError AGENT_NOT_FOUND, LIMIT_REACHED, REVISION_MISMATCH, REQUEST_ID_REUSED, CONTENTION
+   */
   async create(request: CreateSubscriptionRequest, caller: Caller): Promise<CreateSubscriptionResponse> {
+    const response = await this.#create(request, caller);
+    await this.#options.seen(namespaceOf(request), response.subscription?.revision ?? 0n);
+    return response;
+  }
+
+  async #create(request: CreateSubscriptionRequest, caller: Caller): Promise<CreateSubscriptionResponse> {
     const { store, storeTime, view, ids, maxSubscriptions } = this.#options;
     const namespace = namespaceOf(request);
     const wanted = request.subscription ?? create(SubscriptionSchema);
