@@ -90,6 +90,9 @@ export class AllocationUpkeep implements Chore, LossHook {
 
   async #end(context: ChoreContext): Promise<void> {
     const { namespace, storeMs } = context;
+    // Nobody could renew while no replica was there: after such a time there is some grace.
+    const lastMs = this.#lastMs.get(namespace);
+    if (lastMs === undefined || storeMs - lastMs > GRACE_MS) this.#sinceMs.set(namespace, storeMs);
     const ends: Ending[] = [];
     for (const known of this.#options.view.active(namespace)) {
       const why = this.#goneAgent(known);
@@ -131,10 +134,7 @@ export class AllocationUpkeep implements Chore, LossHook {
     return outcome.kind === 'committed';
   }
 
-  /** Nobody could renew while no replica was there: after such a time there is some grace. */
   #isOver({ namespace, expireMs }: KnownAllocation, storeMs: number): boolean {
-    const lastMs = this.#lastMs.get(namespace);
-    if (lastMs === undefined || storeMs - lastMs > GRACE_MS) this.#sinceMs.set(namespace, storeMs);
     const sinceMs = this.#sinceMs.get(namespace) ?? storeMs;
     if (expireMs === undefined || expireMs > storeMs) return false;
     return expireMs > sinceMs || sinceMs + GRACE_MS <= storeMs;

@@ -139,6 +139,21 @@ describe('an allocation', () => {
     await expect(fleet.allocation('one')).rejects.toMatchObject({ reason: ErrorReason.ALLOCATION_NOT_FOUND });
   });
 
+  it('ends with its lease where the first round found only one that had ended', async () => {
+    await fleet.worker('w1');
+    await fleet.round();
+    await fleet.ask({}, { allocationId: 'before' });
+    await fleet.release('before');
+    await fleet.round();
+    await fleet.pass(1_000);
+    await fleet.ask({ lease: durationFromMs(2_000) }, { allocationId: 'one' });
+    await fleet.pass(1_000);
+    await fleet.round();
+    await fleet.pass(1_100);
+    await fleet.round();
+    expect(await stateOf('one')).toBe(Allocation_State.EXPIRED);
+  });
+
   it('is ended when its agent is deregistered', async () => {
     const { token } = await fleet.worker('w1');
     await fleet.round();
