@@ -35,7 +35,7 @@ export interface CreateHistoryOptions {
   leases: {
     held(namespace: string, duty: string): HeldLease | undefined;
     acquire(namespace: string, duty: string): Promise<HeldLease | undefined>;
-    leave(namespaces: Iterable<string>, duty: string): Promise<void>;
+    leave(): Promise<void>;
   };
   /** The store's clock, as far as is known without asking. */
   storeMs(): number;
@@ -147,7 +147,7 @@ export function createHistory(options: CreateHistoryOptions) {
       } catch (error) {
         if (!(error instanceof StoreUnavailableError)) throw error;
       }
-      await leases.leave(figures.namespaces(), MONITOR);
+      await leases.leave();
     },
   };
 }
